@@ -1,0 +1,155 @@
+"""Every failure a caller can meet, with the HTTP status and the words it is reported in.
+
+This module knows nothing of HTTP frameworks, engines or sockets: an error carries plain data, so that the same error can
+be raised in the engine process, travel as a `Failure` event and be answered as an OpenAI error object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class ZoeError(Exception):
+    """A failure with everything an OpenAI error object needs.
+
+    `details` are extra members of the error object (for example `n_ctx`); `retry_after_s` becomes a `Retry-After` header.
+    """
+
+    status: int = 500
+    type: str = "server_error"
+    code: str | None = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        details: Mapping[str, Any] | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code if code is not None else type(self).code
+        self.details: dict[str, Any] = dict(details or {})
+        self.retry_after_s = retry_after_s
+
+
+class InvalidRequestError(ZoeError):
+    """The request itself is wrong; `param` is the path of the offending value, such as `messages[0].role`."""
+
+    status = 400
+    type = "invalid_request_error"
+
+
+class ContextSizeError(InvalidRequestError):
+    """The prompt has more tokens than the context holds."""
+
+    type = "exceed_context_size_error"
+    code = "context_length_exceeded"
+
+    def __init__(self, n_prompt_tokens: int, n_ctx: int) -> None:
+        super().__init__(
+            f"the request has {n_prompt_tokens} prompt tokens and exceeds the available context size ({n_ctx} tokens); "
+            "expose fewer devices, shorten the history, or give the model a larger context",
+            details={"n_prompt_tokens": n_prompt_tokens, "n_ctx": n_ctx},
+        )
+
+
+class AuthenticationError(ZoeError):
+    """The API key is missing or wrong."""
+
+    status = 401
+    type = "authentication_error"
+    code = "invalid_api_key"
+
+
+class ModelNotFoundError(ZoeError):
+    """The named model does not exist here; the message lists those that do."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "model_not_found"
+
+
+class BodyTooLargeError(ZoeError):
+    """The request body is larger than the configured limit."""
+
+    status = 413
+    type = "invalid_request_error"
+    code = "request_too_large"
+
+
+class QueueFullError(ZoeError):
+    """More requests wait than the configured bound."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "queue_full"
+
+
+class EngineError(ZoeError):
+    """The engine failed while it worked on this request."""
+
+    status = 500
+    type = "server_error"
+    code = "engine_error"
+
+
+class EngineCrashedError(EngineError):
+    """The engine process ended while it worked on this request; it is being restarted."""
+
+    status = 503
+    type = "unavailable_error"
+    code = "engine_crashed"
+
+
+class EngineUnavailableError(ZoeError):
+    """No engine can take the request now: it is loading, restarting, or it cannot start at all."""
+
+    status = 503
+    type = "unavailable_error"
+    code = "engine_unavailable"
+
+
+_BY_NAME: dict[str, type[ZoeError]] = {
+    cls.__name__: cls
+    for cls in (
+        InvalidRequestError,
+        AuthenticationError,
+        ModelNotFoundError,
+        BodyTooLargeError,
+        QueueFullError,
+        EngineError,
+        EngineCrashedError,
+        EngineUnavailableError,
+    )
+}
+
+
+def to_wire(error: ZoeError) -> dict[str, Any]:
+    """Return `error` as plain JSON data that `from_wire` turns back into an equal error."""
+    return {
+        "class": type(error).__name__,
+        "message": error.message,
+        "param": error.param,
+        "code": error.code,
+        "details": error.details,
+        "retry_after_s": error.retry_after_s,
+    }
+
+
+def from_wire(data: Mapping[str, Any]) -> ZoeError:
+    """Return the error that `to_wire` described; an unknown class becomes an `EngineError`."""
+    name = data.get("class", "")
+    if name == ContextSizeError.__name__:
+        return ContextSizeError(int(data["details"]["n_prompt_tokens"]), int(data["details"]["n_ctx"]))
+    return _BY_NAME.get(name, EngineError)(
+        str(data.get("message", "the engine failed without a message")),
+        param=data.get("param"),
+        code=data.get("code"),
+        details=data.get("details"),
+        retry_after_s=data.get("retry_after_s"),
+    )

@@ -1,0 +1,220 @@
+"""The words that the gateway, the fleet and the engines share: one request type, a few events, and their NDJSON form.
+
+A request goes down as one `ChatRequest`; back come events that end in exactly one terminal event, `Finish` or `Failure`.
+The transcript of one request on the socket between gateway and engine process, one JSON object per line:
+
+    -> {"op": "chat", "id": "r1", "request": {...}}
+    <- {"id": "r1", "event": "started", "prompt_tokens": 812, "cached_tokens": 790}
+    <- {"id": "r1", "event": "text", "text": "One moment."}
+    <- {"id": "r1", "event": "tool_call_start", "index": 0, "call_id": "call_x", "name": "intent__HassTurnOn"}
+    <- {"id": "r1", "event": "tool_call_arguments", "index": 0, "text": "{\\"name\\": \\"Lamp\\"}"}
+    <- {"id": "r1", "event": "finish", "reason": "tool_calls", "usage": {...}, "timings": {...}}
+
+    -> {"op": "cancel", "id": "r1"}     the request ends with `Finish(reason="cancelled")` within one step
+    <- {"event": "ready", "info": {...}}    once, after the model is loaded and warmed up; before it: "loading", or "fatal"
+    <- {"event": "progress", "step": 1234, "running": 1, "waiting": 0, ...}    at least every second, from the engine loop itself
+
+This module knows no HTTP, no sockets and no model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from zoe_server import errors
+
+Priority = Literal["interactive", "background"]
+FinishReason = Literal["stop", "length", "tool_calls", "cancelled"]
+ToolChoiceMode = Literal["auto", "none", "required"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is drawn. `None` means: the model's own default."""
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repeat_penalty: float | None = None
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function the model may call; `parameters` is a JSON schema of type object."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """Which tool calls are allowed; `name` is set only with mode `required` and names the one tool to call."""
+
+    mode: ToolChoiceMode = "auto"
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One chat completion, already validated.
+
+    `messages` are OpenAI-shaped dicts with `role`, `content` (a string or None), and where present `tool_calls`
+    (`[{"id", "type": "function", "function": {"name", "arguments": <JSON string>}}]`) and `tool_call_id`.
+    `max_tokens` None means "until the model stops or the context is full"; 0 means "compute the prompt, generate nothing".
+    `argument_values` restricts tool-call arguments to values that exist. A key is an argument's name (`"area"`) or
+    `"tool_name.argument"`, which wins over the former; a None or empty value leaves that argument free.
+    """
+
+    id: str
+    model: str
+    messages: tuple[Mapping[str, Any], ...]
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = ToolChoice()
+    parallel_tool_calls: bool = True
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    sampling: Sampling = Sampling()
+    priority: Priority = "interactive"
+    argument_values: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts of one request; `cached_tokens` of the prompt were not computed again."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Durations in seconds, measured by the engine: waiting in its queue, until the first token, and in all."""
+
+    queue_s: float = 0.0
+    first_token_s: float = 0.0
+    total_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The request left the queue and its prompt is being computed."""
+
+    prompt_tokens: int
+    cached_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Some of the answer, whole characters only."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """Some of the model's reasoning, never part of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallStart:
+    """A tool call begins; indexes count from 0, `call_id` is unique within the answer."""
+
+    index: int
+    call_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallArguments:
+    """A piece of the arguments of call `index`; the pieces concatenate to a JSON object."""
+
+    index: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The request ended as it should (terminal)."""
+
+    reason: FinishReason
+    usage: Usage = Usage()
+    timings: Timings = Timings()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The request failed (terminal)."""
+
+    error: errors.ZoeError
+
+
+ChatEvent = Started | Text | Reasoning | ToolCallStart | ToolCallArguments | Finish | Failure
+TERMINAL_EVENTS: Final = (Finish, Failure)
+
+_EVENT_NAMES: Final[dict[type, str]] = {
+    Started: "started",
+    Text: "text",
+    Reasoning: "reasoning",
+    ToolCallStart: "tool_call_start",
+    ToolCallArguments: "tool_call_arguments",
+    Finish: "finish",
+    Failure: "failure",
+}
+_EVENT_TYPES: Final[dict[str, Any]] = {name: cls for cls, name in _EVENT_NAMES.items()}
+
+
+def encode_event(event: ChatEvent) -> dict[str, Any]:
+    """Return `event` as JSON data with its name under `event`."""
+    if isinstance(event, Failure):
+        return {"event": "failure", "error": errors.to_wire(event.error)}
+    return {"event": _EVENT_NAMES[type(event)], **dataclasses.asdict(event)}
+
+
+def decode_event(data: Mapping[str, Any]) -> ChatEvent:
+    """Return the event that `encode_event` wrote.
+
+    Raises:
+        KeyError, TypeError: `data` is not such an object (the two sides are of different versions).
+    """
+    fields = {key: value for key, value in data.items() if key not in ("event", "id")}
+    cls = _EVENT_TYPES[data["event"]]
+    if cls is Failure:
+        return Failure(errors.from_wire(fields["error"]))
+    if cls is Finish:
+        return Finish(fields["reason"], Usage(**fields["usage"]), Timings(**fields["timings"]))
+    event: ChatEvent = cls(**fields)
+    return event
+
+
+def encode_request(request: ChatRequest) -> dict[str, Any]:
+    """Return `request` as JSON data."""
+    return dataclasses.asdict(request)
+
+
+def decode_request(data: Mapping[str, Any]) -> ChatRequest:
+    """Return the request that `encode_request` wrote.
+
+    Raises:
+        KeyError, TypeError: `data` is not such an object (the two sides are of different versions).
+    """
+    fields = dict(data)
+    fields["messages"] = tuple(fields["messages"])
+    fields["tools"] = tuple(Tool(**tool) for tool in fields["tools"])
+    fields["tool_choice"] = ToolChoice(**fields["tool_choice"])
+    fields["stop"] = tuple(fields["stop"])
+    fields["sampling"] = Sampling(**fields["sampling"])
+    fields["argument_values"] = {
+        key: None if values is None else tuple(values) for key, values in fields["argument_values"].items()
+    }
+    return ChatRequest(**fields)
