@@ -1,0 +1,1 @@
+"""Zoe: a private voice brain for Home Assistant."""

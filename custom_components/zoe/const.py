@@ -1,0 +1,22 @@
+"""Names shared by the modules of the Zoe integration."""
+
+import logging
+from typing import Final
+
+DOMAIN: Final = "zoe"
+LOGGER: Final = logging.getLogger(__package__)
+
+DEFAULT_NAME: Final = "Zoe"
+DEFAULT_URL: Final = "http://127.0.0.1:11434"
+
+CONF_MODEL: Final = "model"
+MODEL_AUTOMATIC: Final = "zoe"
+"""The server's own choice: it routes each request to the model that suits it."""
+
+SUBENTRY_CONVERSATION: Final = "conversation"
+
+MAX_TOOL_ITERATIONS: Final = 10
+"""How many times one sentence may go back to the model with tool results."""
+
+EVENT_TURN: Final = "zoe_turn"
+"""Fired once per finished turn; `turn.TurnStats.as_event_data` documents its data."""
