@@ -1,0 +1,155 @@
+"""The client of a Zoe server. `_request` is the one door through which all HTTP goes."""
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import aiohttp
+from yarl import URL
+
+from .errors import (
+    ZoeCannotConnectError,
+    ZoeInvalidUrlError,
+    ZoeNotZoeError,
+    ZoeStreamBrokenError,
+    error_from_body,
+)
+from .models import Health, model_ids
+from .sse import EventDecoder
+
+# A question about the server itself is answered at once or not at all.
+QUICK_TIMEOUT: Final = aiohttp.ClientTimeout(total=10, sock_connect=5)
+# An answer may take long in all, but comment lines keep coming while a prompt is computed: silence means a dead server.
+STREAM_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=120)
+
+_FIRST_REDIRECT: Final = 300
+_FIRST_ERROR: Final = 400
+_END_OF_STREAM: Final = "[DONE]"
+
+
+def normalised_url(text: str) -> str:
+    """Return the base address of a server as users mean it: without `/v1`, trailing slash, query and fragment.
+
+    Raises:
+        ZoeInvalidUrlError: `text` is not an http or https URL with a host, or it contains credentials.
+    """
+    try:
+        url = URL(text.strip())
+        valid = url.scheme in ("http", "https") and bool(url.host) and url.raw_user is None
+    except ValueError as err:
+        raise ZoeInvalidUrlError(str(err)) from err
+    if not valid:
+        raise ZoeInvalidUrlError("an address like http://127.0.0.1:11434 is needed")
+    path = url.path.rstrip("/").removesuffix("/v1").rstrip("/")
+    return str(url.with_path(path)).rstrip("/")
+
+
+class ZoeClient:
+    """Talks to one Zoe server. Every method raises a `ZoeError` when the server does not do what it promises."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, api_key: str | None = None) -> None:
+        self._session = session
+        self._url = normalised_url(url)
+        self._api_key = api_key
+
+    async def async_health(self) -> Health:
+        """Return who the server is and whether it is ready; needs no API key, so it is sent none.
+
+        Raises:
+            ZoeNotZoeError: something else answers.
+        """
+        async with self._request("GET", "/health", public=True) as response:
+            return Health.from_response(await _body(response), response.status)
+
+    async def async_models(self) -> list[str]:
+        """Return the names that a chat request may ask for."""
+        async with self._request("GET", "/v1/models") as response:
+            return model_ids(await _body(response))
+
+    async def async_chat(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]:
+        """Send a chat completion request and yield its chunks as they arrive; `body` must ask for a stream.
+
+        Raises:
+            ZoeStreamBrokenError: the stream ended early or is not a stream of JSON objects.
+            ZoeError: the server reports an error, before or in the middle of the stream.
+        """
+        finished = False
+        async with self._request("POST", "/v1/chat/completions", json=body, timeout=STREAM_TIMEOUT) as response:
+            async for event in _events(response):
+                if event == _END_OF_STREAM:
+                    break
+                chunk = _decode_chunk(event)
+                finished = finished or any(choice.get("finish_reason") for choice in chunk["choices"])
+                yield chunk
+            else:
+                raise ZoeStreamBrokenError("the connection was closed in the middle of the answer")
+        if not finished:
+            raise ZoeStreamBrokenError("the answer ended without a finish reason")
+
+    @asynccontextmanager
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: dict[str, Any] | None = None,
+        timeout: aiohttp.ClientTimeout = QUICK_TIMEOUT,  # noqa: ASYNC109 (aiohttp keeps these per phase of a request)
+        public: bool = False,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send one request and yield the response; what fails inside the block is translated as well.
+
+        With `public` no key is sent and every status is handed to the caller. Redirects are not followed: a Zoe server
+        sends none, and a key must not travel to another address.
+        """
+        headers = {} if public or not self._api_key else {"Authorization": f"Bearer {self._api_key}"}
+        answered = False
+        try:
+            async with self._session.request(
+                method, self._url + path, json=json, headers=headers, timeout=timeout, allow_redirects=False
+            ) as response:
+                answered = True
+                if not public:
+                    await _raise_for_status(response)
+                yield response
+        except (aiohttp.ClientError, TimeoutError, UnicodeDecodeError) as err:
+            message = str(err) or type(err).__name__
+            raise (ZoeStreamBrokenError(message) if answered else ZoeCannotConnectError(message)) from err
+
+
+async def _raise_for_status(response: aiohttp.ClientResponse) -> None:
+    if response.status >= _FIRST_ERROR:
+        raise error_from_body(await _body(response), response.status)
+    if response.status >= _FIRST_REDIRECT:
+        raise ZoeNotZoeError(f"the server redirects to another address (HTTP status {response.status})")
+
+
+async def _body(response: aiohttp.ClientResponse) -> object:
+    """Return the JSON in the body of a response, or None if there is none."""
+    try:
+        return json.loads(await response.read())
+    except ValueError:
+        return None
+
+
+async def _events(response: aiohttp.ClientResponse) -> AsyncGenerator[str]:
+    decoder = EventDecoder()
+    async for piece in response.content.iter_any():
+        for event in decoder.feed(piece):
+            yield event
+
+
+def _decode_chunk(event: str) -> dict[str, Any]:
+    """Return a chat completion chunk, whose `choices` is surely a list of objects."""
+    try:
+        chunk = json.loads(event)
+    except ValueError as err:
+        raise ZoeStreamBrokenError("a part of the answer is not JSON") from err
+    if not isinstance(chunk, dict):
+        raise ZoeStreamBrokenError("a part of the answer is not a JSON object")
+    if "error" in chunk:
+        raise error_from_body(chunk, status=500)
+    choices = chunk.setdefault("choices", [])
+    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+        raise ZoeStreamBrokenError("the choices of an answer are not a list of objects")
+    return chunk

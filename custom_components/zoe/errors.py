@@ -1,0 +1,161 @@
+"""Every way in which talking to a Zoe server can fail, and the one place where such a failure becomes Home Assistant's.
+
+Each error carries the key and the placeholders of its translated message (`exceptions` in `translations/en.json`).
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar, override
+
+from homeassistant.exceptions import HomeAssistantError
+
+from .const import DOMAIN
+
+
+class ZoeError(Exception):
+    """A failure of the server or of the way to it; `message` says in English what was observed."""
+
+    translation_key: ClassVar[str]
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    @property
+    def placeholders(self) -> dict[str, str]:
+        """Return what the translated message is filled with."""
+        return {"message": self.message}
+
+
+class ZoeInvalidUrlError(ZoeError):
+    """The configured address is not an http or https URL."""
+
+    translation_key = "invalid_url"
+
+
+class ZoeCannotConnectError(ZoeError):
+    """Nothing answers at the address."""
+
+    translation_key = "cannot_connect"
+
+
+class ZoeUnauthorizedError(ZoeError):
+    """The API key is missing or wrong."""
+
+    translation_key = "invalid_auth"
+
+
+class ZoeNotZoeError(ZoeError):
+    """Something answers at the address, but it is not a Zoe server."""
+
+    translation_key = "not_zoe"
+
+
+class ZoeLoadingError(ZoeError):
+    """The server runs, but its model is still being loaded."""
+
+    translation_key = "loading"
+
+
+class ZoeUnavailableError(ZoeError):
+    """The server cannot take a request now: it loads a model, restarts an engine, or its queue is full."""
+
+    translation_key = "unavailable"
+
+
+class ZoeRequestRefusedError(ZoeError):
+    """The server understood the request and refused it, such as an unknown model."""
+
+    translation_key = "request_refused"
+
+
+class ZoeServerError(ZoeError):
+    """The server failed while it worked on the request."""
+
+    translation_key = "server_error"
+
+
+class ZoeStreamBrokenError(ZoeError):
+    """The answer ended before it was complete, or is not what the protocol promises."""
+
+    translation_key = "stream_broken"
+
+
+class ZoeToolArgumentsError(ZoeError):
+    """The model wrote a tool call whose arguments are not a JSON object."""
+
+    translation_key = "tool_arguments"
+
+
+class ZoeEmptyAnswerError(ZoeError):
+    """The model said nothing, not even when it was asked for words only."""
+
+    translation_key = "empty_answer"
+
+
+class ZoeContextExceededError(ZoeError):
+    """The prompt has more tokens than the model's context holds."""
+
+    translation_key = "context_exceeded"
+
+    def __init__(self, message: str, prompt_tokens: int, context_tokens: int) -> None:
+        super().__init__(message)
+        self.prompt_tokens = prompt_tokens
+        self.context_tokens = context_tokens
+
+    @property
+    @override
+    def placeholders(self) -> dict[str, str]:
+        """Return what the translated message is filled with."""
+        return {"prompt_tokens": str(self.prompt_tokens), "context_tokens": str(self.context_tokens)}
+
+
+_BY_TYPE: Mapping[str, type[ZoeError]] = {
+    "authentication_error": ZoeUnauthorizedError,
+    "unavailable_error": ZoeUnavailableError,
+    "rate_limit_error": ZoeUnavailableError,
+    "invalid_request_error": ZoeRequestRefusedError,
+    "server_error": ZoeServerError,
+}
+_BY_STATUS: Mapping[int, type[ZoeError]] = {
+    401: ZoeUnauthorizedError,
+    403: ZoeUnauthorizedError,
+    429: ZoeUnavailableError,
+    503: ZoeUnavailableError,
+}
+
+
+def error_from_body(body: object, status: int) -> ZoeError:
+    """Return the error that an OpenAI error body (`{"error": {"message", "type", ...}}`) reports.
+
+    Anything else in `body` counts as an unexplained HTTP `status`.
+    """
+    error = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(error, dict):
+        return _status_class(status)(f"HTTP status {status}")
+    message = str(error.get("message") or f"HTTP status {status}")
+    if error.get("type") == "exceed_context_size_error":
+        return ZoeContextExceededError(message, _count(error, "n_prompt_tokens"), _count(error, "n_ctx"))
+    return _BY_TYPE.get(str(error.get("type")), _status_class(status))(message)
+
+
+def _count(error: Mapping[str, Any], key: str) -> int:
+    value = error.get(key)
+    return value if isinstance(value, int) else 0
+
+
+def _status_class(status: int) -> type[ZoeError]:
+    return _BY_STATUS.get(status, ZoeServerError if status >= 500 else ZoeRequestRefusedError)  # noqa: PLR2004 (HTTP)
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn every `ZoeError` raised inside into a `HomeAssistantError` in the user's language."""
+    try:
+        yield
+    except ZoeError as err:
+        raise HomeAssistantError(
+            translation_domain=DOMAIN,
+            translation_key=err.translation_key,
+            translation_placeholders=err.placeholders,
+        ) from err
