@@ -1,0 +1,1 @@
+"""What models exist: plain descriptions that routing, fleet and engines share."""

@@ -1,0 +1,45 @@
+"""`ModelSpec`: everything the server knows about one model before it runs.
+
+Plain data; it knows no engine, no process and no configuration format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+BUNDLED_MODEL: Final = "zoe-nano"
+TOOLS_ROLE: Final = "tools"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """One configured model: its names, its file, and how its engine is to run it.
+
+    `n_threads` and `n_gpu_layers` None mean "let the engine choose". `sampling` holds the model's defaults, by the
+    field names of `protocol.Sampling`. `queue_limit` requests may wait besides the `n_slots` that run.
+    """
+
+    name: str
+    path: Path
+    engine: str = "llama"
+    aliases: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    n_ctx_tokens: int = 4096
+    n_slots: int = 8
+    n_batch_tokens: int = 512
+    n_threads: int | None = None
+    n_gpu_layers: int | None = None
+    prefix_cache: bool = True
+    queue_limit: int = 64
+    sampling: Mapping[str, float | int] = field(default_factory=dict)
+    chat_template: str | None = None
+    dialect: str | None = None
+
+
+def bundled_model_path() -> Path:
+    """Return where the model that is part of this package lies; the file may be missing in a broken installation."""
+    return Path(str(resources.files("zoe_server.catalogue") / f"{BUNDLED_MODEL}.gguf"))

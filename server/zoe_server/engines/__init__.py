@@ -1,0 +1,1 @@
+"""One room per kind of engine, one door (`base.Engine`)."""

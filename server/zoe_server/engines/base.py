@@ -1,0 +1,61 @@
+"""The door that every kind of engine has: start it, ask it, know when it is gone, stop it.
+
+It knows no HTTP and no model; an implementation says where the model runs (a child process, this process, elsewhere).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from zoe_server import protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the engine last said about itself; `step` grows as long as its loop makes progress."""
+
+    alive: bool
+    step: int = 0
+    running: int = 0
+    waiting: int = 0
+
+
+class Engine(Protocol):
+    """One model that answers. An engine is started once and never again; a restart is a new engine."""
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """What the engine told about its model when it became ready; empty before."""
+        ...
+
+    @property
+    def health(self) -> Health:
+        """Its own account of itself, without asking it again."""
+        ...
+
+    async def start(self) -> None:
+        """Return when the model is loaded and warm.
+
+        Raises:
+            errors.EngineUnavailableError: it cannot be loaded; the message says why and what to do. Nothing is left
+                running.
+        """
+        ...
+
+    def chat(self, request: protocol.ChatRequest) -> AsyncGenerator[protocol.ChatEvent, None]:
+        """Answer `request` with events, the last of which is the only terminal one.
+
+        Closing the generator before (`aclose`) cancels the request. Errors of the engine are not raised, they are
+        `Failure`s.
+        """
+        ...
+
+    async def wait_closed(self) -> str:
+        """Return, once the started engine is gone, why it went."""
+        ...
+
+    async def stop(self) -> None:
+        """End it and everything it started; open requests get their `Failure`. Stopping twice is harmless."""
+        ...

@@ -1,0 +1,264 @@
+"""`LocalEngine`: a llama.cpp model in a child process of this machine, spoken to in NDJSON over one unix socket.
+
+The transcript is in `zoe_server.protocol`. One connection carries all requests; each has its own queue of events here.
+If the child ends, or says something that cannot be understood, every open request gets exactly one `Failure`.
+
+Nothing waits for a clock: loading may take any time as long as the child keeps reporting, and a child whose loop stops
+reporting for `stall_s` is killed. This module never loads llama_cpp.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import AsyncGenerator, Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from zoe_server import errors, protocol
+from zoe_server.catalogue.spec import ModelSpec
+from zoe_server.engines.base import Health
+from zoe_server.engines.child import Child, explain_exit, python_command, python_env
+
+_LINE_LIMIT_BYTES: Final = 64 << 20
+_CONNECT_RETRY_S: Final = 0.02
+_STALL_S: Final = 300.0
+_LOGGER: Final = logging.getLogger(__name__)
+
+EngineCommand = Callable[[Mapping[str, Any]], list[str]]
+
+
+def llama_command(config: Mapping[str, Any]) -> list[str]:
+    """Return the command that runs a llama.cpp engine process with `config`."""
+    return python_command("zoe_server.llama", "--config", json.dumps(config))
+
+
+def engine_config(spec: ModelSpec, socket_path: Path) -> dict[str, Any]:
+    """Return the engine process's configuration; what `spec` leaves open is left out."""
+    config = {
+        "model_path": str(spec.path),
+        "socket_path": str(socket_path),
+        "n_ctx_tokens": spec.n_ctx_tokens,
+        "n_slots": spec.n_slots,
+        "n_batch_tokens": spec.n_batch_tokens,
+        "n_threads": spec.n_threads,
+        "n_gpu_layers": spec.n_gpu_layers,
+        "prefix_cache": spec.prefix_cache,
+        "queue_limit": spec.queue_limit,
+        "sampling": dict(spec.sampling),
+        "chat_template": spec.chat_template,
+        "dialect": spec.dialect,
+    }
+    return {key: value for key, value in config.items() if value is not None}
+
+
+class LocalEngine:
+    """One engine process and its connection. See `base.Engine` for the promises."""
+
+    def __init__(self, spec: ModelSpec, command: EngineCommand = llama_command, stall_s: float = _STALL_S) -> None:
+        self._spec = spec
+        self._command = command
+        self._stall_s = stall_s
+        self._log = _LOGGER.getChild(spec.name)
+        self._folder: Path | None = None
+        self._child: Child | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._open: dict[str, asyncio.Queue[protocol.ChatEvent]] = {}
+        self._info: Mapping[str, Any] = {}
+        self._health = Health(alive=False)
+        self._closed: asyncio.Future[str] | None = None
+        self._serial = 0
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """What the process told about its model when it became ready."""
+        return self._info
+
+    @property
+    def health(self) -> Health:
+        """What the engine loop last reported."""
+        return self._health
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the engine, None before it started."""
+        return self._child.pid if self._child else None
+
+    async def start(self) -> None:
+        """Start the process and return when its model is warm. See `base.Engine.start`."""
+        self._closed = asyncio.get_running_loop().create_future()
+        self._folder = Path(tempfile.mkdtemp(prefix="zoe-engine-"))
+        try:
+            reader = await self._connect(self._folder / "engine.sock")
+            self._info = await self._await_ready(reader)
+        except BaseException:
+            await self.stop()
+            raise
+        self._health = Health(alive=True)
+        self._reading = asyncio.create_task(self._read(reader), name=f"engine {self._spec.name}")
+
+    async def chat(self, request: protocol.ChatRequest) -> AsyncGenerator[protocol.ChatEvent, None]:
+        """Answer `request`. See `base.Engine.chat`."""
+        if self._writer is None or not self._health.alive:
+            yield protocol.Failure(self._unavailable("it is not running"))
+            return
+        self._serial += 1
+        wire_id = f"r{self._serial}"
+        queue: asyncio.Queue[protocol.ChatEvent] = asyncio.Queue()
+        self._open[wire_id] = queue
+        try:
+            self._send({"op": "chat", "id": wire_id, "request": protocol.encode_request(request)})
+            terminal = False
+            while not terminal:
+                event = await queue.get()
+                terminal = isinstance(event, protocol.TERMINAL_EVENTS)
+                if terminal:
+                    self._open.pop(wire_id, None)
+                yield event
+        finally:
+            if self._open.pop(wire_id, None) is not None:
+                self._send({"op": "cancel", "id": wire_id})
+
+    async def wait_closed(self) -> str:
+        """Return why the process is gone, once it is. See `base.Engine.wait_closed`."""
+        if self._closed is None:
+            return "it was never started"
+        return await asyncio.shield(self._closed)
+
+    async def stop(self) -> None:
+        """End the process and remove its socket. See `base.Engine.stop`."""
+        self._close("the server stops it", self._unavailable("the server is stopping"))
+        if self._writer is not None:
+            self._writer.close()
+        if self._child is not None:
+            await self._child.stop()
+        if self._reading is not None:
+            await asyncio.wait({self._reading})
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)  # the child may have removed its socket at the same moment
+
+    async def _connect(self, socket_path: Path) -> asyncio.StreamReader:
+        """Start the child and return the connection to it, as soon as it listens; ends early if the child does."""
+        try:
+            command = self._command(engine_config(self._spec, socket_path))
+            self._child = child = await Child.spawn(command, self._log, python_env())
+        except OSError as error:
+            raise self._unavailable(f"its process cannot be started: {error}") from error
+        ended = asyncio.ensure_future(child.wait())
+        try:
+            async with asyncio.timeout(self._stall_s):
+                while not ended.done():
+                    if (reader := await self._try_connect(socket_path)) is not None:
+                        return reader
+                    await asyncio.wait({ended}, timeout=_CONNECT_RETRY_S)
+        except TimeoutError as error:
+            raise self._unavailable(f"its process did not listen within {self._stall_s:.0f} s") from error
+        finally:
+            ended.cancel()
+        raise self._unavailable(explain_exit(await child.wait(), child.tail, warming_up=True))
+
+    async def _try_connect(self, socket_path: Path) -> asyncio.StreamReader | None:
+        """Return the connection's reader, None while nobody listens there."""
+        try:
+            reader, self._writer = await asyncio.open_unix_connection(str(socket_path), limit=_LINE_LIMIT_BYTES)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+        return reader
+
+    async def _await_ready(self, reader: asyncio.StreamReader) -> Mapping[str, Any]:
+        """Follow the loading reports to their end and return the engine's `info`."""
+        while True:
+            try:
+                message = await self._next_message(reader)
+            except (TimeoutError, ValueError) as error:
+                raise self._unavailable(f"its process stopped reporting while it loaded: {error}") from error
+            if message is None:
+                raise self._unavailable(await self._last_words(warming_up=True))
+            match message.get("event"):
+                case "ready":
+                    info: Mapping[str, Any] = message.get("info", {})
+                    return info
+                case "fatal":
+                    raise self._unavailable(errors.from_wire(message["error"]).message)
+                case _:
+                    self._log.debug("loading: %s", message)
+
+    async def _next_message(self, reader: asyncio.StreamReader) -> dict[str, Any] | None:
+        """Return the next line's object, None at the end of the connection.
+
+        Raises:
+            TimeoutError: nothing was said for `stall_s`.
+            ValueError: what was said is no JSON object.
+        """
+        try:
+            line = await asyncio.wait_for(reader.readline(), self._stall_s)
+        except ConnectionError:
+            return None
+        except TimeoutError as error:
+            raise TimeoutError(f"no report for {self._stall_s:.0f} s") from error
+        if not line:
+            return None
+        message = json.loads(line)
+        if not isinstance(message, dict):
+            raise ValueError(f"not an object: {line[:80]!r}")
+        return message
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        """Hand every message to its request until the connection ends, then fail what is open."""
+        try:
+            while (message := await self._next_message(reader)) is not None:
+                self._dispatch(message)
+            reason = await self._last_words()
+        except (TimeoutError, ValueError, KeyError, TypeError) as error:
+            reason = f"it stopped making sense: {error}"
+            self._log.error("engine of %s: %s", self._spec.name, reason)
+        self._close(reason, self._crashed(reason))
+
+    def _dispatch(self, message: Mapping[str, Any]) -> None:
+        request_id = message.get("id")
+        if isinstance(request_id, str):
+            queue = self._open.get(request_id)
+            if queue is not None:  # the tail of a cancelled request has no reader any more
+                queue.put_nowait(protocol.decode_event(message))
+        elif message.get("event") == "progress":
+            self._health = Health(
+                alive=True,
+                step=int(message.get("step", 0)),
+                running=int(message.get("running", 0)),
+                waiting=int(message.get("waiting", 0)),
+            )
+
+    def _close(self, reason: str, error: errors.ZoeError) -> None:
+        """Take note that the engine is gone; every open request fails once, with `error`."""
+        self._health = Health(alive=False)
+        waiting, self._open = self._open, {}
+        for queue in waiting.values():
+            queue.put_nowait(protocol.Failure(error))
+        if self._closed is not None and not self._closed.done():
+            self._closed.set_result(reason)
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        """Write one line; if the connection is gone, the reader notices and fails the request."""
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(json.dumps(message).encode() + b"\n")
+
+    async def _last_words(self, *, warming_up: bool = False) -> str:
+        """The connection ended: make sure that the process does, too, and say why it did."""
+        if self._child is None:
+            return "it never started"
+        code = await self._child.stop()
+        return explain_exit(code, self._child.tail, warming_up=warming_up)
+
+    def _unavailable(self, reason: str) -> errors.EngineUnavailableError:
+        return errors.EngineUnavailableError(f"the engine of model {self._spec.name!r} is not available: {reason}")
+
+    def _crashed(self, reason: str) -> errors.EngineCrashedError:
+        return errors.EngineCrashedError(
+            f"the engine of model {self._spec.name!r} ended while it worked on this request ({reason}); "
+            "it is being restarted, please try again",
+            retry_after_s=2.0,
+        )

@@ -1,0 +1,1 @@
+"""Which engines run: started in order, watched, restarted, stopped together."""

@@ -1,0 +1,30 @@
+"""The web application: which path is answered by whom."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from zoe_server.gateway.chat import chat_completions
+from zoe_server.gateway.health import health
+from zoe_server.gateway.middleware import count_requests, report_errors, require_key
+from zoe_server.gateway.models import list_models, one_model
+from zoe_server.gateway.services import SERVICES, Services
+
+
+def create_app(state: Services) -> web.Application:
+    """Return the application that answers with the parts in `state`; it neither starts nor stops them."""
+    app = web.Application(
+        middlewares=[report_errors, require_key, count_requests], client_max_size=state.settings.max_body_bytes
+    )
+    app[SERVICES] = state
+    app.on_response_prepare.append(_hide_versions)
+    app.router.add_get("/health", health)
+    app.router.add_get("/v1/models", list_models)
+    app.router.add_get("/v1/models/{id:.+}", one_model)
+    app.router.add_post("/v1/chat/completions", chat_completions)
+    return app
+
+
+async def _hide_versions(_request: web.Request, response: web.StreamResponse) -> None:
+    """Say who we are, but not, as the framework would, what we are built with."""
+    response.headers["Server"] = "zoe"

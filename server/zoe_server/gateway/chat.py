@@ -1,0 +1,88 @@
+"""POST /v1/chat/completions."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from zoe_server import errors, protocol
+from zoe_server.gateway import openai_wire
+from zoe_server.gateway.answer import AnswerHead, Choice, ChunkWriter, completion
+from zoe_server.gateway.fanout import Fanout, fan_out
+from zoe_server.gateway.middleware import error_body
+from zoe_server.gateway.services import Services, services
+from zoe_server.gateway.sse import EventStream
+from zoe_server.routing.router import RoutePlan
+
+_ROUTE_HEADER: Final = "X-Zoe-Route"
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One HTTP request on its way: what was asked, and what is planned to answer it."""
+
+    state: Services
+    id: str
+    body: openai_wire.ChatBody
+    plan: RoutePlan
+    requests: Sequence[protocol.ChatRequest]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {_ROUTE_HEADER: f"{self.plan.candidates[0]}; {self.plan.why}"}
+
+    def head(self, model: str) -> AnswerHead:
+        return AnswerHead(self.id, int(time.time()), model)
+
+
+async def chat_completions(request: web.Request) -> web.StreamResponse:
+    """Answer one chat request; a client that leaves cancels it, wherever it stands."""
+    state = services(request)
+    body = openai_wire.parse_chat(openai_wire.parse_json(await request.read()))
+    plan = state.router.route(body.model)
+    call_id = f"chatcmpl-{uuid.uuid4().hex}"
+    call = _Call(state, call_id, body, plan, openai_wire.to_requests(body, call_id, plan.candidates[0]))
+    async with fan_out(state.fleet, plan, call.requests) as fanout:
+        if body.stream:
+            return await _stream(call, fanout, EventStream(request, call.headers))
+        return await _whole(call, fanout)
+
+
+async def _whole(call: _Call, fanout: Fanout) -> web.Response:
+    choices = [Choice(index) for index in range(len(call.requests))]
+    while any(choice.finish is None for choice in choices):
+        index, event = await fanout.next()
+        choices[index].add(event)
+    return web.json_response(completion(call.head(fanout.model), choices), headers=call.headers)
+
+
+async def _stream(call: _Call, fanout: Fanout, stream: EventStream) -> web.StreamResponse:
+    try:
+        await _write_chunks(call, fanout, stream)
+        return await stream.done()
+    except errors.ZoeError as error:
+        if not stream.begun:
+            raise
+        return await stream.fail(error_body(error))
+
+
+async def _write_chunks(call: _Call, fanout: Fanout, stream: EventStream) -> None:
+    """Write every chunk, and a comment whenever nothing happened for the keep-alive interval."""
+    writer: ChunkWriter | None = None
+    n_open = len(call.requests)
+    while n_open:
+        try:
+            index, event = await fanout.next(call.state.settings.keep_alive_interval_s)
+        except TimeoutError:
+            await stream.comment()
+            continue
+        if writer is None:
+            writer = ChunkWriter(call.head(fanout.model), n_open, include_usage=call.body.include_usage)
+        for chunk in writer.chunks(index, event):
+            await stream.send(chunk)
+        n_open -= isinstance(event, protocol.Finish)

@@ -1,0 +1,46 @@
+"""GET /health: may requests come? Open to everybody, so it tells nothing private; asking never loads a model."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from aiohttp import web
+
+from zoe_server import __version__, errors
+from zoe_server.fleet.fleet import ModelStatus
+from zoe_server.fleet.process import State
+from zoe_server.gateway.middleware import error_body, is_authorized
+from zoe_server.gateway.services import Services, services
+
+_SIGN: Final = {"server": "zoe", "name": "zoe", "version": __version__}
+
+
+async def health(request: web.Request) -> web.Response:
+    """Answer 200 when the model behind the name `zoe` is ready and no other is in its first start, else 503.
+
+    Those who hold the key (everybody, when none is set) are also told why a model is not ready.
+    """
+    state = services(request)
+    problem = _problem(state)
+    body: dict[str, Any] = {"status": "ok", **_SIGN} if problem is None else {**error_body(problem), **_SIGN}
+    if problem is not None:
+        body["status"] = problem.code
+    if is_authorized(request):
+        body["models"] = {status.name: _describe(status) for status in state.fleet.status()}
+    return web.json_response(body, status=200 if problem is None else problem.status)
+
+
+def _problem(state: Services) -> errors.EngineUnavailableError | None:
+    if state.draining:
+        return errors.EngineUnavailableError("the server is stopping", code="stopping")
+    states = {status.name: status.state for status in state.fleet.status()}
+    if states[state.router.default] is State.FAILED:
+        return errors.EngineUnavailableError("a model cannot be loaded; the server's log says why", code="failed")
+    if states[state.router.default] is not State.READY or State.LOADING in states.values():
+        return errors.EngineUnavailableError("a model is being loaded", code="loading")
+    return None
+
+
+def _describe(status: ModelStatus) -> dict[str, Any]:
+    described = {"status": status.state.value, "crashes": status.crashes, "open_requests": status.open_requests}
+    return {**described, "reason": status.reason} if status.reason else described

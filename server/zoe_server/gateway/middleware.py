@@ -1,0 +1,114 @@
+"""Around every handler: who may ask, whether we still take requests, and every failure as an OpenAI error object.
+
+A traceback never reaches a client; what we did not foresee is logged here and answered with a plain `server_error`.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import math
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from zoe_server import errors
+from zoe_server.gateway.services import Services, services
+
+_LOGGER: Final = logging.getLogger(__name__)
+_OPEN_PATHS: Final = frozenset({"/health"})
+_CLIENT_CLOSED: Final = 499
+_INTERNAL: Final = "the server failed unexpectedly; its log has the details"
+
+
+def error_body(error: errors.ZoeError) -> dict[str, Any]:
+    """Return `error` as the body `{"error": {...}}`."""
+    known = {"message": error.message, "type": error.type, "param": error.param, "code": error.code}
+    return {"error": {**error.details, **known}}
+
+
+def error_response(error: errors.ZoeError) -> web.Response:
+    """Return `error` as a JSON response with its status and, where it says when to come back, `Retry-After`."""
+    headers = {}
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    if error.status == web.HTTPUnauthorized.status_code:
+        headers["WWW-Authenticate"] = "Bearer"
+    return web.json_response(error_body(error), status=error.status, headers=headers)
+
+
+@web.middleware
+async def report_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every failure with an error object."""
+    try:
+        return await handler(request)
+    except errors.ZoeError as error:
+        if error.status >= web.HTTPInternalServerError.status_code:
+            _LOGGER.warning("%s %s: %s", request.method, request.path, error.message)
+        return error_response(error)
+    except web.HTTPException as error:
+        return _from_http(request, error)
+    except ConnectionError:  # the client is gone; this is for nobody to read, and ends the handler in good order
+        _LOGGER.debug("%s %s: the client went away", request.method, request.path)
+        return web.Response(status=_CLIENT_CLOSED)
+    except Exception:
+        _LOGGER.exception("%s %s failed", request.method, request.path)
+        return error_response(errors.ZoeError(_INTERNAL))
+
+
+@web.middleware
+async def require_key(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let only those with the key pass, except to the open paths."""
+    if request.path not in _OPEN_PATHS and not is_authorized(request):
+        raise errors.AuthenticationError("missing or wrong API key; send it as `Authorization: Bearer KEY`")
+    return await handler(request)
+
+
+@web.middleware
+async def count_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Count the requests in work, and take no new ones while the server is stopping."""
+    state = services(request)
+    if request.path in _OPEN_PATHS:
+        return await handler(request)
+    if state.draining:
+        raise errors.EngineUnavailableError("the server is stopping", code="stopping", retry_after_s=5.0)
+    state.open_requests += 1
+    try:
+        return await handler(request)
+    finally:
+        await _leave(state)
+
+
+def is_authorized(request: web.Request) -> bool:
+    """Whether `request` carries the key, or none is needed. Takes the same time for every wrong key of one length."""
+    key = services(request).api_key
+    if key is None:
+        return True
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    bearer = token.strip() if scheme.lower() == "bearer" else ""
+    by_bearer = hmac.compare_digest(_bytes(bearer), _bytes(key))
+    by_header = hmac.compare_digest(_bytes(request.headers.get("X-Api-Key", "")), _bytes(key))
+    return by_bearer or by_header
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+async def _leave(state: Services) -> None:
+    state.open_requests -= 1
+    async with state.idle:
+        state.idle.notify_all()
+
+
+def _from_http(request: web.Request, error: web.HTTPException) -> web.Response:
+    """Return what aiohttp itself refuses (no such path, wrong method, too large) as an error object."""
+    if error.status == web.HTTPRequestEntityTooLarge.status_code:
+        limit = services(request).settings.max_body_bytes
+        return error_response(errors.BodyTooLargeError(f"the request body is larger than {limit} bytes"))
+    refused = errors.InvalidRequestError(f"{request.method} {request.path}: {error.reason}")
+    response = web.json_response(error_body(refused), status=error.status)
+    if "Allow" in error.headers:
+        response.headers["Allow"] = error.headers["Allow"]
+    return response

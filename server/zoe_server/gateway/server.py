@@ -1,0 +1,98 @@
+"""The life of `zoe serve`: listen, load, answer until a signal comes, then leave in good order.
+
+A first SIGTERM or SIGINT lets the requests in work finish (bounded) while new ones get 503; a second one ends them. No
+engine process stays behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import web
+
+from zoe_server.fleet.fleet import Fleet
+from zoe_server.gateway.app import create_app
+from zoe_server.gateway.services import Services
+from zoe_server.routing.router import Router
+from zoe_server.settings import Settings, SettingsError, check_bind
+
+_LOGGER: Final = logging.getLogger(__name__)
+_CLOSE_S: Final = 1.0
+
+Announce = Callable[[str, Fleet], None]
+
+
+async def serve(settings: Settings, listening: Announce, settled: Announce) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        settings: the whole configuration.
+        listening: called with the URL when the port is open.
+        settled: called with the URL when every model is loaded or has failed.
+
+    Raises:
+        SettingsError: the address cannot be listened on, or is open to others without a key.
+    """
+    check_bind(settings.server.host, settings.key)
+    fleet = Fleet(settings.specs(), ready_wait_s=settings.server.ready_wait_s)
+    state = Services(settings.server, settings.key, fleet, Router(fleet.specs))
+    signals = _Signals()
+    runner = web.AppRunner(create_app(state), handler_cancellation=True, access_log=None, shutdown_timeout=_CLOSE_S)
+    await runner.setup()
+    try:
+        url = await _listen(runner, settings.server.host, settings.server.port)
+        listening(url, fleet)
+        fleet.start()
+        async with asyncio.TaskGroup() as tasks:
+            announcing = tasks.create_task(_announce(fleet, url, settled))
+            await signals.next()
+            announcing.cancel()
+        await _drain(state, signals)
+    finally:
+        await fleet.stop()  # first, so that requests which are still open get their error and not a cut connection
+        await runner.cleanup()
+
+
+class _Signals:
+    """SIGTERM and SIGINT as a queue."""
+
+    def __init__(self) -> None:
+        self._received: asyncio.Queue[signal.Signals] = asyncio.Queue()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._received.put_nowait, number)
+
+    async def next(self) -> signal.Signals:
+        return await self._received.get()
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int) -> str:
+    """Open the port and return the URL; port 0 lets the system choose."""
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}. "
+            "Is another server running there (Ollama uses 11434, too)? Choose another port with --port."
+        ) from error
+    address = runner.addresses[0]
+    shown = f"[{address[0]}]" if ":" in address[0] else address[0]
+    return f"http://{shown}:{address[1]}"
+
+
+async def _announce(fleet: Fleet, url: str, settled: Announce) -> None:
+    await fleet.settled()
+    settled(url, fleet)
+
+
+async def _drain(state: Services, signals: _Signals) -> None:
+    """Let the requests in work finish: bounded by the grace time and by a second signal."""
+    state.draining = True
+    _LOGGER.info("stopping; %d requests in work", state.open_requests)
+    waits = [asyncio.ensure_future(state.wait_idle()), asyncio.ensure_future(signals.next())]
+    _, pending = await asyncio.wait(waits, timeout=state.settings.shutdown_grace_s, return_when=asyncio.FIRST_COMPLETED)
+    for wait in pending:
+        wait.cancel()

@@ -1,0 +1,1 @@
+"""Which model answers? Pure functions over what is configured."""

@@ -1,0 +1,59 @@
+"""From a requested model name to a plan: which models may answer, in what order, and why.
+
+Pure: it knows the configured models, and neither engines nor what is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from zoe_server import errors
+from zoe_server.catalogue.spec import TOOLS_ROLE, ModelSpec
+
+AUTOMATIC: Final = "zoe"
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePlan:
+    """The models to try, best first (at least one), and a short reason in ASCII that a person can read."""
+
+    candidates: tuple[str, ...]
+    why: str
+
+
+class Router:
+    """Chooses among `specs`; their order is the order of preference."""
+
+    def __init__(self, specs: Sequence[ModelSpec]) -> None:
+        if not specs:
+            raise ValueError("a router needs at least one model")
+        self._default = next((spec for spec in specs if TOOLS_ROLE in spec.roles), specs[0])
+        self._names = {spelling: spec.name for spec in specs for spelling in (spec.name, *spec.aliases)}
+
+    @property
+    def default(self) -> str:
+        """The model behind the name `zoe`."""
+        return self._default.name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that a request may use."""
+        return (AUTOMATIC, *self._names)
+
+    def route(self, model: str | None) -> RoutePlan:
+        """Return the plan for a request that names `model`; None and `zoe` leave the choice to the server.
+
+        Raises:
+            errors.ModelNotFoundError: no model has this name.
+        """
+        if model is None or model == AUTOMATIC:
+            role = f"first model with role {TOOLS_ROLE}" if TOOLS_ROLE in self._default.roles else "first model"
+            return RoutePlan((self._default.name,), f"automatic: {role}")
+        name = self._names.get(model)
+        if name is None:
+            raise errors.ModelNotFoundError(
+                f"the model {model[:200]!r} does not exist; available: {', '.join(self.names)}", param="model"
+            )
+        return RoutePlan((name,), "named by the request" if name == model else f"alias of {name}")
