@@ -1,0 +1,77 @@
+"""The configuration folder of the demo's Home Assistant: YAML, links to the integrations, onboarding already done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+EVALUATION = ROOT / "server" / "zoe_server" / "evaluation"
+DEMO_HOME = EVALUATION / "homes" / "demo.yaml"
+_INTEGRATIONS = {
+    "zoe": ROOT / "custom_components" / "zoe",
+    "virtual_home": EVALUATION / "virtual_home",
+}
+_CONFIGURATION = """\
+homeassistant:
+  name: Demo home
+  latitude: 52.37
+  longitude: 4.9
+  elevation: 0
+  unit_system: metric
+  time_zone: Europe/Amsterdam
+  country: NL
+  currency: EUR
+  internal_url: {url}
+  external_url: {url}
+logger:
+  default: warning
+frontend:
+assist_pipeline:
+virtual_home:
+  inventory: {inventory}
+"""
+
+
+def write_config_folder(folder: Path, port: int) -> None:
+    """Fill `folder`; a folder from an earlier demo keeps its users and only gets the new port."""
+    storage = folder / ".storage"
+    storage.mkdir(parents=True, exist_ok=True)
+    url = f"http://127.0.0.1:{port}"
+    text = _CONFIGURATION.format(url=url, inventory=json.dumps(str(DEMO_HOME)))
+    (folder / "configuration.yaml").write_text(text, encoding="utf-8")
+    _link_integrations(folder / "custom_components")
+    _write_store(storage / "http", 2, 2, {"pending": None, "yaml_migration_done": True, "stable": _http(port)})
+    if not (storage / "onboarding").exists():
+        # Only the user is left to be made. The step `core_config` would start integrations that need the internet.
+        _write_store(storage / "onboarding", 4, 1, {"done": ["core_config", "analytics", "integration"]})
+
+
+def _link_integrations(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for domain, source in _INTEGRATIONS.items():
+        link = folder / domain
+        link.unlink(missing_ok=True)
+        link.symlink_to(source, target_is_directory=True)
+
+
+def _write_store(path: Path, version: int, minor_version: int, data: dict[str, Any]) -> None:
+    store = {"version": version, "minor_version": minor_version, "key": path.name, "data": data}
+    path.write_text(json.dumps(store), encoding="utf-8")
+
+
+def _http(port: int) -> dict[str, Any]:
+    """Settings of Home Assistant's web server as it stores them; in YAML they would only be a trial."""
+    return {
+        "server_host": ["127.0.0.1"],
+        "server_port": port,
+        "cors_allowed_origins": [],
+        "login_attempts_threshold": -1,
+        "ip_ban_enabled": True,
+        "ssl_profile": "modern",
+        "use_x_frame_options": True,
+        "created_at": "2026-01-01T00:00:00+00:00",
+        "error": None,
+        "error_message": None,
+    }
