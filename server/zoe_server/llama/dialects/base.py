@@ -1,0 +1,46 @@
+"""What a dialect is: how one family of models writes tool calls and reasoning, and how that text is read back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from zoe_server.llama.grammar import Grammar
+from zoe_server.protocol import ChatEvent, ChatRequest, Tool
+
+
+class Parser(ABC):
+    """Reads one answer. The events of all calls, put together, do not depend on where the text was cut.
+
+    Nothing the model writes is an error: what is no proper call is text. The last brace of a call's arguments is sent
+    only when the call is complete, so arguments that do not parse as JSON belong to a call that is to be ignored.
+    """
+
+    @abstractmethod
+    def feed(self, text: str) -> list[ChatEvent]:
+        """Return the events that `text`, the next piece of the answer, makes certain."""
+
+    @abstractmethod
+    def close(self, *, truncated: bool = False) -> list[ChatEvent]:
+        """Return what was held back. A truncated answer was cut by a limit: what began as a call is dropped."""
+
+
+class Dialect(ABC):
+    """How a family of models writes tool calls and reasoning."""
+
+    name: str
+
+    @abstractmethod
+    def grammar(self, request: ChatRequest) -> Grammar | None:
+        """Return the grammar that the answer has to follow; None if it is free."""
+
+    @abstractmethod
+    def parser(self, request: ChatRequest, *, reasoning_open: bool = False) -> Parser:
+        """Return a parser for one answer; `reasoning_open` says that the prompt itself began the reasoning."""
+
+
+def callable_tools(request: ChatRequest) -> tuple[Tool, ...]:
+    """Return the tools that the answer may call: none with tool choice `none`, one if it is named."""
+    choice = request.tool_choice
+    if choice.mode == "none":
+        return ()
+    return tuple(tool for tool in request.tools if choice.name is None or tool.name == choice.name)

@@ -1,0 +1,150 @@
+"""From messages and tools to the one text a model continues: its own chat template, run as Hugging Face runs it.
+
+This module knows no tokens: the template writes special tokens as text.
+Source: transformers, `utils/chat_template_utils.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final, NoReturn
+
+import jinja2
+import jinja2.ext
+import jinja2.nodes
+import jinja2.parser
+import jinja2.sandbox
+
+from zoe_server.errors import EngineUnavailableError, InvalidRequestError
+from zoe_server.protocol import ChatRequest, Tool
+
+CHATML: Final = """\
+{%- for message in messages %}
+{{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}
+"""
+"""The template of a model that brings none, as in llama.cpp."""
+
+_LONE_SURROGATES: Final = re.compile("[\ud800-\udfff]")
+
+
+class ChatTemplate:
+    """A compiled chat template; `render` may be called from several threads.
+
+    Raises:
+        EngineUnavailableError: the source is not valid jinja.
+    """
+
+    def __init__(
+        self, source: str, *, bos_token: str, eos_token: str, now: Callable[[], datetime] = datetime.now
+    ) -> None:
+        environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, jinja2.ext.loopcontrols]
+        )
+        environment.filters["tojson"] = _tojson
+        environment.globals["raise_exception"] = _raise_exception
+        environment.globals["strftime_now"] = lambda form: now().strftime(form)
+        self._names = {"bos_token": bos_token, "eos_token": eos_token}
+        try:
+            self._template = environment.from_string(source or CHATML)
+        except jinja2.TemplateSyntaxError as error:
+            raise EngineUnavailableError(
+                f"the model's chat template is not valid jinja (line {error.lineno}: {error.message})"
+            ) from error
+
+    def render(self, request: ChatRequest) -> str:
+        """Return the prompt of `request`, ending where the assistant's answer begins.
+
+        The tools are in the prompt whatever the tool choice is, so that it does not change the cached prefix.
+
+        Raises:
+            InvalidRequestError: the template refuses the messages, or fails on them.
+        """
+        try:
+            text = self._template.render(
+                messages=[_message(message) for message in request.messages],
+                tools=[_function(tool) for tool in request.tools] or None,
+                add_generation_prompt=True,
+                **self._names,
+            )
+        except Exception as error:  # a template is a program: a request can make it raise anything
+            raise InvalidRequestError(
+                f"the model's chat template cannot render these messages: {error or type(error).__name__}",
+                param="messages",
+            ) from error
+        return text if text.isascii() else _LONE_SURROGATES.sub("\ufffd", text)
+
+
+def opens_reasoning(prompt: str) -> bool:
+    """Return whether a rendered prompt ends inside the reasoning, as the templates of some reasoning models do."""
+    return prompt.rstrip().endswith("<think>")
+
+
+def _message(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a message as templates expect it: content is a string, arguments of past calls are objects."""
+    result = {**message, "content": message.get("content") or ""}
+    if calls := message.get("tool_calls"):
+        result["tool_calls"] = [_tool_call(call) for call in calls]
+    return result
+
+
+def _tool_call(call: Mapping[str, Any]) -> dict[str, Any]:
+    function = call["function"]
+    return {**call, "function": {**function, "arguments": _arguments(function.get("arguments"))}}
+
+
+def _arguments(text: object) -> object:
+    """Return the object that `text` describes; templates write it as JSON. What is no JSON object stays what it is."""
+    if not isinstance(text, str):
+        return {} if text is None else text
+    if not text.strip():
+        return {}
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return value if isinstance(value, dict) else text
+
+
+def _function(tool: Tool) -> dict[str, Any]:
+    return {
+        "type": "function",
+        "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
+    }
+
+
+def _tojson(
+    value: object,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """Replace jinja's own filter, which escapes for HTML and sorts keys."""
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys, default=_as_dict
+    )
+
+
+def _as_dict(value: object) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is not JSON data")
+
+
+def _raise_exception(message: str) -> NoReturn:
+    raise jinja2.TemplateError(message)
+
+
+class _GenerationTag(jinja2.ext.Extension):
+    """Accepts `{% generation %}...{% endgeneration %}`, which marks training targets, as its contents."""
+
+    tags = {"generation"}  # noqa: RUF012 -- jinja's own declaration
+
+    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
