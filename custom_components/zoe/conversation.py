@@ -1,5 +1,6 @@
 """The conversation entity: Home Assistant hands over a sentence, a model answers it."""
 
+import time
 from typing import Literal, override
 
 from homeassistant.components import conversation
@@ -11,6 +12,7 @@ from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from .const import DOMAIN, SUBENTRY_CONVERSATION
 from .entity import ZoeLLMEntity
 from .models import ZoeConfigEntry
+from .turn import TurnStats
 
 # The server does its own queueing; Home Assistant need not hold sentences back.
 PARALLEL_UPDATES = 0
@@ -46,6 +48,7 @@ class ZoeConversationEntity(ZoeLLMEntity, conversation.ConversationEntity):
         self, user_input: conversation.ConversationInput, chat_log: conversation.ChatLog
     ) -> conversation.ConversationResult:
         """Answer one sentence."""
+        turn = TurnStats(time.monotonic)
         try:
             await chat_log.async_provide_llm_data(
                 user_input.as_llm_context(DOMAIN),
@@ -55,5 +58,5 @@ class ZoeConversationEntity(ZoeLLMEntity, conversation.ConversationEntity):
             )
         except conversation.ConverseError as err:
             return err.as_conversation_result()
-        await self.async_answer(chat_log, user_input.context)
+        await self.async_answer(chat_log, turn, user_input.context)
         return conversation.async_get_result_from_chat_log(user_input, chat_log)

@@ -1,6 +1,5 @@
 """The base of every entity that lets a model answer a chat log: the request, and the tool loop around it."""
 
-import time
 from contextlib import aclosing
 from typing import Any
 
@@ -56,15 +55,17 @@ class ZoeLLMEntity(Entity):
             request["zoe"]["argument_values"] = argument_values(self.hass, api.llm_context.assistant, api.tools)
         return request
 
-    async def async_answer(self, chat_log: conversation.ChatLog, context: Context | None = None) -> None:
+    async def async_answer(
+        self, chat_log: conversation.ChatLog, turn: TurnStats, context: Context | None = None
+    ) -> None:
         """Let the model answer `chat_log`, tools included; afterwards its last content is the assistant's answer.
 
-        Fires `zoe_turn` in `context` with the figures of the turn (`TurnStats.as_event_data`).
+        `turn` was begun when the sentence arrived; fires `zoe_turn` in `context` with its figures
+        (`TurnStats.as_event_data`).
 
         Raises:
             HomeAssistantError: translated; the server or the model failed.
         """
-        turn = TurnStats(time.monotonic)
         with translated_errors():
             await self._async_run_loop(chat_log, turn)
         data = turn.as_event_data(chat_log.conversation_id, self.entity_id)

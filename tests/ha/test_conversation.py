@@ -12,6 +12,8 @@ from homeassistant.helpers.chat_session import async_get_chat_session
 from pytest_homeassistant_custom_component.common import MockConfigEntry, async_capture_events
 
 from custom_components.zoe.const import EVENT_TURN, MAX_TOOL_ITERATIONS
+from tests.ha.conftest import Say
+from tests.ha.fake_zoe import FakeZoe, delta, ending, role
 
 TURN_ON = "intent__HassTurnOn"
 
@@ -20,12 +22,12 @@ def speech(result: conversation.ConversationResult) -> str:
     return str(result.response.speech["plain"]["speech"])
 
 
-def last_message(zoe: Any) -> dict[str, Any]:
+def last_message(zoe: FakeZoe) -> dict[str, Any]:
     message: dict[str, Any] = zoe.requests[-1]["messages"][-1]
     return message
 
 
-async def test_text_answer(home: HomeAssistant, zoe: Any, say: Any) -> None:
+async def test_text_answer(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
     zoe.says("Hello ", "there.")
     result = await say("hello")
     assert speech(result) == "Hello there."
@@ -41,12 +43,12 @@ async def test_text_answer(home: HomeAssistant, zoe: Any, say: Any) -> None:
     assert "Kitchen light" in request["messages"][0]["content"]
 
 
-async def test_tool_call_switches_a_light(home: HomeAssistant, zoe: Any, say: Any) -> None:
+async def test_tool_call_switches_a_light(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
     zoe.calls((TURN_ON, {"name": "Kitchen light"}), text="One moment.")
     zoe.says("The kitchen light is on.")
     result = await say("turn on the kitchen light")
     await home.async_block_till_done()
-    assert home.states.get("light.kitchen_light").state == "on"
+    assert home.states.is_state("light.kitchen_light", "on")
     assert speech(result) == "The kitchen light is on."
     assert [target.id for target in result.response.success_results] == ["light.kitchen_light"]
     call, answer = zoe.requests[1]["messages"][-2:]
@@ -57,18 +59,18 @@ async def test_tool_call_switches_a_light(home: HomeAssistant, zoe: Any, say: An
     assert json.loads(answer["content"])["error"] is False
 
 
-async def test_parallel_calls_act_and_answer_in_order(home: HomeAssistant, zoe: Any, say: Any) -> None:
+async def test_parallel_calls_act_and_answer_in_order(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
     zoe.calls((TURN_ON, {"name": "Kitchen light"}), (TURN_ON, {"name": "Desk lamp"}))
     zoe.says("Both are on.")
     assert speech(await say("turn on the kitchen light and the desk lamp")) == "Both are on."
     await home.async_block_till_done()
-    assert home.states.get("light.kitchen_light").state == "on"
-    assert home.states.get("light.desk_lamp").state == "on"
+    assert home.states.is_state("light.kitchen_light", "on")
+    assert home.states.is_state("light.desk_lamp", "on")
     call, first, second = zoe.requests[1]["messages"][-3:]
     assert [call["id"] for call in call["tool_calls"]] == [first["tool_call_id"], second["tool_call_id"]]
 
 
-async def test_a_tool_that_fails_is_told_to_the_model(home: HomeAssistant, zoe: Any, say: Any) -> None:
+async def test_a_tool_that_fails_is_told_to_the_model(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
     zoe.calls((TURN_ON, {"name": "Chandelier"}))
     zoe.says("There is no chandelier.")
     assert speech(await say("turn on the chandelier")) == "There is no chandelier."
@@ -77,7 +79,7 @@ async def test_a_tool_that_fails_is_told_to_the_model(home: HomeAssistant, zoe: 
     assert answer["data"]["error"] == "MatchFailedError"
 
 
-async def test_second_turn_extends_the_first(home: HomeAssistant, zoe: Any, say: Any) -> None:
+async def test_second_turn_extends_the_first(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
     zoe.says("Which light?")
     first = await say("turn on the light", "my-conversation")
     assert first.continue_conversation
@@ -90,15 +92,15 @@ async def test_second_turn_extends_the_first(home: HomeAssistant, zoe: Any, say:
 
 
 async def test_deltas_stream_while_the_answer_is_being_written(
-    hass: HomeAssistant, home: HomeAssistant, zoe: Any, agent: str, wire: Any
+    hass: HomeAssistant, home: HomeAssistant, zoe: FakeZoe, agent: str
 ) -> None:
     gate = asyncio.Event()
-    zoe.script.append([wire.role(), wire.delta(content="One "), gate, wire.delta(content="two."), *wire.ending("stop")])
+    zoe.script.append([role(), delta(content="One "), gate, delta(content="two."), *ending("stop")])
     seen: list[dict[str, Any]] = []
 
-    def listen(chat_log: conversation.ChatLog, delta: dict[str, Any]) -> None:
-        seen.append(delta)
-        if delta.get("content") == "One ":
+    def listen(chat_log: conversation.ChatLog, piece: dict[str, Any]) -> None:
+        seen.append(piece)
+        if piece.get("content") == "One ":
             gate.set()  # the server sends the rest only after this piece has arrived here
 
     user_input = conversation.ConversationInput(
@@ -119,12 +121,12 @@ async def test_deltas_stream_while_the_answer_is_being_written(
     assert seen == [{"role": "assistant"}, {"content": "One "}, {"content": "two."}]
 
 
-async def test_reasoning_is_kept_apart_from_the_answer(home: HomeAssistant, zoe: Any, say: Any, wire: Any) -> None:
-    zoe.script.append([wire.delta(reasoning_content="Hm."), wire.delta(content="Yes."), *wire.ending("stop")])
+async def test_reasoning_is_kept_apart_from_the_answer(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
+    zoe.script.append([delta(reasoning_content="Hm."), delta(content="Yes."), *ending("stop")])
     assert speech(await say("really")) == "Yes."
 
 
-async def test_loop_limit_ends_with_words(home: HomeAssistant, zoe: Any, say: Any) -> None:
+async def test_loop_limit_ends_with_words(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
     for _ in range(MAX_TOOL_ITERATIONS):
         zoe.calls((TURN_ON, {"name": "Desk lamp"}))
     zoe.says("I give up.")
@@ -134,7 +136,7 @@ async def test_loop_limit_ends_with_words(home: HomeAssistant, zoe: Any, say: An
     assert zoe.requests[-1]["tools"] == zoe.requests[0]["tools"]
 
 
-async def test_silence_after_a_tool_is_asked_for_words_once(home: HomeAssistant, zoe: Any, say: Any) -> None:
+async def test_silence_after_a_tool_is_asked_for_words_once(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
     zoe.calls((TURN_ON, {"name": "Desk lamp"}))
     zoe.says()
     zoe.says("It is on.")
@@ -142,7 +144,7 @@ async def test_silence_after_a_tool_is_asked_for_words_once(home: HomeAssistant,
     assert [request.get("tool_choice") for request in zoe.requests] == [None, None, "none"]
 
 
-async def test_silence_is_an_error(home: HomeAssistant, zoe: Any, say: Any) -> None:
+async def test_silence_is_an_error(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
     zoe.says()
     zoe.says("  ")
     result = await say("hello")
@@ -150,7 +152,7 @@ async def test_silence_is_an_error(home: HomeAssistant, zoe: Any, say: Any) -> N
     assert speech(result) == "The model did not answer. Please say it again"
 
 
-async def test_agent_without_control(hass: HomeAssistant, zoe: Any, entry: MockConfigEntry, say: Any) -> None:
+async def test_agent_without_control(hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, say: Say) -> None:
     subentry = next(iter(entry.subentries.values()))
     hass.config_entries.async_update_subentry(entry, subentry, data={"model": "llama-3.2-3b", "prompt": "Be brief."})
     await hass.async_block_till_done()
@@ -161,10 +163,14 @@ async def test_agent_without_control(hass: HomeAssistant, zoe: Any, entry: MockC
     assert request["messages"][0]["content"].startswith("Be brief.")
     assert "tools" not in request
     assert request["zoe"] == {"priority": "interactive"}
-    assert hass.states.get("conversation.zoe").attributes["supported_features"] == 0
+    state = hass.states.get("conversation.zoe")
+    assert state is not None
+    assert state.attributes["supported_features"] == 0
 
 
-async def test_calls_without_tools_are_refused(hass: HomeAssistant, zoe: Any, entry: MockConfigEntry, say: Any) -> None:
+async def test_calls_without_tools_are_refused(
+    hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, say: Say
+) -> None:
     subentry = next(iter(entry.subentries.values()))
     hass.config_entries.async_update_subentry(entry, subentry, data={})
     await hass.async_block_till_done()
@@ -173,7 +179,7 @@ async def test_calls_without_tools_are_refused(hass: HomeAssistant, zoe: Any, en
 
 
 async def test_unknown_api_and_bad_template_are_told(
-    hass: HomeAssistant, zoe: Any, entry: MockConfigEntry, say: Any
+    hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, say: Say
 ) -> None:
     subentry = next(iter(entry.subentries.values()))
     for data, words in (
@@ -186,7 +192,7 @@ async def test_unknown_api_and_bad_template_are_told(
     assert zoe.requests == []
 
 
-async def test_turn_event(home: HomeAssistant, zoe: Any, say: Any) -> None:
+async def test_turn_event(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
     events: list[Event] = async_capture_events(home, EVENT_TURN)
     zoe.calls((TURN_ON, {"name": "Desk lamp"}))
     zoe.says("It is on.")
@@ -206,7 +212,7 @@ async def test_turn_event(home: HomeAssistant, zoe: Any, say: Any) -> None:
     }
 
 
-async def test_stats_are_traced(home: HomeAssistant, zoe: Any, say: Any) -> None:
+async def test_stats_are_traced(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
     zoe.says("Hello.")
     await say("hello")
     traces = conversation.trace.async_get_traces()
@@ -222,11 +228,9 @@ async def test_stats_are_traced(home: HomeAssistant, zoe: Any, say: Any) -> None
     }
 
 
-async def test_leaving_closes_the_connection(
-    hass: HomeAssistant, home: HomeAssistant, zoe: Any, say: Any, wire: Any
-) -> None:
+async def test_leaving_closes_the_connection(hass: HomeAssistant, home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
     never = asyncio.Event()
-    zoe.script.append([wire.role(), wire.delta(content="One "), never])
+    zoe.script.append([role(), delta(content="One "), never])
     task = hass.async_create_task(say("count"))
     await asyncio.wait_for(zoe.asked.wait(), 5)
     task.cancel()
