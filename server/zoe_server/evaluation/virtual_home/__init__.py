@@ -47,7 +47,9 @@ async def async_setup(hass: HomeAssistant, config: ConfigType) -> bool:
     if DOMAIN in config:
         path = Path(config[DOMAIN]["inventory"])
         inventory = await hass.async_add_executor_job(load_yaml_dict, str(path))
-        await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_IMPORT}, data=inventory)
+        # Not awaited: the flow sets up the entry, which waits for this function to return.
+        flow = hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_IMPORT}, data=inventory)
+        hass.async_create_task(flow, "import of the virtual home")
     return True
 
 
