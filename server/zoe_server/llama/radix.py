@@ -1,7 +1,7 @@
 """A tree of the token sequences that slots hold, to find who already has a prompt's beginning.
 
-Radix tree as in SGLang's RadixAttention (Zheng et al. 2023), but accurate to the token and over *running* sequences too:
-an edge is split where two sequences diverge, so the second request shares everything that the first one has. The tree
+Radix tree as in SGLang's RadixAttention (Zheng et al. 2023), but accurate to the token and over *running* sequences
+too: an edge is split where two sequences diverge, so the second request shares all that the first one has. The tree
 knows which tokens a slot holds or will hold; it does not know which of them are computed, nor what a KV cell is.
 """
 
@@ -14,7 +14,7 @@ from typing import Protocol
 class PrefixCache(Protocol):
     """Which slots share how much of a token sequence. Answers of `match` hold until the next mutating call.
 
-    `insert`, `extend`, `truncate` and `clear` mutate; `match` and `length` do not.
+    `extend`, `truncate` and `clear` mutate; `match` and `length` do not.
     """
 
     keeps: bool
@@ -26,11 +26,8 @@ class PrefixCache(Protocol):
     def length(self, slot: int) -> int:
         """Return how many tokens are recorded for `slot`; 0 for an unknown slot."""
 
-    def insert(self, slot: int, tokens: list[int]) -> None:
-        """Record that `slot`, unknown so far, holds `tokens`."""
-
     def extend(self, slot: int, tokens: list[int]) -> None:
-        """Append `tokens` to what `slot` holds."""
+        """Append `tokens` to what `slot` holds; a slot unknown so far holds none."""
 
     def truncate(self, slot: int, length: int) -> None:
         """Keep the first `length` tokens of `slot`; with 0 the slot becomes unknown."""
@@ -51,9 +48,6 @@ class NullPrefixCache:
     def length(self, slot: int) -> int:
         """Return 0: every slot is unknown."""
         return 0
-
-    def insert(self, slot: int, tokens: list[int]) -> None:
-        """Do nothing."""
 
     def extend(self, slot: int, tokens: list[int]) -> None:
         """Do nothing."""
@@ -126,15 +120,8 @@ class RadixTree:
         """Return how many tokens are recorded for `slot`; 0 for an unknown slot."""
         return self._lengths.get(slot, 0)
 
-    def insert(self, slot: int, tokens: list[int]) -> None:
-        """Record that `slot`, unknown so far, holds `tokens`."""
-        if slot in self._ends:
-            raise ValueError(f"slot {slot} is already in the tree")
-        self._descend(self._root, slot, tokens)
-        self._lengths[slot] = len(tokens)
-
     def extend(self, slot: int, tokens: list[int]) -> None:
-        """Append `tokens` to what `slot` holds."""
+        """Append `tokens` to what `slot` holds; a slot unknown so far holds none."""
         node = self._ends.get(slot, self._root)
         if node is not self._root and len(node.slots) == 1:
             node.edge.extend(tokens)  # alone here, so nothing can hang below

@@ -25,12 +25,6 @@ class TreeAgainstLists(RuleBasedStateMachine):
         self.held: dict[int, list[int]] = {}
 
     @rule(slot=SLOTS, tokens=TOKENS)
-    def insert(self, slot: int, tokens: list[int]) -> None:
-        if slot not in self.held:
-            self.tree.insert(slot, list(tokens))
-            self.held[slot] = list(tokens)
-
-    @rule(slot=SLOTS, tokens=TOKENS)
     def extend(self, slot: int, tokens: list[int]) -> None:
         self.tree.extend(slot, list(tokens))
         self.held[slot] = self.held.get(slot, []) + tokens
@@ -88,7 +82,7 @@ TestTreeAgainstLists = TreeAgainstLists.TestCase
 
 def test_second_request_shares_up_to_the_diverging_token() -> None:
     tree = RadixTree()
-    tree.insert(0, [*range(3000), 7, 8])
+    tree.extend(0, [*range(3000), 7, 8])
     assert tree.match([*range(3000), 9]) == {0: 3000}
 
 
@@ -98,6 +92,6 @@ def test_common_length_counts_from_the_given_start() -> None:
 
 def test_null_cache_remembers_nothing() -> None:
     cache = NullPrefixCache()
-    cache.insert(0, [1, 2, 3])
+    cache.extend(0, [1, 2, 3])
     assert cache.match([1, 2, 3]) == {}
     assert not cache.keeps

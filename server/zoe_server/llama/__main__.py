@@ -1,0 +1,58 @@
+"""`python -m zoe_server.llama --config JSON`: one engine process; see `service` for what it says to the gateway."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from zoe_server.llama.config import EngineConfig
+from zoe_server.llama.service import Service
+
+_OOM_SCORE_ADJ = 500
+_EXIT_BAD_CONFIG = 2
+
+
+def _read_config(text: str) -> EngineConfig:
+    """Return the configuration in `text`, which is JSON or the path of a JSON file."""
+    return EngineConfig.model_validate_json(text if text.lstrip().startswith("{") else Path(text).read_text())
+
+
+def _volunteer_for_oom() -> None:
+    """Let the kernel end this process before the gateway when memory runs out; the fleet knows what to do then."""
+    try:
+        Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE_ADJ))
+    except OSError as error:
+        logging.getLogger(__name__).info("oom_score_adj stays as it is: %s", error)
+
+
+async def _serve(config: EngineConfig) -> int:
+    return await Service(config).run()
+
+
+def main() -> int:
+    """Run the engine; return its exit code: 0 when asked to leave, 2 bad configuration, 3 no model, 70 failure."""
+    parser = argparse.ArgumentParser(prog="python -m zoe_server.llama", description="One llama.cpp engine of Zoe.")
+    parser.add_argument(
+        "--config", required=True, metavar="JSON", help="the configuration, or the path of a file with it"
+    )
+    options = parser.parse_args()
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        config = _read_config(options.config)
+    except (ValidationError, OSError) as error:
+        sys.stderr.write(f"the engine's configuration is wrong: {error}\n")
+        return _EXIT_BAD_CONFIG
+    _volunteer_for_oom()
+    return asyncio.run(_serve(config))
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)  # threads in the C library and a reader of stdin must not hold up the end

@@ -1,0 +1,59 @@
+"""What one engine process is told at its start: `--config` JSON, checked, with units in the names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+def physical_cores() -> int:
+    """Return how many physical cores this process may run on; two threads on one core only slow llama.cpp down."""
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    topology = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+    siblings = [Path(topology.format(cpu)) for cpu in os.sched_getaffinity(0)]
+    return len({path.read_text() if path.is_file() else str(path) for path in siblings})
+
+
+class SamplingDefaults(BaseModel):
+    """What a request gets that does not say how to draw tokens; None leaves it to the model file, then the engine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    temperature: float | None = Field(default=None, ge=0)
+    top_k: int | None = Field(default=None, ge=0)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    min_p: float | None = Field(default=None, ge=0, le=1)
+    repeat_penalty: float | None = Field(default=None, gt=0)
+
+
+class EngineConfig(BaseModel):
+    """Everything an engine process needs; an unknown key is an error that names it.
+
+    `n_slots` sequences share `n_ctx_tokens` KV cells, and each of them may use all; a step computes at most
+    `n_batch_tokens`. `n_threads` None means one per physical core. A negative `n_gpu_layers` means all layers.
+    `dialect` and `chat_template` replace what the model file says.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model_path: Path
+    socket_path: Path
+    n_ctx_tokens: int = Field(default=4096, ge=256)
+    n_slots: int = Field(default=8, ge=1, le=64)
+    n_batch_tokens: int = Field(default=512, ge=32)
+    n_threads: int | None = Field(default=None, ge=1)
+    n_gpu_layers: int = -1
+    prefix_cache: bool = True
+    queue_limit: int = Field(default=64, ge=1)
+    sampling: SamplingDefaults = SamplingDefaults()
+    chat_template: str | None = None
+    dialect: str | None = None
+
+    @model_validator(mode="after")
+    def _batch_holds_a_token_of_every_slot(self) -> EngineConfig:
+        if self.n_batch_tokens < self.n_slots:
+            raise ValueError("n_batch_tokens must be at least n_slots")
+        return self

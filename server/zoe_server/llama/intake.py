@@ -1,0 +1,66 @@
+"""From a chat request to a job the loop can run: template, tokens, grammar, samplers and the reader of the answer.
+
+It runs beside the loop, so that a long prompt's template and tokens cost the running answers nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from zoe_server.llama import dialects
+from zoe_server.llama.loop import Job
+from zoe_server.llama.output import OutputStream
+from zoe_server.llama.prompt import ChatTemplate, opens_reasoning
+from zoe_server.llama.sampler import TokenSampler, settings_for
+from zoe_server.llama.sequence import Sequence
+
+if TYPE_CHECKING:
+    from zoe_server.llama.config import EngineConfig
+    from zoe_server.llama.runner import Runner
+    from zoe_server.protocol import ChatRequest
+
+_METADATA_KEYS: Final = {
+    "temperature": "general.sampling.temp",
+    "top_k": "general.sampling.top_k",
+    "top_p": "general.sampling.top_p",
+    "min_p": "general.sampling.min_p",
+    "repeat_penalty": "general.sampling.penalty_repeat",
+}
+
+
+class Intake:
+    """Knows how one model wants to be spoken to. `prepare` is called from one thread at a time.
+
+    Raises:
+        EngineUnavailableError: the model's chat template is broken.
+        KeyError: the configured dialect does not exist.
+    """
+
+    def __init__(self, runner: Runner, config: EngineConfig) -> None:
+        self._vocab = runner.vocab
+        self._n_ctx_tokens = runner.n_ctx_tokens
+        source = config.chat_template or runner.metadata("tokenizer.chat_template") or ""
+        self._template = ChatTemplate(source, bos_token=self._vocab.bos_text, eos_token=self._vocab.eos_text)
+        self.dialect = dialects.by_name(config.dialect) if config.dialect else dialects.detect(source)
+        self.defaults = _model_defaults(runner) | config.sampling.model_dump(exclude_none=True)
+
+    def prepare(self, request: ChatRequest, arrived_s: float) -> Job:
+        """Return the job of `request`, which came at `arrived_s`.
+
+        Raises:
+            InvalidRequestError: the template refuses the messages, or a tool's schema or a sampling number is unusable.
+        """
+        prompt = self._template.render(request)
+        tokens = self._vocab.tokenize_prompt(prompt)
+        settings = settings_for(request.sampling, self.defaults)
+        grammar = self.dialect.grammar(request)
+        limit = self._n_ctx_tokens if request.max_tokens is None else request.max_tokens
+        sequence = Sequence(request.id, tokens, len(tokens), limit, request.priority, arrived_s)
+        output = OutputStream(request, self.dialect, reasoning_open=opens_reasoning(prompt))
+        return Job(sequence, TokenSampler(settings, grammar, self._vocab, self._n_ctx_tokens), output)
+
+
+def _model_defaults(runner: Runner) -> dict[str, float]:
+    """Return the sampling numbers that the model file recommends."""
+    found = {name: runner.metadata(key) for name, key in _METADATA_KEYS.items()}
+    return {name: float(text) for name, text in found.items() if text is not None}

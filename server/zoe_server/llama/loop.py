@@ -1,0 +1,241 @@
+"""The engine loop: one step is three verbs, schedule, decode and sample, and emit.
+
+It runs in a thread of its own, owns scheduler, runner and sampler, and takes requests and cancellations from any
+thread. An idle loop waits on a condition; it wakes once a second to say that it is alive. It knows no sockets.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from zoe_server.errors import EngineCrashedError, EngineError, ZoeError
+from zoe_server.llama.runner import FatalDecodeError, NoFreeCellError
+from zoe_server.protocol import ChatEvent, Failure, Finish, Started
+
+if TYPE_CHECKING:
+    from zoe_server.llama.output import OutputStream
+    from zoe_server.llama.runner import Runner
+    from zoe_server.llama.sampler import Sampler, TokenSampler
+    from zoe_server.llama.scheduler import Scheduler, Update
+    from zoe_server.llama.sequence import Sequence
+    from zoe_server.protocol import FinishReason
+
+_LOG: Final = logging.getLogger(__name__)
+PROGRESS_S: Final = 0.8
+
+Emit = Callable[[str, list[ChatEvent]], None]
+"""Called with a request's id and its next events, from the loop's thread; it must not block."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A request that is ready to run: its tokens, how to draw its answer, and how to read it."""
+
+    sequence: Sequence
+    sampler: TokenSampler
+    output: OutputStream
+
+
+class EngineLoop:
+    """Runs jobs until it is stopped; each of them ends in exactly one `Finish` or `Failure`."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        sampler: Sampler,
+        scheduler: Scheduler,
+        *,
+        emit: Emit,
+        progress: Callable[[dict[str, Any]], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.runner = runner
+        self.sampler = sampler
+        self.scheduler = scheduler
+        self._emit = emit
+        self._progress = progress
+        self._clock = clock
+        self._wakeup = threading.Condition()
+        self._inbox: list[Job | str] = []  # jobs to start, and ids of requests to cancel
+        self._stopping = False
+        self._jobs: dict[str, Job] = {}
+        self._steps = 0
+        self._audit_mismatches = 0
+        self._audited_step = 0
+        self._reported_s = float("-inf")
+
+    def submit(self, job: Job) -> None:
+        """Queue `job`; may be called from any thread."""
+        self._post(job)
+
+    def cancel(self, request_id: str) -> None:
+        """End the request with `Finish("cancelled")` before the next step, if it still runs; from any thread."""
+        self._post(request_id)
+
+    def stop(self) -> None:
+        """Let `run` return after the current step; from any thread."""
+        with self._wakeup:
+            self._stopping = True
+            self._wakeup.notify()
+
+    def run(self) -> None:
+        """Work until `stop` is called.
+
+        Raises:
+            FatalDecodeError: the library's state is unknown. Every open request has got its `Failure`.
+        """
+        try:
+            while not self._stopping:
+                self._take_inbox()
+                if not self.step():
+                    self._rest()
+                self._report()
+        except Exception:
+            self._fail_all(EngineCrashedError("the engine failed and is being restarted; try again"))
+            raise
+
+    def step(self) -> bool:
+        """Compute one batch; return False if there was nothing to do."""
+        batch = self.scheduler.schedule(self._clock())
+        if not batch:
+            return False
+        self._announce(batch.started)
+        try:
+            tokens = self.sampler.sample(self.runner.decode(batch))
+        except NoFreeCellError:
+            self._relieve()
+            return True
+        self.emit(self.scheduler.commit(batch, tokens, self._clock()))
+        self._steps += 1
+        return True
+
+    def emit(self, updates: list[Update]) -> None:
+        """Send what the new tokens mean, and end the requests that are done."""
+        for update in updates:
+            sequence = update.sequence
+            job = self._jobs[sequence.request_id]
+            ended: FinishReason | None = update.finished
+            if update.token is not None and ended != "stop":
+                piece = self.runner.vocab.piece(update.token)
+                events = job.output.feed(piece)
+                if events:
+                    self._emit(sequence.request_id, events)
+            if job.output.stopped and ended is None:
+                self.scheduler.finish(sequence, self._clock())
+                ended = "stop"
+            if self.sampler.is_stuck(sequence.request_id):
+                self._fail(job, EngineError("no token of this model's vocabulary fits the tools' grammar"))
+            elif ended is not None:
+                self._finish(job, "stop" if job.output.stopped else ended)
+
+    def stats(self) -> dict[str, Any]:
+        """Return counters and gauges of the loop; called by `progress` and safe to call from any thread."""
+        scheduler, memory = self.scheduler, self.scheduler.memory
+        return {
+            "step": self._steps,
+            "running": scheduler.n_running,
+            "waiting": scheduler.n_waiting,
+            "cached_holders": memory.n_cached,
+            "free_cells": memory.n_free_cells,
+            "total_cells": memory.ledger.n_cells,
+            "computed_tokens": scheduler.computed_tokens,
+            "reused_tokens": scheduler.reused_tokens,
+            "evictions": memory.evictions,
+            "preemptions": scheduler.preemptions,
+            "audit_mismatches": self._audit_mismatches,
+        }
+
+    def _post(self, message: Job | str) -> None:
+        with self._wakeup:
+            self._inbox.append(message)
+            self._wakeup.notify()
+
+    def _take_inbox(self) -> None:
+        with self._wakeup:
+            inbox, self._inbox = self._inbox, []
+        for message in inbox:
+            if isinstance(message, str):
+                self._cancel(message)
+            else:
+                self._start(message)
+
+    def _start(self, job: Job) -> None:
+        request_id = job.sequence.request_id
+        try:
+            self.scheduler.submit(job.sequence)
+        except ZoeError as error:
+            job.sampler.close()
+            self._emit(request_id, [Failure(error)])
+            return
+        self._jobs[request_id] = job
+        self.sampler.add(request_id, job.sampler)
+
+    def _cancel(self, request_id: str) -> None:
+        job = self._jobs.get(request_id)
+        if job is not None:
+            self.scheduler.finish(job.sequence, self._clock())
+            self._finish(job, "cancelled")
+
+    def _announce(self, started: tuple[Sequence, ...]) -> None:
+        for sequence in started:
+            self._emit(sequence.request_id, [Started(sequence.n_prompt, sequence.cached_tokens)])
+
+    def _finish(self, job: Job, reason: FinishReason) -> None:
+        events, reason = job.output.close(reason)
+        sequence = job.sequence
+        self._forget(job)
+        self._emit(sequence.request_id, [*events, Finish(reason, sequence.usage(), sequence.timings(self._clock()))])
+
+    def _fail(self, job: Job, error: ZoeError) -> None:
+        self._forget(job)
+        self._emit(job.sequence.request_id, [Failure(error)])
+
+    def _forget(self, job: Job) -> None:
+        del self._jobs[job.sequence.request_id]
+        self.sampler.remove(job.sequence.request_id)
+
+    def _fail_all(self, error: ZoeError) -> None:
+        for job in list(self._jobs.values()):
+            self._fail(job, error)
+        with self._wakeup:
+            inbox, self._inbox = self._inbox, []
+        for message in inbox:
+            if isinstance(message, Job):
+                self._emit(message.sequence.request_id, [Failure(error)])
+
+    def _relieve(self) -> None:
+        """The library has fewer free cells than our books say: make room, or give up."""
+        if not self.scheduler.relieve():
+            raise FatalDecodeError("llama.cpp finds no KV cell for the only sequence there is")
+
+    def _rest(self) -> None:
+        """Audit once after work, then wait for a message, at most until the next report is due."""
+        if self._audited_step != self._steps:
+            self._audit()
+        with self._wakeup:
+            if not self._inbox and not self._stopping:
+                self._wakeup.wait(max(0.0, self._reported_s + PROGRESS_S - self._clock()))
+
+    def _audit(self) -> None:
+        """Compare our books with the library's; if they differ, trust neither and start with an empty cache."""
+        self._audited_step = self._steps
+        memory = self.scheduler.memory
+        self.runner.apply(memory.take_operations())
+        wrong = self.runner.audit(memory.expected_lengths())
+        if wrong:
+            _LOG.error("the KV cache of slots %s is not what it should be; the prefix cache is cleared", wrong)
+            self._audit_mismatches += 1
+            memory.clear_cached()
+            memory.take_operations()
+            self.runner.clear()
+
+    def _report(self) -> None:
+        now = self._clock()
+        if now - self._reported_s >= PROGRESS_S / 2:
+            self._reported_s = now
+            self._progress(self.stats())

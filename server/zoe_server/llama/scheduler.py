@@ -1,0 +1,282 @@
+"""Which sequence computes which tokens in the next step: policy only, no model, no clock of its own.
+
+One step, in the order in which the code decides:
+1. Admission, interactive before background, oldest first. A prompt that shares `MIN_WAIT_TOKENS` or more with one that
+   is being prefilled, beyond what is computed already, waits for it (single-flight) while others pass. Else it needs a
+   slot and its reservation: prompt + max_tokens, but at most `MAX_RESERVED_TOKENS` of the latter, so that one request
+   without a limit does not keep all others out; what that leaves uncovered, preemption pays for.
+   No room: cached holders are evicted, then running background sequences give way to an interactive one.
+2. Cells for one token of every decoding sequence; if they are short, one cached holder is evicted, then the youngest
+   sequence is preempted, until they suffice.
+3. Decode first: one token of every decoding sequence, so that a long prompt never stalls a running voice stream.
+4. Prompt chunks fill the batch, oldest interactive first. Background prompts yield, unless an interactive one waits for
+   them. `pace.Pace` bounds the chunk, so that a step stays short.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from zoe_server.errors import ContextSizeError, QueueFullError
+from zoe_server.llama.memory import KvMemory
+from zoe_server.llama.pace import Pace
+
+if TYPE_CHECKING:
+    from zoe_server.llama.memory import MemoryOperation
+    from zoe_server.llama.radix import PrefixCache
+    from zoe_server.llama.sequence import Sequence
+    from zoe_server.protocol import FinishReason
+
+MIN_WAIT_TOKENS: Final = 32
+MAX_RESERVED_TOKENS: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The sizes that the scheduler works within. `n_ctx_tokens` bounds one sequence, `n_cells` all of them together."""
+
+    n_ctx_tokens: int
+    n_cells: int
+    n_slots: int
+    n_batch_tokens: int
+    queue_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """`tokens` of a sequence at positions `start`...; `samples` says that a token is drawn after the last one."""
+
+    sequence: Sequence
+    slot: int
+    start: int
+    tokens: list[int]
+    samples: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One step: memory operations to do first, then the chunks to compute together; `started` left the queue in it."""
+
+    operations: tuple[MemoryOperation, ...]
+    chunks: tuple[Chunk, ...]
+    started: tuple[Sequence, ...]
+    scheduled_s: float
+
+    def __bool__(self) -> bool:
+        return bool(self.chunks)
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What a step did to a sequence: the token it got (None: it only wanted its prompt computed), and why it ended."""
+
+    sequence: Sequence
+    token: int | None
+    finished: FinishReason | None
+
+
+class Scheduler:
+    """Owner of the queue and of the running sequences. Every method is called from one thread; times are in seconds."""
+
+    def __init__(self, limits: Limits, cache: PrefixCache, eog_tokens: frozenset[int]) -> None:
+        self.limits = limits
+        self.memory = KvMemory(limits.n_slots, limits.n_cells, cache)
+        self.preemptions = 0
+        self.computed_tokens = 0
+        self.reused_tokens = 0
+        self._eog_tokens = eog_tokens
+        self._pace = Pace()
+        self._waiting: list[Sequence] = []
+        self._running: list[Sequence] = []
+        self._reserved: dict[int, int] = {}  # slot -> length up to which cells are set aside for it
+        self._awaited: set[int] = set()  # slots whose prefill an interactive sequence waits for
+        self._n_submitted = 0
+        self._typical_s = 1.0
+
+    @property
+    def n_running(self) -> int:
+        """Sequences that have a slot."""
+        return len(self._running)
+
+    @property
+    def n_waiting(self) -> int:
+        """Sequences in the queue."""
+        return len(self._waiting)
+
+    def submit(self, sequence: Sequence) -> None:
+        """Queue `sequence`, whose `limit_tokens` is cut to what the context leaves.
+
+        Raises:
+            ContextSizeError: the prompt leaves no room for a single token.
+            QueueFullError: `queue_limit` sequences wait already.
+        """
+        if sequence.n_prompt >= self.limits.n_ctx_tokens:
+            raise ContextSizeError(sequence.n_prompt, self.limits.n_ctx_tokens)
+        if len(self._waiting) >= self.limits.queue_limit:
+            raise QueueFullError(
+                f"{len(self._waiting)} requests wait already; try again later",
+                retry_after_s=max(1.0, self._typical_s * len(self._waiting) / self.limits.n_slots),
+            )
+        sequence.limit_tokens = min(sequence.limit_tokens, self.limits.n_ctx_tokens - sequence.n_prompt)
+        sequence.order = self._n_submitted
+        self._n_submitted += 1
+        self._waiting.append(sequence)
+
+    def schedule(self, now: float) -> Batch:
+        """Return the next step; it is empty when there is nothing to do."""
+        started = self._admit_waiting(now)
+        self._make_room_for_decode()
+        chunks = [self._chunk(sequence, 1) for sequence in self._running if not sequence.is_prefilling]
+        chunks += self._prefill_chunks(chunks)
+        if not chunks and (self._running or self._waiting):
+            if not self.relieve():
+                raise RuntimeError("no sequence can go on, and there is nothing left to evict")
+            return self.schedule(now)
+        operations = self.memory.take_operations() if chunks else ()
+        return Batch(operations, tuple(chunks), tuple(started), now)
+
+    def commit(self, batch: Batch, tokens: list[int], now: float) -> list[Update]:
+        """Record that `batch` was computed and `tokens` were drawn for its sampling chunks, in their order."""
+        self._pace.observe(sum(len(chunk.tokens) for chunk in batch.chunks), now - batch.scheduled_s)
+        drawn = iter(tokens)
+        updates: list[Update] = []
+        for chunk in batch.chunks:
+            sequence = chunk.sequence
+            sequence.computed += len(chunk.tokens)
+            self.computed_tokens += len(chunk.tokens)
+            self.memory.computed(chunk.slot, sequence.tokens, sequence.computed)
+            if sequence.n_uncomputed:
+                continue
+            token = next(drawn) if chunk.samples else None
+            if token is not None:
+                sequence.append(token, now)
+            updates.append(Update(sequence, token, self._finish_reason(sequence, token)))
+        for update in updates:
+            if update.finished:
+                self.finish(update.sequence, now)
+        return updates
+
+    def finish(self, sequence: Sequence, now: float) -> None:
+        """End `sequence`, wherever it is; what it computed stays cached."""
+        sequence.finished_s = now
+        if sequence in self._waiting:
+            self._waiting.remove(sequence)
+        elif sequence in self._running:
+            self._leave_slot(sequence)
+            self.memory.release(self._slot_of(sequence), now)
+            self._typical_s += 0.2 * (now - (sequence.started_s or now) - self._typical_s)
+
+    def relieve(self) -> bool:
+        """Free cells: evict one cached holder, else preempt the youngest sequence unless it is the only one."""
+        if self.memory.evict_one():
+            return True
+        if len(self._running) <= 1:
+            return False
+        self._preempt(max(self._running, key=_rank))
+        return True
+
+    def _admit_waiting(self, now: float) -> list[Sequence]:
+        """Step 1 of the module's docstring."""
+        self._awaited.clear()
+        started: list[Sequence] = []
+        for sequence in sorted(self._waiting, key=_rank):
+            prompt = sequence.tokens[:-1]
+            shared = self.memory.cache.match(prompt)
+            donor = self.memory.find_donor(shared)
+            flight = self._flight(shared, donor.length)
+            if flight is not None:
+                if sequence.priority == "interactive":
+                    self._awaited.add(flight)
+                continue
+            n_new = len(sequence.tokens) - donor.length + self._reserve_tokens(sequence)
+            slot = self.memory.admit(sequence.tokens, donor, n_new + self._outstanding(), now)
+            if slot is None:
+                if self._yield_background(sequence):
+                    return started + self._admit_waiting(now)
+                break
+            self._waiting.remove(sequence)
+            self._reserved[slot] = len(sequence.tokens) + self._reserve_tokens(sequence)
+            if sequence.started_s is None:
+                started.append(sequence)
+            self.reused_tokens += donor.length
+            sequence.place(slot, donor.length, now)
+            self._running.append(sequence)
+        return started
+
+    def _flight(self, shared: dict[int, int], ready: int) -> int | None:
+        """Return the slot whose prefill will give at least `MIN_WAIT_TOKENS` more than the `ready` ones, if any."""
+        prefilling = {sequence.slot for sequence in self._running if sequence.is_prefilling}
+        promised = [(length, slot) for slot, length in shared.items() if slot in prefilling]
+        length, slot = max(promised, default=(0, -1))
+        return slot if length - ready >= MIN_WAIT_TOKENS else None
+
+    def _reserve_tokens(self, sequence: Sequence) -> int:
+        return min(sequence.limit_tokens - sequence.n_generated, MAX_RESERVED_TOKENS)
+
+    def _outstanding(self) -> int:
+        """Cells that running sequences may still take of their reservations."""
+        return sum(max(0, reserved - self.memory.ledger.length(slot)) for slot, reserved in self._reserved.items())
+
+    def _yield_background(self, sequence: Sequence) -> bool:
+        """Preempt one running background sequence for an interactive one."""
+        if sequence.priority == "background":
+            return False
+        background = [other for other in self._running if other.priority == "background"]
+        if not background:
+            return False
+        self._preempt(max(background, key=_rank))
+        return True
+
+    def _make_room_for_decode(self) -> None:
+        """Step 2 of the module's docstring."""
+        while self.memory.n_free_cells < sum(not sequence.is_prefilling for sequence in self._running):
+            if not self.relieve():
+                break
+
+    def _prefill_chunks(self, decoding: list[Chunk]) -> list[Chunk]:
+        """Step 4 of the module's docstring."""
+        prefilling = [sequence for sequence in self._running if sequence.is_prefilling]
+        urgent = [s for s in prefilling if s.priority == "interactive" or s.slot in self._awaited]
+        budget = self._pace.budget_tokens(self.limits.n_batch_tokens, decoding=bool(decoding))
+        budget = min(budget, self.limits.n_batch_tokens - len(decoding), self.memory.n_free_cells - len(decoding))
+        chunks: list[Chunk] = []
+        for sequence in sorted(urgent or prefilling, key=lambda s: s.order):
+            count = min(budget, sequence.n_uncomputed)
+            if count <= 0:
+                break
+            chunks.append(self._chunk(sequence, count))
+            budget -= count
+        return chunks
+
+    def _chunk(self, sequence: Sequence, count: int) -> Chunk:
+        start = sequence.computed
+        samples = count == sequence.n_uncomputed and sequence.wants_token
+        return Chunk(sequence, self._slot_of(sequence), start, sequence.tokens[start : start + count], samples)
+
+    def _finish_reason(self, sequence: Sequence, token: int | None) -> FinishReason | None:
+        if token in self._eog_tokens:
+            return "stop"
+        return None if sequence.wants_token else "length"
+
+    def _preempt(self, sequence: Sequence) -> None:
+        self._leave_slot(sequence)
+        self.memory.drop(self._slot_of(sequence))
+        sequence.displace()
+        self._waiting.append(sequence)
+        self.preemptions += 1
+
+    def _leave_slot(self, sequence: Sequence) -> None:
+        self._running.remove(sequence)
+        del self._reserved[self._slot_of(sequence)]
+
+    @staticmethod
+    def _slot_of(sequence: Sequence) -> int:
+        if sequence.slot is None:
+            raise ValueError(f"request {sequence.request_id} has no slot")
+        return sequence.slot
+
+
+def _rank(sequence: Sequence) -> tuple[bool, int]:
+    """Order of service: interactive before background, then first come, first served."""
+    return sequence.priority == "background", sequence.order

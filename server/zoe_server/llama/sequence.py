@@ -1,0 +1,86 @@
+"""One request as the scheduler sees it: its tokens, how many of them are computed, and its own accounts of time.
+
+A sequence knows neither text nor samplers nor the C library.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from zoe_server.protocol import Timings, Usage
+
+if TYPE_CHECKING:
+    from zoe_server.protocol import Priority
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """Tokens of a prompt and of the answer so far. Times are in seconds of one monotonic clock.
+
+    `tokens[:computed]` have KV cells in `slot`; the rest waits to be computed. After the last one was computed, a token
+    is sampled, unless the limit of `limit_tokens` generated tokens is reached. A preempted sequence has no slot and
+    nothing computed, but keeps its tokens, so that its answer goes on where it stopped.
+    """
+
+    request_id: str
+    tokens: list[int]
+    n_prompt: int
+    limit_tokens: int
+    priority: Priority
+    arrived_s: float
+    order: int = 0
+    slot: int | None = None
+    computed: int = 0
+    cached_tokens: int = 0
+    preemptions: int = 0
+    started_s: float | None = None
+    first_token_s: float | None = None
+    finished_s: float | None = None
+
+    @property
+    def n_generated(self) -> int:
+        """Tokens sampled so far."""
+        return len(self.tokens) - self.n_prompt
+
+    @property
+    def n_uncomputed(self) -> int:
+        """Tokens that still have to go through the model before the next one can be sampled."""
+        return len(self.tokens) - self.computed
+
+    @property
+    def is_prefilling(self) -> bool:
+        """Whether more than the one token of an ordinary decode step is left to compute."""
+        return self.n_uncomputed > 1
+
+    @property
+    def wants_token(self) -> bool:
+        """Whether a token may be sampled once everything is computed; a request to prime the cache wants none."""
+        return self.n_generated < self.limit_tokens
+
+    def place(self, slot: int, reused: int, now: float) -> None:
+        """Take `slot`, whose first `reused` tokens are computed already."""
+        self.slot, self.computed = slot, reused
+        if self.started_s is None:
+            self.started_s, self.cached_tokens = now, reused
+
+    def displace(self) -> None:
+        """Give the slot back in the middle of the work."""
+        self.slot, self.computed = None, 0
+        self.preemptions += 1
+
+    def append(self, token: int, now: float) -> None:
+        """Add a sampled token."""
+        self.tokens.append(token)
+        if self.first_token_s is None:
+            self.first_token_s = now
+
+    def usage(self) -> Usage:
+        """Return the token counts; `cached_tokens` are those of the first admission."""
+        return Usage(self.n_prompt, self.cached_tokens, self.n_generated)
+
+    def timings(self, now: float) -> Timings:
+        """Return the durations; a request that ended in the queue waited all its time there."""
+        started = now if self.started_s is None else self.started_s
+        first = now if self.first_token_s is None else self.first_token_s
+        return Timings(started - self.arrived_s, first - self.arrived_s, now - self.arrived_s)

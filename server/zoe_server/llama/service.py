@@ -1,0 +1,247 @@
+"""The engine process seen from outside: one gateway on a unix socket, newline-delimited JSON, as `protocol` describes.
+
+Beside the transcript there, the engine says, each as one line:
+
+    <- {"event": "loading", "phase": "model"}, then {"event": "loading", "phase": "warmup"}: a crash after the second
+       line and before "ready" means that the build of llama.cpp does not work on this processor
+    <- {"event": "ready", "info": {...}}   or {"event": "fatal", "error": {...}}, after which the process ends
+    -> {"op": "stats"}   <- {"event": "stats", ...}
+
+Loading begins when the gateway has connected. The process ends when the gateway goes, and when its stdin ends. This
+module knows sockets and threads; it knows no tokens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+from zoe_server import errors, protocol
+from zoe_server.errors import EngineCrashedError, EngineError, EngineUnavailableError, ZoeError
+from zoe_server.llama.intake import Intake
+from zoe_server.llama.loop import EngineLoop
+from zoe_server.llama.radix import NullPrefixCache, RadixTree
+from zoe_server.llama.runner import ModelLoadError, Runner
+from zoe_server.llama.sampler import Sampler
+from zoe_server.llama.scheduler import Limits, Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from zoe_server.llama.config import EngineConfig
+    from zoe_server.llama.loop import Job
+    from zoe_server.protocol import ChatEvent
+
+_LOG: Final = logging.getLogger(__name__)
+_MAX_LINE_BYTES: Final = 64 << 20
+_STOP_WAIT_S: Final = 5.0
+EXIT_LEFT: Final = 0
+EXIT_NO_MODEL: Final = 3
+EXIT_FATAL: Final = 70
+
+
+class Service:
+    """Serves one gateway until it leaves; `run` returns the exit code of the process."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._config = config
+        self._aio = asyncio.get_running_loop()
+        self._exit: asyncio.Future[int] = self._aio.create_future()
+        self._connected = asyncio.Event()
+        self._writer: asyncio.StreamWriter | None = None
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="intake")
+        self._intake: Intake | None = None
+        self._loop: EngineLoop | None = None
+        self._open: set[str] = set()
+        self._preparing: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> int:
+        """Listen, load, serve; return when the gateway has left, stdin has ended or nothing can go on."""
+        path = str(self._config.socket_path)
+        server = await asyncio.start_unix_server(self._converse, path, limit=_MAX_LINE_BYTES)
+        os.chmod(path, 0o600)  # noqa: PTH101 -- a socket, and no wait
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._aio.add_signal_handler(number, self._leave, EXIT_LEFT)
+        threading.Thread(target=self._watch_stdin, name="stdin", daemon=True).start()
+        work = asyncio.create_task(self._load_and_start())
+        try:
+            return await self._exit
+        finally:
+            work.cancel()
+            server.close()
+            await self._stop_loop()
+            self._config.socket_path.unlink(missing_ok=True)
+            if self._writer is not None:
+                self._writer.close()
+
+    async def _load_and_start(self) -> None:
+        await self._connected.wait()
+        started_s = time.monotonic()
+        try:
+            self._send({"event": "loading", "phase": "model"})
+            runner = await self._aio.run_in_executor(self._pool, Runner, self._config)
+            self._intake = await self._aio.run_in_executor(self._pool, Intake, runner, self._config)
+            self._send({"event": "loading", "phase": "warmup"})
+            await self._flush()
+            await self._aio.run_in_executor(self._pool, runner.warm_up)
+        except ModelLoadError as error:
+            await self._fatal(EngineUnavailableError(str(error), code="model_load_failed"), EXIT_NO_MODEL)
+        except ZoeError as error:
+            await self._fatal(error, EXIT_NO_MODEL)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the gateway has to be told
+            _LOG.exception("the model could not be started")
+            message = f"the model could not be started: {error}"
+            await self._fatal(EngineUnavailableError(message), EXIT_NO_MODEL)
+        else:
+            self._start_loop(runner)
+            info = runner.info() | {"dialect": self._intake.dialect.name, "sampling": self._intake.defaults}
+            self._send({"event": "ready", "info": info | {"load_s": round(time.monotonic() - started_s, 3)}})
+
+    def _start_loop(self, runner: Runner) -> None:
+        config = self._config
+        limits = Limits(runner.n_ctx_tokens, runner.n_cells, config.n_slots, config.n_batch_tokens, config.queue_limit)
+        cache = RadixTree() if config.prefix_cache else NullPrefixCache()
+        self._loop = EngineLoop(
+            runner,
+            Sampler(runner.context, runner.vocab),
+            Scheduler(limits, cache, runner.vocab.eog_tokens),
+            emit=lambda request_id, events: self._from_thread(self._deliver, request_id, events),
+            progress=lambda stats: self._from_thread(self._send, {"event": "progress", **stats}),
+        )
+        self._thread = threading.Thread(target=self._run_loop, args=(self._loop,), name="engine", daemon=True)
+        self._thread.start()
+
+    def _run_loop(self, loop: EngineLoop) -> None:
+        """The engine thread."""
+        try:
+            loop.run()
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the gateway has to be told
+            _LOG.exception("the engine loop failed")
+            self._from_thread(self._loop_failed, f"the engine loop failed: {error}")
+
+    def _loop_failed(self, message: str) -> None:
+        self._spawn(self._fatal(EngineCrashedError(message), EXIT_FATAL))
+
+    async def _stop_loop(self) -> None:
+        if self._loop is not None:
+            self._loop.stop()
+            await asyncio.to_thread(self._thread.join, _STOP_WAIT_S)
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Read one connection; only the first one counts."""
+        if self._writer is not None:
+            _LOG.warning("a second gateway was turned away")
+            writer.close()
+            return
+        self._writer = writer
+        self._connected.set()
+        try:
+            while line := await reader.readline():
+                self._handle(json.loads(line))
+        except (ValueError, KeyError, TypeError):
+            _LOG.exception("the gateway sent a line that is no message of this protocol")
+        except ConnectionError:
+            _LOG.debug("the gateway is gone", exc_info=True)
+        self._leave(EXIT_LEFT)
+
+    def _handle(self, message: dict[str, Any]) -> None:
+        if message["op"] == "chat":
+            self._spawn(self._chat(message["id"], message["request"]))
+        elif message["op"] == "cancel":
+            self._cancel(message["id"])
+        elif message["op"] == "stats":
+            self._send({"event": "stats", **(self._loop.stats() if self._loop else {})})
+        else:
+            raise ValueError(f"unknown op {message['op']!r}")
+
+    async def _chat(self, request_id: str, data: dict[str, Any]) -> None:
+        if request_id in self._open:
+            _LOG.error("request id %s is in use; the second request is ignored", request_id)
+            return
+        self._open.add(request_id)
+        self._preparing.add(request_id)
+        try:
+            job = await self._prepare(data)
+        except ZoeError as error:
+            self._deliver(request_id, [protocol.Failure(error)])
+            return
+        if request_id not in self._preparing:
+            job.sampler.close()
+            usage = protocol.Usage(prompt_tokens=job.sequence.n_prompt)
+            timings = job.sequence.timings(time.monotonic())
+            self._deliver(request_id, [protocol.Finish("cancelled", usage, timings)])
+            return
+        self._preparing.discard(request_id)
+        if self._loop is not None:
+            self._loop.submit(job)
+
+    async def _prepare(self, data: dict[str, Any]) -> Job:
+        if self._intake is None or self._loop is None:
+            raise EngineUnavailableError("the model is still loading", retry_after_s=1.0)
+        arrived_s = time.monotonic()
+        try:
+            request = protocol.decode_request(data)
+            return await self._aio.run_in_executor(self._pool, self._intake.prepare, request, arrived_s)
+        except ZoeError:
+            raise
+        except Exception as error:
+            _LOG.exception("a request could not be prepared")
+            raise EngineError(f"the engine could not read the request: {type(error).__name__}") from error
+
+    def _cancel(self, request_id: str) -> None:
+        if request_id in self._preparing:
+            self._preparing.discard(request_id)
+        elif self._loop is not None:
+            self._loop.cancel(request_id)
+
+    def _deliver(self, request_id: str, events: list[ChatEvent]) -> None:
+        if isinstance(events[-1], protocol.TERMINAL_EVENTS):
+            self._open.discard(request_id)
+            self._preparing.discard(request_id)
+        for event in events:
+            self._send({"id": request_id, **protocol.encode_event(event)})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+
+    async def _flush(self) -> None:
+        if self._writer is not None:
+            try:
+                await self._writer.drain()
+            except ConnectionError:
+                self._leave(EXIT_LEFT)
+
+    async def _fatal(self, error: ZoeError, code: int) -> None:
+        self._send({"event": "fatal", "error": errors.to_wire(error)})
+        await self._flush()
+        self._leave(code)
+
+    def _leave(self, code: int) -> None:
+        if not self._exit.done():
+            self._exit.set_result(code)
+
+    def _from_thread(self, call: Callable[..., object], *args: object) -> None:
+        self._aio.call_soon_threadsafe(call, *args)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._aio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _watch_stdin(self) -> None:
+        """Wait in a thread of its own: stdin may be anything, and its end means that the parent is gone."""
+        try:
+            while os.read(0, 4096):
+                pass
+        except OSError:
+            _LOG.debug("stdin cannot be read", exc_info=True)
+        self._from_thread(self._leave, EXIT_LEFT)

@@ -1,0 +1,80 @@
+"""A model's vocabulary: text to tokens and back, through the C library."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING
+
+import llama_cpp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_PIECE_BYTES = 256
+
+
+class Vocab:
+    """Wraps a `llama_vocab`, which lives as long as its model. Reading it is safe from any thread."""
+
+    def __init__(self, pointer: int) -> None:
+        self.pointer = pointer
+        self.n_tokens = llama_cpp.llama_vocab_n_tokens(pointer)
+        self._pieces: dict[int, bytes] = {}
+        self.eog_tokens = frozenset(t for t in range(self.n_tokens) if llama_cpp.llama_vocab_is_eog(pointer, t))
+
+    @property
+    def bos_text(self) -> str:
+        """The text of the token that begins a prompt, empty if there is none."""
+        return self._text(llama_cpp.llama_vocab_bos(self.pointer))
+
+    @property
+    def eos_text(self) -> str:
+        """The text of the token that ends an answer, empty if there is none."""
+        return self._text(llama_cpp.llama_vocab_eos(self.pointer))
+
+    def tokenize_prompt(self, text: str) -> list[int]:
+        """Return the tokens of a rendered chat, special tokens recognised.
+
+        The beginning-of-sequence token is put before them only if the vocabulary asks for it and the template has not
+        written it already. Lone surrogates, which JSON allows, become question marks.
+        """
+        bos = self.bos_text
+        add_bos = llama_cpp.llama_vocab_get_add_bos(self.pointer) and bos and not text.startswith(bos)
+        tokens = self.tokenize(text.encode("utf-8", errors="replace"))
+        return [llama_cpp.llama_vocab_bos(self.pointer), *tokens] if add_bos else tokens
+
+    def tokenize(self, text: bytes) -> list[int]:
+        """Return the tokens of `text`, special tokens recognised, none added."""
+        capacity = len(text) + 16
+        while True:
+            buffer = (llama_cpp.llama_token * capacity)()
+            count = llama_cpp.llama_tokenize(self.pointer, text, len(text), buffer, capacity, False, True)
+            if count >= 0:
+                return buffer[:count]
+            capacity = -count
+
+    def piece(self, token: int) -> bytes:
+        """Return the bytes that `token` adds to a text; special tokens such as `<tool_call>` are written out."""
+        known = self._pieces.get(token)
+        if known is None:
+            known = self._pieces[token] = self._read_piece(token)
+        return known
+
+    def detokenize(self, tokens: Iterable[int]) -> bytes:
+        """Return the bytes of `tokens` in a row."""
+        return b"".join(self.piece(token) for token in tokens)
+
+    def _read_piece(self, token: int) -> bytes:
+        capacity = _PIECE_BYTES
+        while True:
+            buffer = ctypes.create_string_buffer(capacity)
+            count = llama_cpp.llama_token_to_piece(self.pointer, token, buffer, capacity, 0, True)
+            if count >= 0:
+                return buffer.raw[:count]
+            capacity = -count
+
+    def _text(self, token: int) -> str:
+        if token < 0:
+            return ""
+        text: bytes = llama_cpp.llama_vocab_get_text(self.pointer, token) or b""
+        return text.decode("utf-8", errors="replace")
