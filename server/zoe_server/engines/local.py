@@ -183,7 +183,7 @@ class LocalEngine:
                     info: Mapping[str, Any] = message.get("info", {})
                     return info
                 case "fatal":
-                    raise self._unavailable(errors.from_wire(message["error"]).message)
+                    raise self._unavailable(errors.from_wire(message.get("error") or {}).message)
                 case _:
                     self._log.debug("loading: %s", message)
 

@@ -1,0 +1,42 @@
+"""Specs of engines to test, and the events of one request."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from zoe_server import protocol
+from zoe_server.engines.base import Engine
+
+Ask = Callable[..., protocol.ChatRequest]
+Collect = Callable[[Engine, protocol.ChatRequest], Awaitable[list[protocol.ChatEvent]]]
+
+
+@pytest.fixture
+def ask() -> Ask:
+    """Make a request that says `text`."""
+
+    def make(text: str = "hello", request_id: str = "q", **fields: object) -> protocol.ChatRequest:
+        messages = ({"role": "user", "content": text},)
+        return protocol.ChatRequest(request_id, "m", messages, **fields)  # type: ignore[arg-type]  # any of its fields
+
+    return make
+
+
+@pytest.fixture
+def collect() -> Collect:
+    """Return all events of one request."""
+
+    async def events(engine: Engine, request: protocol.ChatRequest) -> list[protocol.ChatEvent]:
+        return [event async for event in engine.chat(request)]
+
+    return events
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real model file with random weights."""
+    random_gguf = pytest.importorskip("zoe_server.training.random_gguf", reason="needs the gguf package")
+    path = tmp_path_factory.mktemp("model") / "random.gguf"
+    random_gguf.write_random_gguf(path)
+    return path

@@ -1,0 +1,66 @@
+"""A child process that speaks the engine's protocol until it does what it is told: die, stall, or talk nonsense.
+
+Run as a program with one JSON argument: `socket_path`, `loading` and `chat` (a list of actions for either moment). It
+leaves when its stdin ends, as a real engine does.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from io import BufferedRWPair
+from typing import IO, Any
+
+
+def leave_with_our_parent() -> None:
+    os.read(sys.stdin.fileno(), 1)  # not sys.stdin, whose lock would hold up the interpreter's own end
+    os._exit(0)
+
+
+def say(words: str) -> None:
+    sys.stderr.write(f"{words}\n")
+    sys.stderr.flush()
+
+
+def act(action: str, wire: IO[bytes] | BufferedRWPair, request_id: str | None) -> None:
+    kind, _, rest = action.partition(":")
+    if kind == "die":
+        say("last words")
+        os.kill(os.getpid(), signal.Signals[rest])
+    elif kind == "exit":
+        say("last words")
+        os._exit(int(rest))
+    elif kind == "stall":
+        time.sleep(3600)
+    elif kind == "raw":
+        wire.write(rest.encode() + b"\n")
+    else:
+        event = json.loads(action)
+        wire.write(json.dumps({"id": request_id, **event} if request_id else event).encode() + b"\n")
+    wire.flush()
+
+
+def main(config: dict[str, Any]) -> None:
+    threading.Thread(target=leave_with_our_parent, daemon=True).start()
+    if config.get("before"):
+        act(config["before"], sys.stderr.buffer, None)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(config["socket_path"])
+    listener.listen()
+    connection, _ = listener.accept()
+    wire = connection.makefile("rwb")
+    for action in config["loading"]:
+        act(action, wire, None)
+    for line in wire:
+        message = json.loads(line)
+        say(line.decode())
+        if message["op"] == "chat":
+            for action in config["chat"]:
+                act(action, wire, message["id"])
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

@@ -1,0 +1,161 @@
+"""The parent's side of an engine process, against children that die, stall or talk nonsense at every moment."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zoe_server import errors, protocol
+from zoe_server.catalogue.spec import ModelSpec
+from zoe_server.engines.base import Engine
+from zoe_server.engines.local import LocalEngine
+
+Ask = Callable[..., protocol.ChatRequest]
+Collect = Callable[[Engine, protocol.ChatRequest], Awaitable[list[protocol.ChatEvent]]]
+Make = Callable[..., LocalEngine]
+READY = '{"event": "ready", "info": {"model": "m"}}'
+STARTED = '{"event": "started", "prompt_tokens": 1, "cached_tokens": 0}'
+TEXT = '{"event": "text", "text": "Hi"}'
+FINISH = '{"event": "finish", "reason": "stop", "usage": {}, "timings": {}}'
+CHILD = Path(__file__).with_name("misbehaving_engine.py")
+
+
+@pytest.fixture
+async def make() -> AsyncGenerator[Make, None]:
+    """Make engines whose child does as it is told; none survives the test."""
+    made: list[LocalEngine] = []
+
+    def engine(
+        *, before: str = "", loading: tuple[str, ...] = (READY,), chat: tuple[str, ...] = (), stall_s: float = 30.0
+    ) -> LocalEngine:
+        def command(config: Mapping[str, Any]) -> list[str]:
+            actions = {"before": before, "loading": loading, "chat": chat, "socket_path": config["socket_path"]}
+            return [sys.executable, str(CHILD), json.dumps(actions)]
+
+        made.append(LocalEngine(ModelSpec("m", Path("unused")), command, stall_s))
+        return made[-1]
+
+    yield engine
+    for one in made:
+        await one.stop()
+
+
+def alive(pid: int | None) -> bool:
+    assert pid is not None
+    with suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
+
+
+async def test_a_well_behaved_child_answers(make: Make, ask: Ask, collect: Collect) -> None:
+    engine = make(loading=('{"event": "loading", "progress": 0.5}', READY), chat=(STARTED, TEXT, FINISH))
+    await engine.start()
+    assert engine.info == {"model": "m"}
+    events = await collect(engine, ask())
+    assert [type(event) for event in events] == [protocol.Started, protocol.Text, protocol.Finish]
+
+
+async def test_progress_is_its_health(make: Make, ask: Ask, collect: Collect) -> None:
+    report = 'raw:{"event": "progress", "step": 7, "running": 1, "waiting": 2}'
+    engine = make(chat=(report, FINISH))
+    await engine.start()
+    await collect(engine, ask())
+    assert (engine.health.step, engine.health.running, engine.health.waiting) == (7, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("before", "loading", "reason"),
+    [
+        ("die:SIGILL", (), "the llama.cpp build crashes on this CPU"),
+        ("", ("die:SIGSEGV",), "the llama.cpp build crashes on this CPU"),
+        ("", ("die:SIGKILL",), "memory runs out"),
+        ("exit:3", (), "exit code 3: last words"),
+        ("", ("exit:0",), "exit code 0: last words"),
+        (
+            "",
+            ('{"event": "fatal", "error": {"class": "EngineUnavailableError", "message": "no such file"}}',),
+            "no such",
+        ),
+        ("", ('{"event": "fatal"}',), "failed without a message"),
+        ("", ("raw:nonsense",), "stopped reporting"),
+        ("", ("raw:[]",), "stopped reporting"),
+    ],
+)
+async def test_a_child_that_never_gets_ready_is_explained(
+    make: Make, before: str, loading: tuple[str, ...], reason: str
+) -> None:
+    engine = make(before=before, loading=loading)
+    with pytest.raises(errors.EngineUnavailableError, match=reason):
+        await engine.start()
+    assert not alive(engine.pid)
+
+
+@pytest.mark.parametrize(("before", "loading"), [("stall", ()), ("", ("stall",))])
+async def test_loading_without_a_report_ends(make: Make, before: str, loading: tuple[str, ...]) -> None:
+    engine = make(before=before, loading=loading, stall_s=1.0)
+    with pytest.raises(errors.EngineUnavailableError, match="1 s"):
+        await engine.start()
+    assert not alive(engine.pid)
+
+
+async def test_a_program_that_does_not_exist_is_explained() -> None:
+    engine = LocalEngine(ModelSpec("m", Path("unused")), lambda _: ["/no/such/program"])
+    with pytest.raises(errors.EngineUnavailableError, match="cannot be started"):
+        await engine.start()
+
+
+@pytest.mark.parametrize(
+    "action",
+    ["die:SIGKILL", "die:SIGSEGV", "exit:1", "raw:nonsense", '{"event": "unknown"}', 'raw:{"id": "r1"}'],
+)
+async def test_a_crash_fails_every_open_request_once(make: Make, ask: Ask, collect: Collect, action: str) -> None:
+    engine = make(chat=(STARTED, TEXT, action))
+    await engine.start()
+    async with asyncio.timeout(30):
+        answers = await asyncio.gather(*(collect(engine, ask(request_id=f"q{n}")) for n in range(3)))
+        assert await engine.wait_closed()
+    for events in answers:
+        assert len([event for event in events if isinstance(event, protocol.TERMINAL_EVENTS)]) == 1
+        assert isinstance(events[-1], protocol.Failure)
+        assert isinstance(events[-1].error, errors.EngineCrashedError)
+        assert events[-1].error.retry_after_s
+    assert not engine.health.alive
+
+
+async def test_a_loop_that_stops_reporting_counts_as_gone(make: Make, ask: Ask, collect: Collect) -> None:
+    engine = make(chat=(STARTED, "stall"), stall_s=0.5)
+    await engine.start()
+    async with asyncio.timeout(30):
+        events = await collect(engine, ask())
+        assert "no report" in await engine.wait_closed()
+    assert isinstance(events[-1], protocol.Failure)
+    await engine.stop()
+    assert not alive(engine.pid)
+
+
+async def test_closing_early_sends_a_cancel_and_late_events_have_no_reader(make: Make, ask: Ask) -> None:
+    engine = make(chat=(STARTED, TEXT, TEXT, FINISH))
+    await engine.start()
+    events = engine.chat(ask())
+    assert isinstance(await anext(events), protocol.Started)
+    await events.aclose()
+    assert isinstance([event async for event in engine.chat(ask())][-1], protocol.Finish)
+
+
+async def test_stopping_leaves_neither_process_nor_socket(make: Make) -> None:
+    engine = make()
+    await engine.start()
+    pid, folder = engine.pid, engine._folder
+    assert alive(pid)
+    assert folder is not None
+    assert folder.stat().st_mode & 0o077 == 0
+    await engine.stop()
+    assert not alive(pid)
+    assert not folder.exists()

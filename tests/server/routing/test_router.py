@@ -1,0 +1,52 @@
+"""Which model answers to which name."""
+
+from pathlib import Path
+
+import pytest
+
+from zoe_server import errors
+from zoe_server.catalogue.spec import ModelSpec
+from zoe_server.routing.router import Router
+
+CHAT = ModelSpec("llama-3.2-3b", Path("a.gguf"), aliases=("llama3.2", "phi3:mini"), roles=("chat",))
+TOOLS = ModelSpec("qwen", Path("b.gguf"), roles=("chat", "tools"))
+PLAIN = ModelSpec("plain", Path("c.gguf"))
+
+
+@pytest.mark.parametrize("asked", [None, "zoe"])
+def test_the_automatic_choice_is_the_first_model_for_tools(asked: str | None) -> None:
+    assert Router([PLAIN, CHAT, TOOLS]).route(asked).candidates == ("qwen",)
+
+
+def test_without_a_model_for_tools_the_first_model_answers() -> None:
+    assert Router([CHAT, PLAIN]).route("zoe").candidates == ("llama-3.2-3b",)
+
+
+@pytest.mark.parametrize(
+    ("asked", "answers"), [("llama-3.2-3b", "llama-3.2-3b"), ("phi3:mini", "llama-3.2-3b"), ("qwen", "qwen")]
+)
+def test_names_and_aliases_are_exact(asked: str, answers: str) -> None:
+    assert Router([CHAT, TOOLS]).route(asked).candidates == (answers,)
+
+
+@pytest.mark.parametrize("asked", ["", "ZOE", "qwen ", "gpt-4", "x" * 100_000])
+def test_an_unknown_model_is_refused_with_the_list_of_those_that_exist(asked: str) -> None:
+    with pytest.raises(errors.ModelNotFoundError) as caught:
+        Router([CHAT, TOOLS]).route(asked)
+    assert (caught.value.status, caught.value.code, caught.value.param) == (404, "model_not_found", "model")
+    assert "zoe, llama-3.2-3b, llama3.2, phi3:mini, qwen" in caught.value.message
+    assert len(caught.value.message) < 500
+
+
+def test_every_plan_says_why_in_a_form_that_fits_a_header() -> None:
+    router = Router([CHAT, TOOLS])
+    for name in (None, *router.names):
+        why = router.route(name).why
+        assert why
+        assert why.isascii()
+        assert why.isprintable()
+
+
+def test_a_router_without_models_cannot_be_made() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        Router([])

@@ -1,0 +1,130 @@
+"""The laws of the architecture that a machine can check, over every module of the product."""
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import zoe_server
+
+ROOT = Path(zoe_server.__file__).parent
+MODULES = sorted(path for path in ROOT.rglob("*.py") if "virtual_home" not in path.parts)
+MAX_FILE_LINES = 350
+MAX_FUNCTION_LINES = 80
+MAX_MEDIAN_FUNCTION_LINES = 15
+LLAMA_CPP_USERS = {"llama/runner.py", "llama/sampler.py", "llama/tokenizer.py"}
+VAGUE_NAMES = {"utils", "util", "helpers", "helper", "misc", "common", "stuff"}
+LEAVES = {"__init__", "protocol", "errors", "catalogue"}
+"""Everybody may import these; they import only each other."""
+MAY_IMPORT = {
+    "engines": {"engines"},
+    "fleet": {"fleet", "engines"},
+    "routing": {"routing", "fleet", "engines"},
+    "gateway": {"gateway", "routing", "fleet", "engines", "settings"},
+    "settings": {"settings"},
+    "doctor": {"doctor", "engines", "settings"},
+    "cli": {"cli", "doctor", "gateway", "fleet", "settings"},
+    "llama": {"llama"},
+    "protocol": set(),
+    "errors": set(),
+    "catalogue": {"catalogue"},
+    "__init__": set(),
+}
+"""Who may import whom besides the leaves; rooms that are missing here run apart from the server."""
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def room(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    """Every module imported anywhere in the file, inside functions and type-checking blocks, too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{relative(path)}: a relative import"
+            assert node.module is not None
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imported_rooms(path: Path) -> set[str]:
+    rooms = set()
+    for module in imported_modules(path):
+        parts = module.split(".")
+        if parts[0] == "zoe_server" and len(parts) > 1:
+            is_room = (ROOT / parts[1]).is_dir() or (ROOT / f"{parts[1]}.py").exists()
+            rooms.add(parts[1] if is_room else "__init__")
+    return rooms
+
+
+def functions(path: Path) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            yield node.name, node.end_lineno - node.lineno + 1
+
+
+def test_the_laws_see_the_product() -> None:
+    assert {"cli", "gateway", "routing", "fleet", "engines", "protocol"} <= {room(path) for path in MODULES}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_dependencies_point_one_way(path: Path) -> None:
+    allowed = MAY_IMPORT.get(room(path))
+    if allowed is None:
+        assert "gateway" not in imported_rooms(path)
+        return
+    leaves = {"errors"} if room(path) == "protocol" else LEAVES if room(path) not in LEAVES else {"__init__"}
+    assert imported_rooms(path) <= allowed | leaves
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_only_three_files_import_llama_cpp(path: Path) -> None:
+    uses = any(module.split(".")[0] == "llama_cpp" for module in imported_modules(path))
+    assert not uses or relative(path) in LLAMA_CPP_USERS
+
+
+def test_the_gateway_process_never_loads_the_c_library() -> None:
+    code = "import sys, zoe_server.cli; print(sorted(m for m in sys.modules if 'llama' in m.split('.')[-1]))"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT.parent)}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert run.stdout.strip() == "[]"
+
+
+def test_pure_parts_do_no_input_or_output() -> None:
+    pure = ["routing/router.py", "fleet/restart.py", "gateway/answer.py", "gateway/openai_wire.py"]
+    pure += ["llama/radix.py", "llama/scheduler.py"]
+    doing = {"asyncio", "socket", "subprocess", "aiohttp", "threading", "time", "os"}
+    for name in pure:
+        assert not {module.split(".")[0] for module in imported_modules(ROOT / name)} & doing, name
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_files_and_functions_stay_small(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_FILE_LINES
+    assert [name for name, n_lines in functions(path) if n_lines > MAX_FUNCTION_LINES] == []
+
+
+def test_the_median_function_is_short() -> None:
+    lengths = sorted(n_lines for path in MODULES for _, n_lines in functions(path))
+    assert lengths[len(lengths) // 2] < MAX_MEDIAN_FUNCTION_LINES
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_names_say_what_they_hold(path: Path) -> None:
+    assert path.stem not in VAGUE_NAMES
+    assert path.parent.name not in VAGUE_NAMES
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_every_module_says_what_it_is(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))

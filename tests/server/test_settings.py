@@ -1,0 +1,156 @@
+"""Configuration: where values come from, what wins, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from zoe_server import settings
+from zoe_server.settings import SettingsError
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No configuration of this machine takes part."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("ZOE_API_KEY", "ZOE_SERVER__PORT", "ZOE_SERVER__HOST"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_without_configuration_the_bundled_model_is_served_on_loopback() -> None:
+    chosen = settings.load()
+    assert (chosen.server.host, chosen.server.port, chosen.key) == ("127.0.0.1", 11434, None)
+    (spec,) = chosen.specs()
+    assert (spec.name, spec.engine, spec.n_ctx_tokens, spec.roles) == ("zoe-nano", "llama", 4096, ("tools",))
+    assert dict(spec.sampling) == {"temperature": 0.0}
+    assert spec.path.parts[-3:] == ("zoe_server", "catalogue", "zoe-nano.gguf")
+
+
+def test_models_keep_their_order_and_their_values(tmp_path: Path) -> None:
+    write(
+        tmp_path / "zoe.toml",
+        """
+        [models.big]
+        path = "models/big.gguf"
+        aliases = ["qwen2.5:7b"]
+        roles = ["tools"]
+        context_tokens = 8192
+        slots = 2
+        sampling = { temperature = 0.5, top_k = 40 }
+        [models.zoe-nano]
+        """,
+    )
+    big, nano = settings.load().specs()
+    assert (big.name, big.path, big.aliases) == ("big", tmp_path / "models" / "big.gguf", ("qwen2.5:7b",))
+    assert (big.n_ctx_tokens, big.n_slots, dict(big.sampling)) == (8192, 2, {"temperature": 0.5, "top_k": 40})
+    assert nano.path.name == "zoe-nano.gguf"
+
+
+def test_the_file_is_found_in_the_usual_places_in_order(tmp_path: Path) -> None:
+    write(tmp_path / "home" / ".config" / "zoe" / "zoe.toml", "server = { port = 1001 }")
+    assert settings.load().server.port == 1001
+    write(tmp_path / "zoe.toml", "server = { port = 1002 }")
+    assert settings.load().server.port == 1002
+    assert settings.load(write(tmp_path / "other.toml", "server = { port = 1003 }")).server.port == 1003
+
+
+def test_environment_wins_over_the_file_and_the_command_line_over_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "zoe.toml", 'server = { port = 1, host = "127.0.0.2", queue_limit = 3 }')
+    monkeypatch.setenv("ZOE_SERVER__PORT", "2")
+    assert (settings.load().server.port, settings.load().server.host) == (2, "127.0.0.2")
+    chosen = settings.load(port=3, host="127.0.0.3")
+    assert (chosen.server.port, chosen.server.host, chosen.server.queue_limit) == (3, "127.0.0.3", 3)
+
+
+@pytest.mark.parametrize("text", ['api_key = "k1"', '[server]\napi_key = "k1"'])
+def test_the_key_may_stand_in_either_place(tmp_path: Path, text: str) -> None:
+    assert settings.load(write(tmp_path / "zoe.toml", text)).key == "k1"
+
+
+def test_the_key_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOE_API_KEY", "from-env")
+    assert settings.load().key == "from-env"
+
+
+def test_a_blank_key_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOE_API_KEY", "  ")
+    assert settings.load().key is None
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("colour = 1", "colour: unknown key"),
+        ("[server]\nprot = 1", "server.prot: unknown key"),
+        ('[models.a]\npath = "a.gguf"\ncontext = 1', "models.a.context: unknown key"),
+        ('[models.a]\npath = "a.gguf"\nsampling = { temprature = 1 }', "models.a.sampling.temprature: unknown key"),
+        ("[server]\nport = 70000", "server.port"),
+        ('[models.a]\npath = "a.gguf"\nslots = 0', "models.a.slots"),
+        ('[models.a]\npath = "a.gguf"\nengine = "abacus"', "models.a.engine"),
+        ("[models.a]", "models.a.path"),
+        ("models = {}", "models"),
+        ('[models.zoe]\npath = "a.gguf"', "models.zoe"),
+        ('[models.a]\npath = "a"\naliases = ["b"]\n[models.b]\npath = "b"', "already used by model 'a'"),
+        ('[models."bad name"]\npath = "a.gguf"', "models.bad name"),
+    ],
+)
+def test_mistakes_are_named_by_their_path(tmp_path: Path, text: str, path: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings.load(write(tmp_path / "zoe.toml", text))
+    assert path in str(caught.value)
+    assert "zoe.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["ZOE_SERVER__PROT", "ZOE_SEVER__PORT"])
+def test_unknown_environment_variables_are_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(SettingsError, match=name.removeprefix("ZOE_").lower().split("__")[0]):
+        settings.load()
+
+
+def test_a_missing_or_broken_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot read"):
+        settings.load(tmp_path / "nowhere.toml")
+    with pytest.raises(SettingsError, match="not valid TOML"):
+        settings.load(write(tmp_path / "zoe.toml", "server = ["))
+
+
+def test_one_model_file_replaces_all_others(tmp_path: Path) -> None:
+    write(tmp_path / "zoe.toml", "server = { port = 5 }\n[models.zoe-nano]")
+    chosen = settings.load(model=Path("My Model.gguf"))
+    (spec,) = chosen.specs()
+    assert (spec.name, spec.path, chosen.server.port) == ("My-Model", tmp_path / "My Model.gguf", 5)
+    assert settings.load(model=Path("zoe.gguf")).specs()[0].name == "zoe-model"
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("localhost", True),
+        ("0.0.0.0", False),  # noqa: S104 - nothing is bound, this is what is refused
+        ("::", False),
+        ("192.168.1.2", False),
+        ("localhost.evil.example", False),
+        ("", False),
+    ],
+)
+def test_only_loopback_may_be_served_without_a_key(host: str, loopback: bool) -> None:
+    assert settings.is_loopback(host) is loopback
+    settings.check_bind(host, "a key")
+    if loopback:
+        settings.check_bind(host, None)
+    else:
+        with pytest.raises(SettingsError, match="ZOE_API_KEY"):
+            settings.check_bind(host, None)
