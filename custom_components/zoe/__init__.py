@@ -9,7 +9,7 @@ from homeassistant.helpers.aiohttp_client import async_get_clientsession
 
 from .client import ZoeClient
 from .const import DOMAIN
-from .errors import ZoeError, ZoeLoadingError, ZoeUnauthorizedError
+from .errors import ZoeError, ZoeUnauthorizedError
 from .models import ZoeConfigEntry, ZoeData
 
 PLATFORMS = (Platform.CONVERSATION,)
@@ -34,8 +34,7 @@ async def async_unload_entry(hass: HomeAssistant, entry: ZoeConfigEntry) -> bool
 async def _async_connect(hass: HomeAssistant, entry: ZoeConfigEntry) -> ZoeData:
     client = ZoeClient(async_get_clientsession(hass), entry.data[CONF_URL], entry.data.get(CONF_API_KEY))
     health = await client.async_health()
-    if not health.ready:
-        raise ZoeLoadingError("the server is loading its model")
+    health.raise_if_not_ready()
     return ZoeData(client=client, health=health, models=await client.async_models())
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any, Final
 
 import aiohttp
@@ -23,8 +24,6 @@ QUICK_TIMEOUT: Final = aiohttp.ClientTimeout(total=10, sock_connect=5)
 # An answer may take long in all, but comment lines keep coming while a prompt is computed: silence means a dead server.
 STREAM_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=120)
 
-_FIRST_REDIRECT: Final = 300
-_FIRST_ERROR: Final = 400
 _END_OF_STREAM: Final = "[DONE]"
 
 
@@ -118,9 +117,9 @@ class ZoeClient:
 
 
 async def _raise_for_status(response: aiohttp.ClientResponse) -> None:
-    if response.status >= _FIRST_ERROR:
+    if response.status >= HTTPStatus.BAD_REQUEST:
         raise error_from_body(await _body(response), response.status)
-    if response.status >= _FIRST_REDIRECT:
+    if response.status >= HTTPStatus.MULTIPLE_CHOICES:
         raise ZoeNotZoeError(f"the server redirects to another address (HTTP status {response.status})")
 
 

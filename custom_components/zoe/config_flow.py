@@ -29,7 +29,7 @@ from homeassistant.helpers.selector import (
 
 from .client import ZoeClient, normalised_url
 from .const import CONF_MODEL, DEFAULT_NAME, DEFAULT_URL, DOMAIN, MODEL_AUTOMATIC, SUBENTRY_CONVERSATION
-from .errors import ZoeError, ZoeLoadingError
+from .errors import ZoeError
 from .models import ZoeConfigEntry
 
 USER_SCHEMA = probatio.Schema(
@@ -58,8 +58,7 @@ async def async_server_id(hass: HomeAssistant, data: dict[str, Any]) -> str:
     """
     client = ZoeClient(async_get_clientsession(hass), data[CONF_URL], data.get(CONF_API_KEY))
     health = await client.async_health()
-    if not health.ready:
-        raise ZoeLoadingError("the server is loading its model")
+    health.raise_if_not_ready()
     await client.async_models()
     return health.server_id or data[CONF_URL]
 

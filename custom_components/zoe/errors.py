@@ -5,6 +5,7 @@ Each error carries the key and the placeholders of its translated message (`exce
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any, ClassVar, override
 
 from homeassistant.exceptions import HomeAssistantError
@@ -52,7 +53,7 @@ class ZoeNotZoeError(ZoeError):
 
 
 class ZoeLoadingError(ZoeError):
-    """The server runs, but its model is still being loaded."""
+    """The server runs, but it is not ready: it loads a model, or could not load it."""
 
     translation_key = "loading"
 
@@ -118,10 +119,10 @@ _BY_TYPE: Mapping[str, type[ZoeError]] = {
     "server_error": ZoeServerError,
 }
 _BY_STATUS: Mapping[int, type[ZoeError]] = {
-    401: ZoeUnauthorizedError,
-    403: ZoeUnauthorizedError,
-    429: ZoeUnavailableError,
-    503: ZoeUnavailableError,
+    HTTPStatus.UNAUTHORIZED: ZoeUnauthorizedError,
+    HTTPStatus.FORBIDDEN: ZoeUnauthorizedError,
+    HTTPStatus.TOO_MANY_REQUESTS: ZoeUnavailableError,
+    HTTPStatus.SERVICE_UNAVAILABLE: ZoeUnavailableError,
 }
 
 
@@ -145,7 +146,9 @@ def _count(error: Mapping[str, Any], key: str) -> int:
 
 
 def _status_class(status: int) -> type[ZoeError]:
-    return _BY_STATUS.get(status, ZoeServerError if status >= 500 else ZoeRequestRefusedError)  # noqa: PLR2004 (HTTP)
+    return _BY_STATUS.get(
+        status, ZoeServerError if status >= HTTPStatus.INTERNAL_SERVER_ERROR else ZoeRequestRefusedError
+    )
 
 
 @contextmanager

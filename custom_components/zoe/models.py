@@ -1,11 +1,12 @@
 """What a Zoe server says about itself, as typed data."""
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
 from homeassistant.config_entries import ConfigEntry
 
-from .errors import ZoeNotZoeError, ZoeStreamBrokenError
+from .errors import ZoeLoadingError, ZoeNotZoeError, ZoeStreamBrokenError
 
 if TYPE_CHECKING:
     from .client import ZoeClient
@@ -13,9 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The answer of `GET /health`: who the server is and whether it can answer."""
+    """The answer of `GET /health`: who the server is, whether it can answer, and if not, why."""
 
     ready: bool
+    problem: str | None = None
     server_id: str | None = None
     version: str | None = None
 
@@ -28,7 +30,15 @@ class Health:
         """
         if not isinstance(body, dict) or body.get("server") != "zoe":
             raise ZoeNotZoeError(f"the answer to /health (HTTP status {status}) is not one of a Zoe server")
-        return cls(ready=status == 200, server_id=_text(body, "id"), version=_text(body, "version"))  # noqa: PLR2004
+        error = body.get("error")
+        problem = _text(error, "message") if isinstance(error, dict) else None
+        server_id, version = _text(body, "id"), _text(body, "version")
+        return cls(ready=status == HTTPStatus.OK, problem=problem, server_id=server_id, version=version)
+
+    def raise_if_not_ready(self) -> None:
+        """Raise `ZoeLoadingError` with the server's reason, unless it can answer."""
+        if not self.ready:
+            raise ZoeLoadingError(self.problem or "it is loading a model")
 
 
 def _text(body: dict[str, Any], key: str) -> str | None:

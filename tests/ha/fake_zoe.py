@@ -44,8 +44,11 @@ class FakeZoe:
 
     def _health(self, request: web.Request) -> web.Response:
         assert "Authorization" not in request.headers
-        body = {"status": "ok" if self.ready else "loading", "server": "zoe", "version": "0.1.0", "id": self.server_id}
-        return web.json_response(body, status=200 if self.ready else 503)
+        body: dict[str, Any] = {"server": "zoe", "version": "0.1.0", "id": self.server_id}
+        if self.ready:
+            return web.json_response({"status": "ok", **body})
+        problem = {"type": "unavailable_error", "message": "a model is being loaded"}
+        return web.json_response({"status": "loading", "error": problem, **body}, status=503)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(await request.json())

@@ -62,6 +62,7 @@ async def assist_tools(hass: HomeAssistant, device_id: str | None) -> list[dict[
 async def test_satellites_share_the_longest_prefix(home: HomeAssistant) -> None:
     for component in ("conversation", "media_player"):
         assert await async_setup_component(home, component, {})
+    await home.async_block_till_done()  # the domains register their intents in the background
     home.states.async_set("media_player.tv", "on", {"friendly_name": "TV"})
     async_register_timer_handler(home, "satellite", lambda *args: None)
     with_timers = await assist_tools(home, "satellite")

@@ -41,6 +41,7 @@ async def tools(hass: HomeAssistant) -> list[llm.Tool]:
     movie = {"fields": {"name": {"description": "Title"}, "area": {"description": "Where"}}, "sequence": []}
     assert await async_setup_component(hass, "script", {"script": {"movie": movie}})
     assert await async_setup_component(hass, "conversation", {})
+    await hass.async_block_till_done()  # the domains register their intents in the background
     for entity_id, name in DEVICES.items():
         if not entity_id.startswith("script"):
             hass.states.async_set(entity_id, "on", {"friendly_name": name, "supported_features": EVERYTHING})

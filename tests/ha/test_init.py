@@ -23,10 +23,10 @@ async def test_set_up_and_unload(hass: HomeAssistant, entry: MockConfigEntry, ag
     assert entry.state is ConfigEntryState.LOADED
     assert entry.runtime_data.models == ["zoe", "zoe-nano", "llama-3.2-3b"]
     assert hass.states.is_state(agent, "unknown")
-    assert conversation.async_get_agent_info(hass, agent) == conversation.AgentInfo(
-        id=agent, name="Zoe", supports_streaming=True
-    )
-    assert await conversation.async_get_conversation_languages(hass, agent) == "*"
+    info = conversation.async_get_agent_info(hass, agent)
+    assert info is not None
+    assert info.supports_streaming
+    assert conversation.async_get_conversation_languages(hass, agent) == "*"
     assert await hass.config_entries.async_unload(entry.entry_id)
     assert entry.state is ConfigEntryState.NOT_LOADED
     assert hass.states.is_state(agent, "unavailable")
@@ -82,7 +82,7 @@ async def test_server_loading(hass: HomeAssistant, zoe: FakeZoe, entry: MockConf
     zoe.ready = False
     await set_up(hass, entry)
     assert entry.state is ConfigEntryState.SETUP_RETRY
-    assert entry.reason == "The Zoe server is still loading: the server is loading its model"
+    assert entry.reason == "The Zoe server is not ready: a model is being loaded"
     zoe.ready = True
     await hass.config_entries.async_reload(entry.entry_id)
     assert entry.state is ConfigEntryState.LOADED
