@@ -45,12 +45,9 @@ class SamplingDefaults(_Section):
 
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_k: int | None = Field(default=None, ge=0, le=1_000_000)
-    top_p: float | None = Field(default=None, ge=0, le=1)
+    top_p: float | None = Field(default=None, gt=0, le=1)
     min_p: float | None = Field(default=None, ge=0, le=1)
     repeat_penalty: float | None = Field(default=None, gt=0, le=10)
-    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
-    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
-    seed: int | None = Field(default=None, ge=0)
 
 
 class ModelSettings(_Section):
@@ -60,11 +57,11 @@ class ModelSettings(_Section):
     path: Path | None = None
     aliases: tuple[_ModelName, ...] = ()
     roles: tuple[Literal["tools", "chat"], ...] = ()
-    context_tokens: int = Field(default=4096, ge=64, le=1_048_576)
+    context_tokens: int = Field(default=4096, ge=256, le=1_048_576)
     slots: int = Field(default=8, ge=1, le=64)
-    batch_tokens: int = Field(default=512, ge=16, le=16_384)
+    batch_tokens: int = Field(default=512, ge=64, le=16_384)
     threads: int | None = Field(default=None, ge=1, le=512)
-    gpu_layers: int | None = Field(default=None, ge=0, le=1000)
+    gpu_layers: int | None = Field(default=None, ge=-1, le=1000)
     prefix_cache: bool = True
     sampling: SamplingDefaults = SamplingDefaults()
     chat_template: str | None = None
@@ -78,7 +75,7 @@ class ServerSettings(_Section):
     port: int = Field(default=11434, ge=0, le=65_535)
     api_key: str | None = None
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024, le=1024**3)
-    queue_limit: int = Field(default=64, ge=0, le=100_000)
+    queue_limit: int = Field(default=64, ge=1, le=100_000)
     keep_alive_interval_s: float = Field(default=10.0, gt=0, le=3600)
     ready_wait_s: float = Field(default=30.0, ge=0, le=3600)
     shutdown_grace_s: float = Field(default=15.0, ge=0, le=3600)

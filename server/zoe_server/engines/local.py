@@ -10,6 +10,7 @@ reporting for `stall_s` is killed. This module never loads llama_cpp.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import logging
 import shutil
@@ -37,7 +38,11 @@ def llama_command(config: Mapping[str, Any]) -> list[str]:
 
 
 def engine_config(spec: ModelSpec, socket_path: Path) -> dict[str, Any]:
-    """Return the engine process's configuration; what `spec` leaves open is left out."""
+    """Return the engine process's configuration; what `spec` leaves open is left out.
+
+    The process counts every request that no step has taken yet as waiting, even while slots are free, so its bound is
+    wider by the slots: a burst that fits is never refused.
+    """
     config = {
         "model_path": str(spec.path),
         "socket_path": str(socket_path),
@@ -47,7 +52,7 @@ def engine_config(spec: ModelSpec, socket_path: Path) -> dict[str, Any]:
         "n_threads": spec.n_threads,
         "n_gpu_layers": spec.n_gpu_layers,
         "prefix_cache": spec.prefix_cache,
-        "queue_limit": spec.queue_limit,
+        "queue_limit": spec.queue_limit + spec.n_slots,
         "sampling": dict(spec.sampling),
         "chat_template": spec.chat_template,
         "dialect": spec.dialect,
@@ -111,6 +116,7 @@ class LocalEngine:
         queue: asyncio.Queue[protocol.ChatEvent] = asyncio.Queue()
         self._open[wire_id] = queue
         try:
+            request = dataclasses.replace(request, id=wire_id)  # ours is unique on this connection, the caller's is not
             self._send({"op": "chat", "id": wire_id, "request": protocol.encode_request(request)})
             terminal = False
             while not terminal:
