@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[2]
 EVALUATION = ROOT / "server" / "zoe_server" / "evaluation"
 DEMO_HOME = EVALUATION / "homes" / "demo.yaml"
@@ -46,6 +48,12 @@ def write_config_folder(folder: Path, port: int) -> None:
     if not (storage / "onboarding").exists():
         # Only the user is left to be made. The step `core_config` would start integrations that need the internet.
         _write_store(storage / "onboarding", 4, 1, {"done": ["core_config", "analytics", "integration"]})
+
+
+def area_names() -> list[str]:
+    """Return the areas of the demo home."""
+    home = yaml.safe_load(DEMO_HOME.read_text(encoding="utf-8"))
+    return [area["name"] for area in home["areas"]]
 
 
 def _link_integrations(folder: Path) -> None:

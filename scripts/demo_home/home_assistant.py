@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any
@@ -174,6 +174,15 @@ async def zoe_agent(socket: Socket) -> str:
         if entity["platform"] == "zoe" and entity_id.startswith("conversation."):
             return entity_id
     raise DemoError("Zoe is set up, but it has no conversation agent; see Home Assistant's log")
+
+
+async def name_areas(socket: Socket, names: Iterable[str]) -> None:
+    """Give areas the spelling in `names`: creating the user also creates a "Living Room" if it is there first."""
+    spelling = {name.casefold(): name for name in names}
+    for area in await socket.command("config/area_registry/list"):
+        name = spelling.get(area["name"].casefold(), area["name"])
+        if name != area["name"]:
+            await socket.command("config/area_registry/update", area_id=area["area_id"], name=name)
 
 
 async def expose_home(socket: Socket) -> int:

@@ -41,18 +41,20 @@ class Service:
 
 @asynccontextmanager
 async def running(
-    name: str, command: Sequence[str], log: Path, environment: Mapping[str, str]
+    name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str]
 ) -> AsyncIterator[Service]:
-    """Run `command` in a session of its own and stop its whole process group on the way out.
+    """Run `command` in `folder`, in a session of its own, and stop its whole process group on the way out.
 
     A session of its own: Ctrl-C in the terminal reaches the demo alone, which then stops its children in order.
     """
+    log = folder / f"{name}.log"
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=asyncio.subprocess.STDOUT,
+            cwd=folder,
             env=dict(environment),
             start_new_session=True,
         )

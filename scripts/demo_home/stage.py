@@ -13,9 +13,9 @@ from pathlib import Path
 
 import aiohttp
 
-from demo_home.config_folder import write_config_folder
+from demo_home.config_folder import area_names, write_config_folder
 from demo_home.errors import DemoError
-from demo_home.home_assistant import HomeAssistant, expose_home, prefer_pipeline, zoe_agent
+from demo_home.home_assistant import HomeAssistant, expose_home, name_areas, prefer_pipeline, zoe_agent
 from demo_home.processes import Service, running
 
 _POLL_S = 0.1
@@ -118,6 +118,7 @@ async def _configure(
     await home_assistant.add_zoe(zoe_url)
     async with home_assistant.socket() as connection:
         agent = await zoe_agent(connection)
+        await name_areas(connection, area_names())
         count = await expose_home(connection)
         await prefer_pipeline(connection, agent)
     progress(f"{agent} answers for {count} devices")
@@ -125,11 +126,19 @@ async def _configure(
 
 
 async def _wait_until_ready(session: aiohttp.ClientSession, zoe_url: str) -> None:
+    """Wait for the model.
+
+    Raises:
+        DemoError: it cannot be loaded.
+    """
     while True:
         try:
             async with session.get(f"{zoe_url}/health") as response:
-                if response.status == 200:
+                if response.ok:
                     return
+                health = await response.json()
+                if health["status"] == "failed":
+                    raise DemoError(f"Zoe's model cannot be loaded: {health['models']}")
         except aiohttp.ClientConnectionError:
             pass  # not listening yet
         await asyncio.sleep(_POLL_S)
@@ -139,24 +148,17 @@ def _run_zoe(options: Options) -> AbstractAsyncContextManager[Service]:
     # An empty configuration of its own: the demo shows Zoe as she comes, whatever this user's zoe.toml says.
     config = options.folder / "zoe.toml"
     config.touch()
-    command = [
-        sys.executable,
-        "-m",
-        "zoe_server.cli",
-        "serve",
-        "--config",
-        str(config),
-        "--port",
-        str(options.port_zoe),
-    ]
+    command = [sys.executable, "-m", "zoe_server.cli", "serve"]
+    command += ["--config", str(config), "--port", str(options.port_zoe)]
     if options.model is not None:
         command += ["--model", str(options.model.absolute())]
-    return running("zoe serve", command, options.folder / "zoe.log", _environment())
+    return running("zoe", command, options.folder, _environment())
 
 
 def _run_home_assistant(options: Options) -> AbstractAsyncContextManager[Service]:
     command = [sys.executable, "-m", "homeassistant", "--config", str(options.folder), "--skip-pip", "--log-no-color"]
-    return running("Home Assistant", command, options.folder / "home-assistant-output.log", _environment())
+    # The working folder matters: Home Assistant takes the first `custom_components` on Python's import path.
+    return running("hass", command, options.folder, _environment())
 
 
 def _environment() -> dict[str, str]:

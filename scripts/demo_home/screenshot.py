@@ -1,0 +1,89 @@
+"""`./scripts/screenshot`: a person's first minute as a picture: log in, open Assist, say a sentence."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.async_api import Page, ViewportSize, async_playwright, expect
+
+from demo_home.config_folder import ROOT
+from demo_home.errors import DemoError
+from demo_home.home_assistant import PASSWORD, USER
+from demo_home.stage import Options, Stage, stage
+
+CHROMIUM = Path("/usr/bin/chromium")
+# Quiet on a network without internet, and at home in a container.
+_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+_SIZE_PX: ViewportSize = {"width": 1100, "height": 760}
+_ANSWER_TIMEOUT_MS = 60_000
+
+
+async def take_picture(home: Stage, sentence: str, path: Path) -> None:
+    """Say `sentence` in the Assist dialog and write a PNG of the page with the answer to `path`."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), headless=True, args=list(_FLAGS))
+        page = await browser.new_page(viewport=_SIZE_PX, device_scale_factor=1.5)
+        await _log_in(page, home.home_assistant.url)
+        await _say(page, sentence)
+        await page.screenshot(path=path)
+        await browser.close()
+
+
+async def _log_in(page: Page, url: str) -> None:
+    await page.goto(url)
+    await page.get_by_label("Username").fill(USER)
+    await page.get_by_label("Password", exact=True).fill(PASSWORD)
+    await page.keyboard.press("Enter")
+    await page.get_by_text("Ground floor").wait_for()  # the dashboard shows the home
+
+
+async def _say(page: Page, sentence: str) -> None:
+    await page.keyboard.press("a")  # Home Assistant's shortcut for the Assist dialog
+    dialog = page.locator("ha-voice-command-dialog")
+    field = dialog.locator("input")
+    await field.fill(sentence)
+    await field.press("Enter")
+    answers = dialog.locator(".message.hass")
+    # The first message is the greeting; an answer that still grows ends with an ellipsis.
+    await expect(answers).to_have_count(2, timeout=_ANSWER_TIMEOUT_MS)
+    await expect(answers.last).not_to_contain_text("…", timeout=_ANSWER_TIMEOUT_MS)
+
+
+async def run(options: argparse.Namespace) -> None:
+    """Set the stage, take the picture, leave nothing behind."""
+    with tempfile.TemporaryDirectory(prefix="zoe-demo-") as folder:
+        wanted = Options(Path(folder), options.port_ha, options.port_zoe, options.model)
+        async with stage(wanted, lambda text: print(text, file=sys.stderr, flush=True)) as home:
+            await home.while_alive(take_picture(home, options.say, options.output))
+
+
+def main() -> int:
+    """Take the picture and return the exit code."""
+    parser = argparse.ArgumentParser(prog="./scripts/screenshot", description=__doc__)
+    parser.add_argument("--say", default="turn on the kitchen light", metavar="SENTENCE")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "images" / "assist.png", metavar="PNG")
+    parser.add_argument("--port-ha", type=int, default=8123, metavar="PORT")
+    parser.add_argument("--port-zoe", type=int, default=11434, metavar="PORT")
+    parser.add_argument("--model", type=Path, metavar="GGUF", help="a model file instead of zoe-nano")
+    try:
+        asyncio.run(run(parser.parse_args()))
+    except DemoError as error:
+        print(f"No picture: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
