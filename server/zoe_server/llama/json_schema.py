@@ -16,6 +16,9 @@ Schema = Mapping[str, Any]
 MAX_NODES: Final = 5_000
 """One document is followed for that many nodes; what unfolds further (references that multiply) is left open."""
 
+MAX_GROUNDING_DEPTH: Final = 8
+"""Strings further inside arrays and alternatives of an argument are not limited to values that exist."""
+
 ANNOTATIONS: Final = frozenset(
     ("title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "$comment", "$id", "$schema")
 )
@@ -124,7 +127,8 @@ def counts(schema: Schema, least_key: str, most_key: str, countable: int) -> tup
 
 
 def _count(value: object) -> int | None:
-    return int(value) if isinstance(value, int | float) and math.isfinite(value) and value >= 0 else None
+    number = _decimal(value)
+    return int(number) if number is not None and number >= 0 else None
 
 
 def integer_limits(schema: Schema) -> tuple[int | None, int | None]:
@@ -154,9 +158,9 @@ def _limit(schema: Schema, suffix: str, tightest: Callable[..., Any]) -> tuple[D
 
 
 def _decimal(value: object) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return Decimal(repr(value))
+    if isinstance(value, float) and math.isfinite(value):
+        return Decimal(repr(value))
+    return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def is_only(schema: Schema, keyword: str) -> bool:
@@ -164,30 +168,30 @@ def is_only(schema: Schema, keyword: str) -> bool:
     return schema.keys() - ANNOTATIONS - {"$defs", "definitions"} == {keyword}
 
 
-def grounded(schema: object, values: Sequence[str], document: Document) -> Schema:
+def grounded(schema: object, values: Sequence[str], document: Document, depth: int = 0) -> Schema:
     """Return `schema` with its strings, or the strings in its arrays, limited to `values`.
 
     An enum is cut down to the values, or stays whole if none of them is in it.
     """
     schema = document.resolve(schema)
-    if "const" in schema:
+    if "const" in schema or depth > MAX_GROUNDING_DEPTH:
         return schema
     if (fixed := fixed_values(schema)) is not None:
         kept = [value for value in fixed if value in values]
         return {**schema, "enum": [*kept, *(v for v in fixed if not isinstance(v, str))]} if kept else schema
     combined = {
-        keyword: [grounded(branch, values, document) for branch in found]
+        keyword: [grounded(branch, values, document, depth + 1) for branch in found]
         for keyword in ("anyOf", "oneOf", "allOf")
         if (found := branches(schema, keyword))
     }
-    return {**schema, **combined} if combined else {"anyOf": list(_grounded_types(schema, values, document))}
+    return {**schema, **combined} if combined else {"anyOf": list(_grounded_types(schema, values, document, depth))}
 
 
-def _grounded_types(schema: Schema, values: Sequence[str], document: Document) -> Iterator[Schema]:
+def _grounded_types(schema: Schema, values: Sequence[str], document: Document, depth: int) -> Iterator[Schema]:
     for name in types(schema):
         if name in ("string", "any"):
             yield {"enum": list(values)}
         elif name == "array":
-            yield {**schema, "type": name, "items": grounded(schema.get("items", {}), values, document)}
+            yield {**schema, "type": name, "items": grounded(schema.get("items", {}), values, document, depth + 1)}
         else:
             yield {**schema, "type": name, "nullable": False}

@@ -79,7 +79,7 @@ def _as_dict(value: object) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=64)
 def _calls_gbnf(tools: str, argument_values: ArgumentValues, max_calls: int) -> str:
-    """Return the GBNF of one to `max_calls` calls. `tools` is JSON, a list of name and parameters: a key for the cache."""
+    """Return the GBNF of one to `max_calls` calls. `tools` is JSON, a list of name and parameters: a cache key."""
     rules = Rules()
     calls = {}
     for name, parameters in json.loads(tools):
