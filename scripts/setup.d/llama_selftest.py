@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import llama_cpp
+
 from zoe_server.training.random_gguf import write_random_gguf
 
 
