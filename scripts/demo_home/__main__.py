@@ -18,8 +18,7 @@ from demo_home.home_assistant import PASSWORD, USER
 from demo_home.say import listen, say
 from demo_home.stage import Options, Stage, stage
 
-EXIT_SENTENCE_FAILED = 1
-EXIT_CANNOT_START = 2
+EXIT_FAILED = 1
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -44,7 +43,7 @@ async def talk(home: Stage, sentences: Sequence[str], as_json: bool) -> int:
             outcome = await say(socket, home.agent, sentence)
             print(report.as_json(outcome) if as_json else report.as_text(outcome), flush=True)
             failures += outcome.failed
-    return EXIT_SENTENCE_FAILED if failures else 0
+    return EXIT_FAILED if failures else 0
 
 
 async def wait_for_visitor(home: Stage) -> int:
@@ -101,7 +100,7 @@ def main() -> int:
         return asyncio.run(run_until_signal(options))
     except DemoError as error:
         print(f"\nThe demo cannot go on: {error}", file=sys.stderr)
-        return EXIT_CANNOT_START
+        return EXIT_FAILED
 
 
 if __name__ == "__main__":

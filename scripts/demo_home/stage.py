@@ -109,12 +109,7 @@ async def _configure(
     session: aiohttp.ClientSession, home_assistant: HomeAssistant, zoe_url: str, progress: Progress
 ) -> str:
     """Do in both processes what a person would do, and return the entity id of the agent."""
-    await home_assistant.wait_until_answering()
-    await home_assistant.log_in()
-    await home_assistant.wait_until_running()
-    progress("Home Assistant is running")
-    await _wait_until_ready(session, zoe_url)
-    progress("Zoe is ready")
+    await asyncio.gather(_enter(home_assistant, progress), _wait_until_ready(session, zoe_url, progress))
     await home_assistant.add_zoe(zoe_url)
     async with home_assistant.socket() as connection:
         agent = await zoe_agent(connection)
@@ -125,7 +120,14 @@ async def _configure(
     return agent
 
 
-async def _wait_until_ready(session: aiohttp.ClientSession, zoe_url: str) -> None:
+async def _enter(home_assistant: HomeAssistant, progress: Progress) -> None:
+    await home_assistant.wait_until_answering()
+    await home_assistant.log_in()
+    await home_assistant.wait_until_running()
+    progress("Home Assistant is running")
+
+
+async def _wait_until_ready(session: aiohttp.ClientSession, zoe_url: str, progress: Progress) -> None:
     """Wait for the model.
 
     Raises:
@@ -135,6 +137,7 @@ async def _wait_until_ready(session: aiohttp.ClientSession, zoe_url: str) -> Non
         try:
             async with session.get(f"{zoe_url}/health") as response:
                 if response.ok:
+                    progress("Zoe is ready")
                     return
                 health = await response.json()
                 if health["status"] == "failed":
