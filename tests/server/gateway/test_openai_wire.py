@@ -1,0 +1,241 @@
+"""The request's JSON: what is refused and where, and what the engine gets."""
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zoe_server import errors, protocol
+from zoe_server.gateway.openai_wire import MAX_CHOICES, parse_chat, parse_json, to_requests
+
+USER = {"role": "user", "content": "hi"}
+TOOL = {"type": "function", "function": {"name": "turn_on", "parameters": {"type": "object"}}}
+
+
+def translate(**fields: object) -> protocol.ChatRequest:
+    body = {"messages": [USER], **fields}
+    return to_requests(parse_chat(parse_json(json.dumps(body).encode())), "id", "m")[0]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"42",
+        b"null",
+        b'"text"',
+        b"\xff\xfe\x00",
+        b'{"a": NaN}',
+        b'{"a": -Infinity}',
+        b'{"a": "\\ud800"}',
+        b'{"a": ' + b"9" * 5000 + b"}",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+    ],
+)
+def test_what_is_no_json_object_is_refused(raw: bytes) -> None:
+    with pytest.raises(errors.InvalidRequestError):
+        parse_json(raw)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"messages": None}, "messages"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": []}, "messages"),
+        ({"messages": [123]}, "messages[0]"),
+        ({"messages": [{}]}, "messages[0].role"),
+        ({"messages": [USER, {"role": "wizard", "content": "x"}]}, "messages[1].role"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [{"role": "system", "content": None}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": 42}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url"}]}]},
+            "messages[0].content[1].type",
+        ),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [{"function": {"arguments": "{}"}}]}]},
+            "messages[0].tool_calls[0].function.name",
+        ),
+        ({"model": 1}, "model"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"n": 0}, "n"),
+        ({"n": 1_000_000}, "n"),
+        ({"max_tokens": -1}, "max_tokens"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"max_completion_tokens": 10**30}, "max_completion_tokens"),
+        ({"max_tokens": True}, "max_tokens"),
+        ({"temperature": "0.5"}, "temperature"),
+        ({"temperature": -0.1}, "temperature"),
+        ({"temperature": 1e400}, None),
+        ({"temperature": True}, "temperature"),
+        ({"top_p": 1.1}, "top_p"),
+        ({"top_k": -1}, "top_k"),
+        ({"min_p": 2}, "min_p"),
+        ({"repeat_penalty": 0}, "repeat_penalty"),
+        ({"frequency_penalty": 3}, "frequency_penalty"),
+        ({"presence_penalty": -3}, "presence_penalty"),
+        ({"seed": -2}, "seed"),
+        ({"stop": [""]}, "stop[0]"),
+        ({"stop": 1}, "stop"),
+        ({"tools": {}}, "tools"),
+        ({"tools": [{}]}, "tools[0].type"),
+        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
+        (
+            {"tools": [{"type": "function", "function": {"name": "a", "parameters": []}}]},
+            "tools[0].function.parameters",
+        ),
+        ({"tools": [TOOL, TOOL]}, "tools[1].function.name"),
+        ({"tool_choice": {}}, "tool_choice.type"),
+        ({"tools": [TOOL], "tool_choice": "sometimes"}, "tool_choice"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": {"type": "function", "function": {"name": "turn_on"}}}, "tool_choice.function.name"),
+        (
+            {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "other"}}},
+            "tool_choice.function.name",
+        ),
+        ({"top_logprobs": 21}, "top_logprobs"),
+        ({"logprobs": True}, "logprobs"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"zoe": {"priority": "urgent"}}, "zoe.priority"),
+        ({"zoe": {"argument_values": {"area": "Kitchen"}}}, "zoe.argument_values.area"),
+        ({"zoe": []}, "zoe"),
+    ],
+)
+def test_what_is_wrong_is_named_by_its_path(fields: dict[str, Any], param: str | None) -> None:
+    with pytest.raises(errors.InvalidRequestError) as caught:
+        translate(**fields)
+    assert caught.value.status == 400
+    assert caught.value.param == param
+
+
+def test_unknown_fields_are_ignored() -> None:
+    assert translate(user="me", store=False, metadata={"a": 1}, service_tier="x") == translate()
+
+
+def test_a_plain_request_leaves_everything_to_the_model() -> None:
+    assert translate() == protocol.ChatRequest("id-0", "m", (USER,))
+
+
+def test_everything_arrives() -> None:
+    request = translate(
+        tools=[TOOL],
+        tool_choice="required",
+        parallel_tool_calls=False,
+        max_tokens=5,
+        stop="END",
+        temperature=1,
+        top_k=0,
+        top_p=0.5,
+        min_p=0.1,
+        repeat_penalty=1.1,
+        frequency_penalty=-1,
+        presence_penalty=1,
+        seed=7,
+        zoe={"priority": "background", "argument_values": {"area": ["Kitchen"], "turn_on.name": None}},
+    )
+    assert request == protocol.ChatRequest(
+        id="id-0",
+        model="m",
+        messages=(USER,),
+        tools=(protocol.Tool("turn_on", "", {"type": "object"}),),
+        tool_choice=protocol.ToolChoice("required"),
+        parallel_tool_calls=False,
+        max_tokens=5,
+        stop=("END",),
+        sampling=protocol.Sampling(1, 0, 0.5, 0.1, 1.1, -1, 1, 7),
+        priority="background",
+        argument_values={"area": ("Kitchen",), "turn_on.name": None},
+    )
+    assert protocol.decode_request(json.loads(json.dumps(protocol.encode_request(request)))) == request
+
+
+def test_the_newer_name_of_the_token_limit_wins() -> None:
+    assert translate(max_completion_tokens=0).max_tokens == 0
+    assert translate(max_tokens=9, max_completion_tokens=4).max_tokens == 4
+
+
+def test_a_named_tool_is_a_required_one() -> None:
+    choice = {"type": "function", "function": {"name": "turn_on"}}
+    assert translate(tools=[TOOL], tool_choice=choice).tool_choice == protocol.ToolChoice("required", "turn_on")
+
+
+def test_several_choices_differ_in_id_and_seed() -> None:
+    body = parse_chat({"messages": [USER], "n": 3, "seed": 10})
+    requests = to_requests(body, "id", "m")
+    assert [(request.id, request.sampling.seed) for request in requests] == [("id-0", 10), ("id-1", 11), ("id-2", 12)]
+
+
+@pytest.mark.parametrize("seed", [-1, None])
+def test_no_seed_means_a_random_one(seed: int | None) -> None:
+    assert translate(seed=seed).sampling.seed is None
+
+
+@given(st.integers(0, 2**63 - 1))
+def test_no_seed_is_taken_for_a_random_one(seed: int) -> None:
+    found = translate(seed=seed).sampling.seed
+    assert found is not None
+    assert 0 <= found < 0xFFFF_FFFF
+
+
+def test_text_parts_are_joined() -> None:
+    parts = [{"type": "text", "text": "turn "}, {"type": "text", "text": "on"}]
+    assert translate(messages=[{"role": "user", "content": parts}]).messages == (
+        {"role": "user", "content": "turn on"},
+    )
+
+
+def test_history_with_tool_calls_takes_its_usual_form() -> None:
+    calls = [
+        {"id": "c1", "type": "function", "function": {"name": "turn_on", "arguments": ""}},
+        {"function": {"name": "turn_off", "arguments": {"name": "Lampe für Öl"}}},
+    ]
+    history = [
+        {"role": "developer", "content": "be brief"},
+        USER,
+        {"role": "assistant", "content": None, "tool_calls": calls},
+        {"role": "tool", "tool_call_id": "c1", "content": None},
+        {"role": "tool", "content": "no such call"},
+        {"role": "assistant", "content": None},
+    ]
+    assert translate(messages=history).messages == (
+        {"role": "system", "content": "be brief"},
+        USER,
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                {"id": "c1", "type": "function", "function": {"name": "turn_on", "arguments": "{}"}},
+                {
+                    "id": "call_1",
+                    "type": "function",
+                    "function": {"name": "turn_off", "arguments": '{"name": "Lampe für Öl"}'},
+                },
+            ],
+        },
+        {"role": "tool", "content": "", "tool_call_id": "c1"},
+        {"role": "tool", "content": "no such call", "tool_call_id": ""},
+        {"role": "assistant", "content": ""},
+    )
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+KNOWN_FIELDS = st.sampled_from(["model", "messages", "n", "stop", "tools", "tool_choice", "zoe", "seed", "stream", "x"])
+
+
+@given(st.dictionaries(KNOWN_FIELDS, JSON_VALUES))
+def test_whatever_comes_is_a_request_or_a_refusal(data: dict[str, Any]) -> None:
+    with suppress(errors.InvalidRequestError):
+        assert 1 <= len(to_requests(parse_chat(data), "id", "m")) <= MAX_CHOICES
