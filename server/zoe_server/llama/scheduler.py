@@ -1,11 +1,11 @@
 """Which sequence computes which tokens in the next step: policy only, no model, no clock of its own.
 
 One step, in the order in which the code decides:
-1. Admission, interactive before background, oldest first. A prompt that shares `MIN_WAIT_TOKENS` or more with one that
-   is being prefilled, beyond what is computed already, waits for it (single-flight) while others pass. Else it needs a
-   slot and its reservation: prompt + max_tokens, but at most `MAX_RESERVED_TOKENS` of the latter, so that one request
-   without a limit does not keep all others out; what that leaves uncovered, preemption pays for.
-   No room: cached holders are evicted, then running background sequences give way to an interactive one.
+1. Admission, interactive before background, oldest first. A prompt that shares `MIN_WAIT_TOKENS` more with one that
+   is being prefilled than with all others waits until they are computed (single-flight), while others pass. Else it
+   needs a slot and its reservation: prompt + max_tokens, but at most `MAX_RESERVED_TOKENS` of the latter, so that one
+   request without a limit does not keep all others out; what that leaves uncovered, preemption pays for. No room:
+   cached holders are evicted, then running background sequences give way to an interactive one.
 2. Cells for one token of every decoding sequence; if they are short, one cached holder is evicted, then the youngest
    sequence is preempted, until they suffice.
 3. Decode first: one token of every decoding sequence, so that a long prompt never stalls a running voice stream.
@@ -109,11 +109,11 @@ class Scheduler:
 
         Raises:
             ContextSizeError: the prompt leaves no room for a single token.
-            QueueFullError: `queue_limit` sequences wait already.
+            QueueFullError: `queue_limit` sequences wait besides those that free slots will take.
         """
         if sequence.n_prompt >= self.limits.n_ctx_tokens:
             raise ContextSizeError(sequence.n_prompt, self.limits.n_ctx_tokens)
-        if len(self._waiting) >= self.limits.queue_limit:
+        if len(self._waiting) >= self.limits.queue_limit + self.limits.n_slots - len(self._running):
             raise QueueFullError(
                 f"{len(self._waiting)} requests wait already; try again later",
                 retry_after_s=max(1.0, self._typical_s * len(self._waiting) / self.limits.n_slots),
@@ -184,7 +184,7 @@ class Scheduler:
             prompt = sequence.tokens[:-1]
             shared = self.memory.cache.match(prompt)
             donor = self.memory.find_donor(shared)
-            flight = self._flight(shared, donor.length)
+            flight = self._flight(shared)
             if flight is not None:
                 if sequence.priority == "interactive":
                     self._awaited.add(flight)
@@ -204,12 +204,14 @@ class Scheduler:
             self._running.append(sequence)
         return started
 
-    def _flight(self, shared: dict[int, int], ready: int) -> int | None:
-        """Return the slot whose prefill will give at least `MIN_WAIT_TOKENS` more than the `ready` ones, if any."""
+    def _flight(self, shared: dict[int, int]) -> int | None:
+        """Return the slot to wait for: it will have `MIN_WAIT_TOKENS` more than any that has done its prefill."""
         prefilling = {sequence.slot for sequence in self._running if sequence.is_prefilling}
-        promised = [(length, slot) for slot, length in shared.items() if slot in prefilling]
-        length, slot = max(promised, default=(0, -1))
-        return slot if length - ready >= MIN_WAIT_TOKENS else None
+        settled = self.memory.find_donor({slot: n for slot, n in shared.items() if slot not in prefilling})
+        promised, slot = max(((n, slot) for slot, n in shared.items() if slot in prefilling), default=(0, -1))
+        if promised - settled.length < MIN_WAIT_TOKENS or self.memory.ledger.length(slot) >= promised:
+            return None
+        return slot
 
     def _reserve_tokens(self, sequence: Sequence) -> int:
         return min(sequence.limit_tokens - sequence.n_generated, MAX_RESERVED_TOKENS)

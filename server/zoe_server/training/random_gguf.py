@@ -96,6 +96,13 @@ def learn_merges(n_merges: int) -> tuple[tuple[str, str], ...]:
     return tuple(merges)
 
 
+def whole_words(merges: int = 600) -> list[str]:
+    """Return words that are one token each when a space stands before them: text of an exact number of tokens."""
+    space = _byte_alphabet()[ord(" ")]
+    tokens = {"".join(pair) for pair in learn_merges(merges)}
+    return [word for word in dict.fromkeys(_MERGE_CORPUS.split()) if space + word in tokens]
+
+
 def _merged(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
     out: list[str] = []
     for symbol in word:
@@ -132,7 +139,7 @@ def write_random_gguf(  # noqa: PLR0913 -- each argument is one independent prop
     kv_heads: int | None = None,
     ffn: int = 128,
     context: int = 4096,
-    merges: int = 400,
+    merges: int = 600,
     unused_tokens: int = 0,
     seed: int = 0,
     chat_template: str = HERMES_TEMPLATE,

@@ -1,0 +1,1 @@
+"""Benchmarks of Zoe's own promises; `./scripts/bench/run` starts them."""

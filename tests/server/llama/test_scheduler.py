@@ -1,0 +1,325 @@
+"""The scheduler without a model: a simulated library that knows the rules of llama.cpp's unified KV cache."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zoe_server.errors import ContextSizeError, QueueFullError
+from zoe_server.llama.radix import NullPrefixCache, PrefixCache, RadixTree
+from zoe_server.llama.scheduler import Batch, Limits, Scheduler, Update
+from zoe_server.llama.sequence import Sequence
+from zoe_server.protocol import FinishReason, Priority
+
+EOG = 0
+
+
+def next_token(tokens: list[int]) -> int:
+    """A 'model': the next token depends on every token before it."""
+    return random.Random(hash(tuple(tokens))).randrange(1, 50)  # noqa: S311 -- no secret
+
+
+@dataclass
+class Library:
+    """What llama.cpp would hold: per slot the tokens and the cells; it refuses what the real one refuses."""
+
+    n_cells: int
+    tokens: dict[int, list[int]] = field(default_factory=dict)
+    cells: dict[int, list[object]] = field(default_factory=dict)
+
+    def run(self, batch: Batch) -> list[int]:
+        for operation in batch.operations:
+            if operation.kind == "copy":
+                assert not self.tokens.get(operation.slot)
+                assert len(self.tokens[operation.source]) >= operation.length > 0
+                self.tokens[operation.slot] = self.tokens[operation.source][: operation.length]
+                self.cells[operation.slot] = self.cells[operation.source][: operation.length]
+            else:
+                self.tokens[operation.slot] = self.tokens[operation.slot][: operation.length]
+                self.cells[operation.slot] = self.cells[operation.slot][: operation.length]
+        drawn = []
+        for chunk in batch.chunks:
+            held = self.tokens.setdefault(chunk.slot, [])
+            assert held == chunk.sequence.tokens[: chunk.start], "the slot does not hold what comes before the chunk"
+            held.extend(chunk.tokens)
+            self.cells.setdefault(chunk.slot, []).extend(object() for _ in chunk.tokens)
+            if chunk.samples:
+                drawn.append(next_token(held))
+        assert self.n_used <= self.n_cells, "more cells than there are"
+        return drawn
+
+    @property
+    def n_used(self) -> int:
+        return len({id(cell) for cells in self.cells.values() for cell in cells})
+
+
+class Harness:
+    def __init__(self, *, cells: int = 4096, slots: int = 8, batch: int = 512, queue: int = 64, ctx: int | None = None,
+                 cache: PrefixCache | None = None) -> None:  # fmt: skip
+        self.limits = Limits(ctx or cells, cells, slots, batch, queue)
+        self.scheduler = Scheduler(self.limits, cache or RadixTree(), frozenset({EOG}))
+        self.library = Library(cells)
+        self.now = 0.0
+        self.finished: dict[str, tuple[Sequence, FinishReason]] = {}
+        self.batches: list[Batch] = []
+
+    def submit(self, name: str, tokens: list[int], limit: int = 4, priority: Priority = "interactive") -> Sequence:
+        sequence = Sequence(name, list(tokens), len(tokens), limit, priority, self.now)
+        self.scheduler.submit(sequence)
+        return sequence
+
+    def step(self, duration_s: float = 0.0) -> list[Update]:
+        self.now += 0.01
+        batch = self.scheduler.schedule(self.now)
+        if not batch:
+            return []
+        self.batches.append(batch)
+        updates = self.scheduler.commit(batch, self.library.run(batch), self.now + duration_s)
+        for update in updates:
+            if update.finished:
+                assert update.sequence.request_id not in self.finished
+                self.finished[update.sequence.request_id] = update.sequence, update.finished
+        return updates
+
+    def run(self, max_steps: int = 2000) -> None:
+        for _ in range(max_steps):
+            self.step()
+            if not self.scheduler.n_running and not self.scheduler.n_waiting:
+                return
+        pytest.fail("somebody waits forever")
+
+    def in_batch(self) -> dict[str, int]:
+        """Tokens of each request in the last batch."""
+        return {chunk.sequence.request_id: len(chunk.tokens) for chunk in self.batches[-1].chunks}
+
+
+def expected(tokens: list[int], count: int) -> list[int]:
+    tokens = list(tokens)
+    for _ in range(count):
+        tokens.append(next_token(tokens))
+    return tokens
+
+
+def prompt(seed: int, length: int) -> list[int]:
+    return random.Random(seed).choices(range(1, 50), k=length)  # noqa: S311 -- no secret
+
+
+SHARED = prompt(1, 300)
+
+
+def test_cold_burst_computes_the_shared_prefix_once() -> None:
+    h = Harness(batch=128)
+    sequences = [h.submit(f"r{i}", SHARED + prompt(10 + i, 20)) for i in range(8)]
+    h.run()
+    uncached = sum(s.n_prompt - s.cached_tokens for s in sequences)
+    assert uncached == 300 + 8 * 20
+    for i, sequence in enumerate(sequences):
+        assert sequence.tokens == expected(SHARED + prompt(10 + i, 20), 4)
+
+
+def test_second_identical_prompt_reuses_all_but_one_token() -> None:
+    h = Harness()
+    h.submit("a", SHARED)
+    h.run()
+    again = h.submit("b", SHARED)
+    h.run()
+    assert again.cached_tokens == len(SHARED) - 1
+
+
+def test_priming_generates_nothing_and_leaves_the_prefix() -> None:
+    h = Harness()
+    prime = h.submit("prime", SHARED, limit=0, priority="background")
+    h.run()
+    assert h.finished["prime"][1] == "length"
+    assert prime.n_generated == 0
+    later = h.submit("later", SHARED + prompt(2, 10))
+    h.run()
+    assert later.cached_tokens == 300
+
+
+def test_null_cache_computes_everything_and_keeps_nothing() -> None:
+    h = Harness(cache=NullPrefixCache())
+    first, second = h.submit("a", SHARED), h.submit("b", SHARED)
+    h.run()
+    assert (first.cached_tokens, second.cached_tokens) == (0, 0)
+    assert second.tokens == expected(SHARED, 4)
+    assert h.scheduler.memory.n_free_cells == 4096
+
+
+def test_decode_comes_before_prompt_chunks_in_every_step() -> None:
+    h = Harness(batch=64)
+    h.submit("voice", prompt(3, 10), limit=50)
+    h.step()
+    h.submit("long", prompt(4, 1000))
+    for _ in range(5):
+        h.step()
+        assert h.batches[-1].chunks[0].sequence.request_id == "voice"
+        assert h.in_batch()["voice"] == 1
+        assert h.in_batch()["long"] > 0
+
+
+def test_a_step_beside_a_voice_stream_stays_short() -> None:
+    h = Harness(batch=512)
+    h.submit("voice", prompt(3, 10), limit=50)
+    h.step()
+    h.submit("long", prompt(4, 3000))
+    h.step(duration_s=2.0)  # 128 tokens: 15 ms for each
+    h.step()
+    assert h.in_batch() == {"voice": 1, "long": 32}
+
+
+def test_background_prompt_yields_to_interactive_ones() -> None:
+    h = Harness(batch=64)
+    h.submit("background", prompt(5, 500), priority="background")
+    h.step()
+    h.submit("interactive", prompt(6, 500))
+    h.step()
+    assert h.in_batch() == {"interactive": 64}
+
+
+def test_background_prefill_is_urgent_when_somebody_waits_for_it() -> None:
+    h = Harness(batch=64)
+    h.submit("prime", SHARED + prompt(7, 5), limit=0, priority="background")
+    h.step()
+    h.submit("question", SHARED + prompt(8, 20))
+    h.submit("other", prompt(9, 2000))
+    h.step()
+    assert h.in_batch()["prime"] == 64
+    h.run()
+    assert h.finished["question"][0].cached_tokens == 300
+
+
+def test_interactive_request_takes_the_slot_of_a_background_one() -> None:
+    h = Harness(slots=1)
+    h.submit("background", prompt(5, 100), limit=50, priority="background")
+    h.step()
+    h.step()
+    h.submit("interactive", prompt(6, 50), limit=3)
+    h.step()
+    assert "interactive" in h.in_batch()
+    h.run()
+    assert h.finished["background"][0].tokens == expected(prompt(5, 100), 50)
+    assert h.scheduler.preemptions == 1
+
+
+def test_prompt_longer_than_the_context_is_refused_before_queueing() -> None:
+    h = Harness(cells=512)
+    with pytest.raises(ContextSizeError) as caught:
+        h.submit("long", prompt(1, 512))
+    assert caught.value.details == {"n_prompt_tokens": 512, "n_ctx": 512}
+    assert h.scheduler.n_waiting == 0
+
+
+def test_context_fills_while_generating() -> None:
+    h = Harness(cells=128)
+    sequence = h.submit("a", prompt(1, 100), limit=1000)
+    h.run()
+    assert h.finished["a"][1] == "length"
+    assert len(sequence.tokens) == 128
+
+
+def test_queue_bound() -> None:
+    h = Harness(slots=1, queue=2)
+    for i in range(3):
+        h.submit(f"r{i}", prompt(i, 10))
+    with pytest.raises(QueueFullError) as caught:
+        h.submit("one too many", prompt(9, 10))
+    assert caught.value.retry_after_s is not None
+    assert caught.value.retry_after_s >= 1
+
+
+def test_short_of_cells_the_youngest_is_preempted_and_finishes_later() -> None:
+    h = Harness(cells=400, ctx=400)
+    sequences = [h.submit(f"r{i}", prompt(20 + i, 30), limit=300) for i in range(2)]
+    h.run()
+    assert [s.tokens for s in sequences] == [expected(prompt(20 + i, 30), 300) for i in range(2)]
+
+
+def test_optimistic_reservation_is_paid_for_by_preemption() -> None:
+    h = Harness(cells=800)
+    sequences = [h.submit(f"r{i}", prompt(20 + i, 30), limit=500) for i in range(2)]
+    h.run()
+    assert h.scheduler.preemptions >= 1
+    assert sequences[0].preemptions == 0
+    assert [s.tokens for s in sequences] == [expected(prompt(20 + i, 30), 500) for i in range(2)]
+
+
+def test_least_recently_used_holder_is_evicted_first() -> None:
+    h = Harness(slots=2, cells=4096)
+    for name in ("old", "young"):
+        h.submit(name, prompt(len(name), 50))
+        h.run()
+    h.submit("old again", [*prompt(3, 50), 7])
+    h.run()
+    h.submit("new", prompt(99, 50))
+    h.run()
+    kept = h.scheduler.memory.cache.match(prompt(3, 50))
+    assert max(kept.values()) == 50
+    assert max(h.scheduler.memory.cache.match(prompt(5, 50)).values(), default=0) < 50
+
+
+def test_cancelled_prefill_leaves_what_it_computed() -> None:
+    h = Harness(batch=64)
+    sequence = h.submit("a", SHARED)
+    h.step()
+    h.scheduler.finish(sequence, h.now)
+    again = h.submit("b", SHARED)
+    h.run()
+    assert again.cached_tokens == 64
+
+
+def test_waiting_for_a_flight_survives_its_cancellation() -> None:
+    h = Harness(batch=64)
+    first = h.submit("first", SHARED + prompt(2, 9))
+    second = h.submit("second", SHARED + prompt(3, 9))
+    h.step()
+    assert h.scheduler.n_waiting == 1
+    h.scheduler.finish(first, h.now)
+    h.run()
+    assert second.tokens == expected(SHARED + prompt(3, 9), 4)
+    assert second.cached_tokens == 64
+
+
+PROMPTS = st.lists(st.integers(1, 3), min_size=1, max_size=90)
+REQUESTS = st.lists(
+    st.tuples(PROMPTS, st.integers(0, 40), st.sampled_from(["interactive", "background"]), st.integers(0, 30)),
+    min_size=1,
+    max_size=10,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    requests=REQUESTS,
+    shared=st.integers(0, 70),
+    cells=st.integers(170, 400),
+    slots=st.integers(1, 4),
+    batch=st.integers(4, 64),
+    cancels=st.sets(st.integers(0, 9)),
+    keeps=st.booleans(),
+)
+def test_everybody_gets_the_answer_of_a_fresh_run(requests, shared, cells, slots, batch, cancels, keeps) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """Whatever is shared, evicted, preempted or cancelled: no request's tokens change, and all of them end."""
+    h = Harness(cells=cells, slots=slots, batch=batch, cache=RadixTree() if keeps else NullPrefixCache())
+    open_sequences: dict[int, Sequence] = {}
+    for i, (tokens, limit, priority, pause) in enumerate(requests):
+        full = SHARED[:shared] + tokens
+        open_sequences[i] = h.submit(f"r{i}", full, limit, priority)
+        for _ in range(pause):
+            h.step()
+        if i in cancels:
+            h.scheduler.finish(open_sequences.pop(i), h.now)
+    h.run(20_000)
+    for i, sequence in open_sequences.items():
+        tokens, limit, _, _ = requests[i]
+        full = SHARED[:shared] + tokens
+        assert sequence.tokens == expected(full, min(limit, cells - len(full)))
+    memory = h.scheduler.memory
+    h.library.run(Batch(memory.take_operations(), (), (), 0.0))
+    held = {slot: len(tokens) for slot, tokens in h.library.tokens.items() if tokens}
+    assert held == {slot: n for slot, n in enumerate(memory.expected_lengths()) if n}
+    assert h.library.n_used == cells - memory.n_free_cells
