@@ -129,3 +129,39 @@ def test_random_schemas_admit_what_conforms_and_nothing_else(check: Check, data:
     parameters = {"properties": {"x": schema}, "required": ["x"]}
     gbnf = rules.render(schema_grammar.arguments(rules, parameters, {}))
     check(gbnf, {dumped({"x": value}): conforms(schema, value) for value in values})
+
+
+KEYWORDS = st.sampled_from(
+    [
+        *(
+            "type",
+            "properties",
+            "required",
+            "items",
+            "enum",
+            "const",
+            "anyOf",
+            "allOf",
+            "$ref",
+            "$defs",
+            "nullable",
+            "x",
+        ),
+        *("minimum", "maximum", "exclusiveMinimum", "minItems", "maxItems", "minLength", "maxLength"),
+        "additionalProperties",
+    ]
+)
+NONSENSE = st.recursive(
+    st.sampled_from([None, True, 0, -1, 1.5, 10**30, float("inf"), "string", "object", "array", "#", "#/$defs/x", "x"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYWORDS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(KEYWORDS, NONSENSE, max_size=5), NONSENSE)
+@settings(max_examples=300, deadline=None)
+def test_any_json_at_all_makes_a_grammar_that_llama_cpp_takes(check: Check, document: Any, schema: Any) -> None:  # noqa: ANN401
+    parameters = {"properties": {"x": schema}, **document}
+    for values in ({}, {"x": ("value",)}):
+        rules = grammar.Rules()
+        check(rules.render(schema_grammar.arguments(rules, parameters, values)), {"<": False})
