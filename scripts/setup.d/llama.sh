@@ -5,12 +5,12 @@
 # its tile registers, the first evaluation dies with SIGILL. Without it the AVX-512 paths stay.
 _NO_AMX='-mno-amx-tile -mno-amx-int8 -mno-amx-bf16'
 
+# ZOE_LLAMA_CMAKE_ARGS comes last and so wins.
 _llama_cmake_args() {
-  if [ -n "${ZOE_LLAMA_CMAKE_ARGS:-}" ]; then
-    printf '%s' "$ZOE_LLAMA_CMAKE_ARGS"
-  elif [ "$(uname -m)" = x86_64 ]; then
-    printf -- "-DCMAKE_C_FLAGS='%s' -DCMAKE_CXX_FLAGS='%s'" "$_NO_AMX" "$_NO_AMX"
+  if [ "$(uname -m)" = x86_64 ]; then
+    printf -- "-DCMAKE_C_FLAGS='%s' -DCMAKE_CXX_FLAGS='%s' " "$_NO_AMX" "$_NO_AMX"
   fi
+  printf '%s' "${ZOE_LLAMA_CMAKE_ARGS:-}"
 }
 
 # The folder of the wheel: a build is good for one version, one set of instructions and one set of options.
