@@ -27,7 +27,7 @@ debian_python() {
     rm -rf "$work"
     return
   fi
-  step "  did not work: $(grep -E '^E:' "$log" | head -1) (log: $log)"
+  step "  did not work: $(grep -E '^(E:|error)' "$log" | head -1) (log: $log)"
   return 1
 }
 

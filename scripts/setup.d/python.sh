@@ -32,7 +32,7 @@ find_python() {
 # The normal way for most machines: a build that uv downloads. Where the network forbids it, it must fail quickly.
 _uv_python() {
   step "Getting Python 3.14 with uv"
-  if UV_HTTP_TIMEOUT=15 UV_HTTP_RETRIES=1 timeout 300 "$UV" python install --quiet 3.14 2>"$ZOE_CACHE/uv-python.log"; then
+  if UV_HTTP_TIMEOUT=15 UV_HTTP_RETRIES=1 timeout 300 "$UV" python install 3.14 >"$ZOE_CACHE/uv-python.log" 2>&1; then
     PYTHON=$("$UV" python find --no-python-downloads --managed-python '>=3.14.2,<3.15' 2>/dev/null || true)
     python_is_good "$PYTHON" && return
   fi

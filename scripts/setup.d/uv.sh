@@ -8,6 +8,10 @@ _uv_works() {
 
 find_uv() {
   local candidate
+  # Networks that open TLS have their own certificate authority, which the machine knows and uv's own list does not.
+  if [ -r /etc/ssl/certs/ca-certificates.crt ]; then
+    export UV_SYSTEM_CERTS=${UV_SYSTEM_CERTS:-true} UV_NATIVE_TLS=${UV_NATIVE_TLS:-true}
+  fi
   for candidate in "$(command -v uv || true)" "$HOME/.local/bin/uv" "$HOME/.cargo/bin/uv" "$ZOE_CACHE/uv/bin/uv"; do
     if _uv_works "$candidate"; then
       UV=$candidate
