@@ -141,7 +141,8 @@ async def _wait_until_ready(session: aiohttp.ClientSession, zoe_url: str, progre
                     return
                 health = await response.json()
                 if health["status"] == "failed":
-                    raise DemoError(f"Zoe's model cannot be loaded: {health['models']}")
+                    reasons = [model["reason"] for model in health["models"].values() if "reason" in model]
+                    raise DemoError(f"Zoe's model cannot be loaded: {'; '.join(reasons)}")
         except aiohttp.ClientConnectionError:
             pass  # not listening yet
         await asyncio.sleep(_POLL_S)
