@@ -1,4 +1,4 @@
-"""A real Home Assistant core in this process, with a virtual home in it: no HTTP server, no files but a temporary folder.
+"""A real Home Assistant core in this process, with a virtual home in it: no HTTP server, only a temporary folder.
 
 Needs Home Assistant (Python 3.14). It knows nothing of models: callers render prompts, run tool calls and read states.
 """
@@ -6,10 +6,12 @@ Needs Home Assistant (Python 3.14). It knows nothing of models: callers render p
 from __future__ import annotations
 
 import asyncio
-import os
+import json
+import socket
+import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,23 +32,29 @@ COMPONENTS = ("homeassistant", "conversation", "intent", "llm")
 async def home_assistant(custom_components: Mapping[str, Path] | None = None) -> AsyncIterator[HomeAssistant]:
     """Run a core with Assist's own components; `custom_components` maps a domain to the folder of its integration."""
     with tempfile.TemporaryDirectory(prefix="zoe-core-") as folder:
-        await asyncio.to_thread(
-            link_components, Path(folder), {"virtual_home": VIRTUAL_HOME, **(custom_components or {})}
-        )
-        hass = HomeAssistant(folder)
-        hass.config.skip_pip = True
-        hass.config_entries = ConfigEntries(hass, {})
-        loader.async_setup(hass)
-        await bootstrap.async_load_base_functionality(hass)
-        hass.auth = await auth_manager_from_config(hass, [], [])
-        for component in COMPONENTS:
-            if not await async_setup_component(hass, component, {}):
-                raise RuntimeError(f"Home Assistant could not set up {component}; see its log above")
-        hass.set_state(CoreState.running)
-        try:
-            yield hass
-        finally:
-            await hass.async_stop(force=True)
+        components = {"virtual_home": VIRTUAL_HOME, **(custom_components or {})}
+        await asyncio.to_thread(link_components, Path(folder), components)
+        await asyncio.to_thread(_keep_http_private, Path(folder))
+        with _importable(Path(folder)):
+            hass = await _started(folder)
+            try:
+                yield hass
+            finally:
+                await hass.async_stop(force=True)
+
+
+async def _started(config_folder: str) -> HomeAssistant:
+    hass = HomeAssistant(config_folder)
+    hass.config.skip_pip = True
+    hass.config_entries = ConfigEntries(hass, {})
+    loader.async_setup(hass)
+    await bootstrap.async_load_base_functionality(hass)
+    hass.auth = await auth_manager_from_config(hass, [], [])
+    for component in COMPONENTS:
+        if not await async_setup_component(hass, component, {}):
+            raise RuntimeError(f"Home Assistant could not set up {component}; see its log above")
+    hass.set_state(CoreState.running)
+    return hass
 
 
 def link_components(config_folder: Path, components: Mapping[str, Path]) -> None:
@@ -55,7 +63,45 @@ def link_components(config_folder: Path, components: Mapping[str, Path]) -> None
     target.mkdir(exist_ok=True)
     for domain, folder in components.items():
         if not (target / domain).exists():
-            os.symlink(folder, target / domain, target_is_directory=True)
+            (target / domain).symlink_to(folder, target_is_directory=True)
+
+
+def _keep_http_private(config_folder: Path) -> None:
+    """Bind Home Assistant's HTTP component, which Assist depends on, to a free port of the loopback interface."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    stable = {
+        "server_host": ["127.0.0.1"],
+        "server_port": port,
+        "cors_allowed_origins": [],
+        "login_attempts_threshold": -1,
+        "ip_ban_enabled": True,
+        "ssl_profile": "modern",
+        "use_x_frame_options": True,
+        "created_at": "2026-01-01T00:00:00+00:00",
+        "error": None,
+        "error_message": None,
+    }
+    data = {"pending": None, "yaml_migration_done": True, "stable": stable}
+    storage = config_folder / ".storage" / "http"
+    storage.parent.mkdir(exist_ok=True)
+    storage.write_text(json.dumps({"version": 2, "minor_version": 2, "key": "http", "data": data}))
+
+
+@contextmanager
+def _importable(config_folder: Path) -> Iterator[None]:
+    """Let Home Assistant find the folder's integrations although `custom_components` may be imported already."""
+    package = sys.modules.get("custom_components")
+    folder = str(config_folder / "custom_components")
+    if package is not None:
+        package.__path__.append(folder)
+    try:
+        yield
+    finally:
+        package = sys.modules.get("custom_components")
+        if package is not None and folder in package.__path__:
+            package.__path__.remove(folder)
 
 
 async def load_home(hass: HomeAssistant, inventory: Mapping[str, Any]) -> ConfigEntry:

@@ -55,7 +55,10 @@ class VirtualLight(VirtualEntity, LightEntity):
         )
         self._attr_brightness = round(device.options.get("brightness_pct", 100) * 2.55)
         self._attr_color_temp_kelvin = 3000
-        self._attr_hs_color = (30.0, 40.0)
+        hue, saturation = device.options.get("hs_color", (30.0, 40.0))
+        self._attr_hs_color = (float(hue), float(saturation))
+        if "hs_color" in device.options:
+            self._attr_color_mode = ColorMode.HS
 
     @override
     async def async_turn_on(self, **kwargs: Any) -> None:

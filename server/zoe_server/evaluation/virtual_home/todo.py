@@ -38,6 +38,8 @@ class VirtualTodoList(VirtualEntity, TodoListEntity):
         self._next_uid = 0
         for text in device.options.get("items", ()):
             self._append(TodoItem(summary=text, status=TodoItemStatus.NEEDS_ACTION))
+        for text in device.options.get("completed", ()):
+            self._append(TodoItem(summary=text, status=TodoItemStatus.COMPLETED))
 
     def _append(self, item: TodoItem) -> None:
         self._next_uid += 1
