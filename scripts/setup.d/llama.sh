@@ -50,7 +50,7 @@ start_llama_build() {
   LLAMA_LOG="$ZOE_CACHE/llama-build.log"
   step "Building llama.cpp in the background, about 5 minutes, once (log: $LLAMA_LOG)"
   rm -rf "$folder" "$ZOE_CACHE/llama-build"
-  mkdir -p "$ZOE_CACHE/llama-build" "$(dirname "$folder")"
+  mkdir -p "$ZOE_CACHE/llama-build/tmp" "$(dirname "$folder")"
   set -m # a process group of its own, so that all of the build can be stopped
   _build_llama_wheel "$folder" >"$LLAMA_LOG" 2>&1 9>&- &
   LLAMA_BUILD_PID=$!
@@ -62,13 +62,14 @@ stop_llama_build() {
   kill -TERM -- "-$LLAMA_BUILD_PID" 2>/dev/null || true
 }
 
-# The wheel is moved to its place last, so that a build that was interrupted leaves nothing that looks finished.
+# The wheel is moved to its place last, so that a build that was interrupted leaves nothing that looks finished. /tmp may be
+# in memory and too small for the build's files.
 _build_llama_wheel() {
   local work="$ZOE_CACHE/llama-build"
   # pip comes with its own environment: a Python unpacked from Debian packages has none
   "$UV" venv --quiet --python "$PYTHON" "$work/venv" &&
     "$UV" pip install --quiet --python "$work/venv" pip &&
-    CMAKE_ARGS=$(_llama_cmake_args) "$work/venv/bin/python" -m pip wheel --verbose --no-deps --no-binary llama-cpp-python \
+    TMPDIR="$work/tmp" CMAKE_ARGS=$(_llama_cmake_args) "$work/venv/bin/python" -m pip wheel --verbose --no-deps --no-binary llama-cpp-python \
       --require-hashes -r scripts/locks/llama.txt -w "$work/wheel" &&
     mv "$work/wheel" "$1"
 }
