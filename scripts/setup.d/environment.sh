@@ -29,7 +29,7 @@ _install_packages() {
   if ! CPATH=$(python_include .venv/bin/python) "$UV" pip install --quiet --python .venv/bin/python \
     --require-hashes -r scripts/locks/dev.txt; then
     fail "the packages could not be installed (see above)." \
-      "Check the network (packages come from the Python package index; set UV_INDEX_URL for a mirror) and run this again."
+      "Check the network (packages come from the Python package index; set UV_DEFAULT_INDEX for a mirror) and run this again."
   fi
 }
 
