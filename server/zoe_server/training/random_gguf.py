@@ -1,8 +1,8 @@
 """Writes a Llama-architecture GGUF with random weights: a real model file for tests and benchmarks, in seconds.
 
 The text such a model writes means nothing, but everything around it is real: tokeniser, chat template, KV cache,
-sampling. Its special tokens and everything that is not text by itself have output rows of zero, so a greedy answer never
-ends by itself and is always readable; only a grammar or a limit ends it. This module knows nothing of zoe-nano.
+sampling. Its special tokens and everything that is not text by itself have output rows of zero, so a greedy answer
+never ends by itself and is always readable; only a grammar or a limit ends it. This module knows nothing of zoe-nano.
 """
 
 from __future__ import annotations

@@ -1,0 +1,44 @@
+"""Commands about covers and locks."""
+
+from __future__ import annotations
+
+import random
+
+from zoe_server.training.commands import OFF, ON, Command, action, device_or_area, lead, pick
+from zoe_server.training.numbers import percentage
+from zoe_server.training.phrases import phrase
+from zoe_server.training.references import Home, device_target
+
+
+def cover(rng: random.Random, home: Home) -> Command | None:
+    """Open or close a cover, or the covers of a place."""
+    target = device_or_area(rng, home, "cover")
+    if target is None:
+        return None
+    verb, tool, done = rng.choice((("open", ON, "Opened"), ("close", OFF, "Closed")))
+    text = f"{verb} {target.words}" if rng.random() < 0.4 else phrase(rng, verb, x=target.words)
+    return action(lead(rng, text), tool, target.arguments, f"{done} {target.spoken}.")
+
+
+def position(rng: random.Random, home: Home) -> Command | None:
+    """Move a cover to a position in percent."""
+    device = pick(rng, home, "cover", "position")
+    if device is None:
+        return None
+    target = device_target(rng, home, device)
+    number, value = percentage(rng, "fully open|100 percent")
+    text = phrase(rng, "position", x=target.words, v=value)
+    if rng.random() < 0.2:
+        number, text = 50, phrase(rng, "position_half", x=target.words)
+    done = f"Set {target.spoken} to {number} percent."
+    return action(lead(rng, text), "intent__HassSetPosition", {**target.arguments, "position": number}, done)
+
+
+def lock(rng: random.Random, home: Home) -> Command | None:
+    """Lock or unlock."""
+    device = pick(rng, home, "lock")
+    if device is None:
+        return None
+    target = device_target(rng, home, device)
+    verb, tool, done = rng.choice((("lock", ON, "Locked"), ("unlock", OFF, "Unlocked")))
+    return action(lead(rng, phrase(rng, verb, x=target.words)), tool, target.arguments, f"{done} {target.spoken}.")
