@@ -1,0 +1,102 @@
+"""Real llama.cpp on a tiny random model: in this process, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from zoe_server.llama.config import EngineConfig
+from zoe_server.llama.intake import Intake
+from zoe_server.llama.loop import EngineLoop, Job
+from zoe_server.llama.radix import NullPrefixCache, RadixTree
+from zoe_server.llama.runner import Runner
+from zoe_server.llama.sampler import Sampler
+from zoe_server.llama.scheduler import Limits, Scheduler
+from zoe_server.protocol import TERMINAL_EVENTS, ChatEvent, ChatRequest, Finish, Sampling, Text
+from zoe_server.training.random_gguf import write_random_gguf
+
+GREEDY = Sampling(temperature=0.0)
+
+
+@pytest.fixture(scope="session")
+def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_random_gguf(tmp_path_factory.mktemp("gguf") / "tiny.gguf")
+
+
+class Engine:
+    """The engine without its process: requests go in, `run` steps until all have ended, events are collected."""
+
+    def __init__(self, path: Path, **config: object) -> None:
+        self.config = EngineConfig(model_path=path, socket_path=path.with_suffix(".sock"), n_threads=1, **config)
+        self.runner = Runner(self.config)
+        self.intake = Intake(self.runner, self.config)
+        c = self.config
+        limits = Limits(self.runner.n_ctx_tokens, self.runner.n_cells, c.n_slots, c.n_batch_tokens, c.queue_limit)
+        cache = RadixTree() if c.prefix_cache else NullPrefixCache()
+        self.scheduler = Scheduler(limits, cache, self.runner.vocab.eog_tokens)
+        self.sampler = Sampler(self.runner.context, self.runner.vocab)
+        self.events: dict[str, list[ChatEvent]] = {}
+        self.loop = EngineLoop(
+            self.runner, self.sampler, self.scheduler, emit=self._collect, progress=lambda stats: None
+        )
+
+    def _collect(self, request_id: str, events: list[ChatEvent]) -> None:
+        self.events.setdefault(request_id, []).extend(events)
+
+    def prepare(self, name: str, text: str, **fields: object) -> Job:
+        fields = {"max_tokens": 16, "sampling": GREEDY} | fields
+        messages = ({"role": "user", "content": text},)
+        return self.intake.prepare(ChatRequest(name, "m", messages, **fields), 0.0)
+
+    def ask(self, name: str, text: str, **fields: object) -> None:
+        self.loop.submit(self.prepare(name, text, **fields))
+
+    def step(self) -> bool:
+        self.loop._take_inbox()
+        return self.loop.step()
+
+    def run(self, max_steps: int = 5000) -> None:
+        for _ in range(max_steps):
+            if not self.step():
+                return
+        pytest.fail("the engine does not come to rest")
+
+    def answer(self, name: str, text: str, **fields: object) -> str:
+        self.ask(name, text, **fields)
+        self.run()
+        return self.text(name)
+
+    def text(self, name: str) -> str:
+        return "".join(event.text for event in self.events[name] if isinstance(event, Text))
+
+    def finish(self, name: str) -> Finish:
+        *before, last = self.events[name]
+        assert not any(isinstance(event, TERMINAL_EVENTS) for event in before)
+        assert isinstance(last, Finish), last
+        return last
+
+    def audit(self) -> list[int]:
+        memory = self.scheduler.memory
+        self.runner.apply(memory.take_operations())
+        return self.runner.audit(memory.expected_lengths())
+
+
+@pytest.fixture
+def make_engine(tiny_gguf: Path) -> Iterator[Callable[..., Engine]]:
+    engines: list[Engine] = []
+
+    def make(**config: object) -> Engine:
+        engines.append(Engine(tiny_gguf, **config))
+        return engines[-1]
+
+    yield make
+    for engine in engines:
+        assert engine.audit() == [], "the library holds something else than the books say"
+        engine.runner.close()
+
+
+@pytest.fixture
+def engine(make_engine: Callable[..., Engine]) -> Engine:
+    return make_engine()
