@@ -42,5 +42,11 @@ def _problem(state: Services) -> errors.EngineUnavailableError | None:
 
 
 def _describe(status: ModelStatus) -> dict[str, Any]:
-    described = {"status": status.state.value, "crashes": status.crashes, "open_requests": status.open_requests}
+    described = {
+        "status": status.state.value,
+        "crashes": status.crashes,
+        "open_requests": status.open_requests,
+        "running": status.health.running,
+        "waiting": status.health.waiting,
+    }
     return {**described, "reason": status.reason} if status.reason else described

@@ -50,10 +50,13 @@ class EventStream:
         return response
 
     async def fail(self, error: dict[str, Any]) -> web.StreamResponse:
-        """Write the error and close the connection, so that the answer cannot be taken for complete."""
+        """Write the error and close the connection without the end mark of the body.
+
+        So the answer cannot be taken for complete, and no client uses the connection again while it closes.
+        """
         response = await self._write(f"data: {json.dumps(error)}\n\n")
-        response.force_close()
-        await response.write_eof()
+        if self._request.transport is not None:
+            self._request.transport.close()  # after what is written is sent
         return response
 
     async def _write(self, text: str) -> web.StreamResponse:

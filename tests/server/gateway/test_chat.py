@@ -29,6 +29,17 @@ async def chunks(response: aiohttp.ClientResponse) -> list[dict[str, Any]]:
     return [json.loads(block) for block in blocks]
 
 
+async def broken_off(response: aiohttp.ClientResponse) -> list[dict[str, Any]]:
+    """Return the events of a stream whose connection is closed without the end mark of the body."""
+    lines: list[bytes] = []
+    try:
+        while line := await response.content.readline():
+            lines.append(line)
+    except aiohttp.ClientPayloadError:
+        return [json.loads(line.removeprefix(b"data: ")) for line in lines if line.startswith(b"data: ")]
+    return pytest.fail("the stream looks complete")
+
+
 async def test_a_whole_answer(gateway: Gateway) -> None:
     response = await gateway.chat()
     answer = await response.json()
@@ -119,11 +130,9 @@ async def test_an_engine_that_crashes_before_the_first_token_is_an_error_answer(
 
 
 async def test_a_crash_after_the_first_token_is_one_error_event_and_the_end(gateway: Gateway) -> None:
-    response = await gateway.chat("crash after text", stream=True)
-    *said, last = await sse(response)
-    assert [json.loads(block)["choices"][0]["delta"].get("content") for block in said] == ["", "a"]
-    assert json.loads(last)["error"]["type"] == "unavailable_error"
-    assert response.headers.get("Connection", "").lower() != "keep-alive"
+    *said, last = await broken_off(await gateway.chat("crash after text", stream=True))
+    assert [event["choices"][0]["delta"].get("content") for event in said] == ["", "a"]
+    assert last["error"]["type"] == "unavailable_error"
 
 
 async def test_the_engine_is_there_again_after_a_crash(gateway: Gateway) -> None:
@@ -157,7 +166,7 @@ async def test_a_failure_after_a_comment_is_an_event(start: Start) -> None:
     response = await gateway.chat("hold", stream=True)
     await response.content.readline()
     await gateway.engines[0].stop()
-    assert json.loads((await sse(response))[-1].partition("data: ")[2])["error"]["type"] == "unavailable_error"
+    assert [event["error"]["type"] for event in await broken_off(response)] == ["unavailable_error"]
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -1,0 +1,204 @@
+"""Real `zoe serve` processes with a random model on the real llama.cpp, and a client for each test."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import psutil  # type: ignore[import-untyped]  # it comes without type information
+import pytest
+
+import zoe_server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterator
+
+START_S = 120
+N_CTX_TOKENS = 2048
+
+
+@dataclass(slots=True)
+class ZoeProcess:
+    """One running server: where it listens, and its process."""
+
+    url: str
+    process: subprocess.Popen[str]
+
+    def engines(self) -> list[psutil.Process]:
+        """The engine processes below it."""
+        return [child for child in psutil.Process(self.process.pid).children() if child.is_running()]
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+
+@dataclass(slots=True)
+class Client:
+    """Talks to one server."""
+
+    url: str
+    http: aiohttp.ClientSession
+
+    async def post(self, body: object, path: str = "/v1/chat/completions") -> aiohttp.ClientResponse:
+        return await self.http.post(self.url + path, json=body)
+
+    async def get(self, path: str) -> aiohttp.ClientResponse:
+        return await self.http.get(self.url + path)
+
+    async def chat(self, text: str = "Hello", **fields: object) -> dict[str, Any]:
+        """Return a whole answer, which must be one."""
+        response = await self.post({"messages": [{"role": "user", "content": text}], "max_tokens": 8, **fields})
+        answer: dict[str, Any] = await response.json()
+        assert response.status == 200, answer
+        return answer
+
+    async def refusal(self, body: object) -> tuple[int, dict[str, Any]]:
+        """Return status and error of an answer that must be one, in the right form."""
+        response = await self.post(body)
+        assert response.content_type == "application/json"
+        error = (await response.json())["error"]
+        assert {"message", "type", "param", "code"} <= set(error)
+        return response.status, error
+
+    async def health(self) -> tuple[int, dict[str, Any]]:
+        """Return status and body of /health."""
+        async with self.http.get(f"{self.url}/health") as response:
+            return response.status, await response.json()
+
+    async def until(self, condition: Callable[[int, dict[str, Any]], bool]) -> None:
+        """Return when status and body of /health meet `condition`; an engine reports about once a second."""
+        async with asyncio.timeout(60):
+            while not condition(*await self.health()):  # noqa: ASYNC110 - the state of another process
+                await asyncio.sleep(0.02)
+
+    async def until_busy(self, model: str, **wanted: int) -> None:
+        """Return when the counts of `model` in /health are as `wanted`."""
+        await self.until(lambda _, body: {key: body["models"][model][key] for key in wanted} == wanted)
+
+    async def events(self, response: aiohttp.ClientResponse) -> tuple[list[dict[str, Any]], bool]:
+        """Return the rest of a stream, and whether it was broken off instead of ended."""
+        lines: list[bytes] = []
+        try:
+            while line := await response.content.readline():
+                lines.append(line)
+        except aiohttp.ClientPayloadError:
+            broken_off = True
+        else:
+            broken_off = False
+        data = [line.removeprefix(b"data: ") for line in lines if line.startswith(b"data: {")]
+        return [json.loads(text) for text in data], broken_off
+
+    async def stream(self, text: str = "Hello", **fields: object) -> list[dict[str, Any]]:
+        """Return the chunks of a stream that must end as it should."""
+        body = {"messages": [{"role": "user", "content": text}], "max_tokens": 8, "stream": True, **fields}
+        response = await self.post(body)
+        assert (response.status, response.content_type) == (200, "text/event-stream")
+        lines = [line for line in (await response.text()).splitlines() if line.startswith("data: ")]
+        assert lines[-1] == "data: [DONE]"
+        return [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+
+
+@contextmanager
+def running(config: Path | None, *options: str, wait: bool = True, **environment: str) -> Iterator[ZoeProcess]:
+    """Run `zoe serve` on a free port; `wait` for the models. Nothing of it is left afterwards."""
+    command = [sys.executable, "-m", "zoe_server.cli", "serve", "--port", "0", *options]
+    command += ["--config", str(config)] if config else []
+    source = str(Path(zoe_server.__file__).parents[1])
+    with tempfile.TemporaryFile("w+") as stderr:
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            env={**os.environ, "PYTHONPATH": source, "PYTHONUNBUFFERED": "1", **environment},
+        )
+        try:
+            yield ZoeProcess(_url(process, wait=wait), process)
+        finally:
+            process.terminate()
+            process.wait(30)
+            assert process.stdout is not None
+            process.stdout.close()
+
+
+def _url(process: subprocess.Popen[str], *, wait: bool) -> str:
+    """Return where the server listens, as soon as it says so or, with `wait`, says that the models are ready."""
+    assert process.stdout is not None
+    watchdog = threading.Timer(START_S, process.kill)
+    watchdog.start()
+    try:
+        for line in process.stdout:
+            found = re.search(r"http://[^\s/]+", line)
+            if found and (not wait or "loading" not in line):
+                return found[0]
+            if "failed" in line:
+                pytest.fail(line)
+        return pytest.fail("zoe serve ended before it was ready")
+    finally:
+        watchdog.cancel()
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[..., Any]:
+    """The context manager that runs a server of one's own."""
+    return running
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real model file with random weights, whose greedy answers never end by themselves."""
+    from zoe_server.training.random_gguf import write_random_gguf  # noqa: PLC0415 - it loads numpy
+
+    return write_random_gguf(tmp_path_factory.mktemp("model") / "random.gguf")
+
+
+@pytest.fixture(scope="session")
+def configure(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Write a configuration that serves the random model under each of `names`."""
+
+    def write(*names: str, server: str = "", model: str = "") -> Path:
+        path = tmp_path_factory.mktemp("config") / "zoe.toml"
+        tables = [f"[server]\nhost = '127.0.0.1'\n{server}"]
+        for name in names or ("random",):
+            head = f"[models.{name}]\npath = '{random_model}'\ncontext_tokens = {N_CTX_TOKENS}\nslots = 4\nthreads = 2"
+            tables.append(f"{head}\nsampling = {{ temperature = 0.0 }}\n{model}")
+        path.write_text("\n".join(tables), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def zoe(configure: Callable[..., Path]) -> Iterator[ZoeProcess]:
+    """The server that most tests share."""
+    with running(configure("random", model="aliases = ['old:name']")) as process:
+        yield process
+
+
+@pytest.fixture
+async def http() -> AsyncGenerator[aiohttp.ClientSession, None]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
+        yield session
+
+
+@pytest.fixture
+def client(zoe: ZoeProcess, http: aiohttp.ClientSession) -> Client:
+    return Client(zoe.url, http)
+
+
+@pytest.fixture
+def connect(http: aiohttp.ClientSession) -> Callable[[ZoeProcess], Client]:
+    """Talk to a server of one's own."""
+    return lambda process: Client(process.url, http)

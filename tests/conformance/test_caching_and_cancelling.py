@@ -1,0 +1,53 @@
+"""Lines 28 and 30 of the behaviours: nothing is computed twice, and nothing for nobody."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conformance.conftest import Client
+
+N_SLOTS = 4
+
+
+async def test_28_the_same_request_again_is_cached_but_for_one_token(client: Client) -> None:
+    said = "Is the window in the bedroom open, and who opened it?"
+    await client.chat(said)
+    usage = (await client.chat(said))["usage"]
+    assert usage["prompt_tokens_details"]["cached_tokens"] == usage["prompt_tokens"] - 1
+
+
+async def test_28_a_longer_prompt_shares_what_is_equal(client: Client) -> None:
+    system = {"role": "system", "content": "You control a house with many lamps. " * 10}
+    await client.chat(messages=[system, {"role": "user", "content": "Turn on the first"}])
+    usage = (await client.chat(messages=[system, {"role": "user", "content": "Turn on the second"}]))["usage"]
+    assert usage["prompt_tokens"] > usage["prompt_tokens_details"]["cached_tokens"] > usage["prompt_tokens"] * 0.8
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_30_clients_that_leave_free_their_slots_and_places(client: Client, stream: bool) -> None:
+    body = {"messages": [{"role": "user", "content": "Tell me everything"}], "stream": stream}
+    leaving = [asyncio.create_task(client.post(body)) for _ in range(N_SLOTS + 3)]
+    await client.until_busy("random", open_requests=N_SLOTS + 3)
+    for one in leaving:
+        if stream:
+            one.add_done_callback(lambda done: None if done.cancelled() else done.result().close())
+        one.cancel()
+    await asyncio.wait(leaving)
+    await client.until_busy("random", open_requests=0, running=0, waiting=0)
+    assert (await client.chat())["choices"][0]["finish_reason"] == "length"
+
+
+async def test_30_others_are_not_disturbed(client: Client) -> None:
+    alone = (await client.chat("Count the lamps", max_tokens=60))["choices"][0]["message"]["content"]
+    staying = asyncio.create_task(client.chat("Count the lamps", max_tokens=60))
+    body = {"messages": [{"role": "user", "content": "Tell me everything"}]}
+    leaving = [asyncio.create_task(client.post(body)) for _ in range(3)]
+    await client.until_busy("random", open_requests=4)
+    for one in leaving:
+        one.cancel()
+    assert (await staying)["choices"][0]["message"]["content"] == alone
+    await client.until_busy("random", open_requests=0)
