@@ -1,7 +1,7 @@
 """A small Llama in PyTorch whose training step shares one prefix among many exchanges.
 
 All exchanges with a home begin with the same long prompt. As in serving, it is computed once: the exchanges attend to
-it and to themselves, and to no other exchange (the block structure of Hydragen, Juravsky et al. 2024), which costs about
+it and to themselves, and to no other exchange (the block structure of Hydragen, Juravsky et al. 2024), which costs
 a fifth of computing each exchange with a prompt of its own. Weights and rotary embedding have llama.cpp's layout (pairs
 of neighbouring values are rotated), so the export copies them as they are.
 """
@@ -49,6 +49,12 @@ class Batch:
     buckets: tuple[tuple[int, int], ...]
     rows: Tensor
     targets: Tensor
+
+    @property
+    def starts(self) -> Tensor:
+        """Where each exchange begins among the tokens."""
+        lengths = torch.tensor([length for count, length in self.buckets for _ in range(count)])
+        return self.prefix_len + lengths.cumsum(0) - lengths
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

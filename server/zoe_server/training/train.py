@@ -27,7 +27,7 @@ from zoe_server.training.batches import conversations, make_batch
 from zoe_server.training.model import Batch, Config, Model
 from zoe_server.training.rendering import read_homes
 
-N_HELD_OUT_HOMES: Final = 24
+N_HELD_OUT_HOMES: Final = 12
 CHECKPOINT_EVERY: Final = 150
 WARM_UP: Final = 0.02
 console = Console()
@@ -111,14 +111,15 @@ def exact_fraction(model: Model, homes: list[tokens.HomeTokens]) -> tuple[float,
     """Return the fraction of first assistant turns, and of whole exchanges, that a greedy model writes exactly."""
     first, whole, n = 0, 0, 0
     for home in homes:
-        for ids, learned in zip(home.exchanges, home.learned, strict=True):
-            batch = make_batch(home.prefix, [(ids, learned)])
-            with torch.autocast("cpu", torch.bfloat16):
-                right = model(batch).argmax(-1) == batch.targets
-            turn_ends = torch.nonzero(torch.diff(batch.rows) > 1)
-            end = int(turn_ends[0]) + 1 if len(turn_ends) else len(right)
-            first += bool(right[:end].all())
-            whole += bool(right.all())
+        batch = make_batch(home.prefix, list(zip(home.exchanges, home.learned, strict=True)))
+        with torch.autocast("cpu", torch.bfloat16):
+            right = model(batch).argmax(-1) == batch.targets
+        owner = torch.bucketize(batch.rows, batch.starts, right=True)
+        for exchange in owner.unique():
+            rows, correct = batch.rows[owner == exchange], right[owner == exchange]
+            turn_ends = torch.nonzero(torch.diff(rows) > 1)
+            first += bool(correct[: int(turn_ends[0]) + 1 if len(turn_ends) else None].all())
+            whole += bool(correct.all())
             n += 1
     return first / n, whole / n
 
