@@ -47,7 +47,7 @@ def tensor_name(name: str) -> str:
 
 def export(run: Path, out: Path) -> None:
     """Write the newest checkpoint of `run` to `out`; the file appears only when it is whole."""
-    state: dict[str, Any] = torch.load(run / "checkpoint.pt", weights_only=True)
+    state: dict[str, Any] = torch.load(run / "checkpoint.pt", weights_only=True, map_location="cpu")
     part = out.with_suffix(".part")
     writer = gguf.GGUFWriter(part, "llama")
     _add_hyperparameters(writer, Config(**state["config"]))

@@ -9,7 +9,7 @@ of neighbouring values are rotated), so the export copies them as they are.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +54,12 @@ class Batch:
     def starts(self) -> Tensor:
         """Where each exchange begins among the tokens."""
         lengths = torch.tensor([length for count, length in self.buckets for _ in range(count)])
-        return self.prefix_len + lengths.cumsum(0) - lengths
+        return (self.prefix_len + lengths.cumsum(0) - lengths).to(self.rows.device)
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on `device`."""
+        moved = {name: getattr(self, name).to(device) for name in ("tokens", "positions", "rows", "targets")}
+        return replace(self, **moved)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -99,7 +104,7 @@ class Attention(nn.Module):
         (q0, *queries), (k0, *keys), (v0, *values) = (
             part.transpose(0, 1).contiguous().split(sizes, 1) for part in (q, k, v)
         )
-        parts = [_softmax(q0 @ k0.transpose(-1, -2) + _future(batch.prefix_len)) @ v0]
+        parts = [_softmax(q0 @ k0.transpose(-1, -2) + _future(batch.prefix_len, x.device)) @ v0]
         parts += [_attend(queries[i], k0, v0, keys[i], values[i], *bucket) for i, bucket in enumerate(batch.buckets)]
         result: Tensor = self.o(torch.cat(parts, 1).transpose(0, 1).flatten(1))
         return result
@@ -113,7 +118,7 @@ def _attend(q: Tensor, k0: Tensor, v0: Tensor, k: Tensor, v: Tensor, count: int,
     """
     heads, prefix_len, size = k0.shape
     shape = (heads, count, length, size)
-    own = q.reshape(shape) @ k.reshape(shape).transpose(-1, -2) + _future(length)
+    own = q.reshape(shape) @ k.reshape(shape).transpose(-1, -2) + _future(length, q.device)
     scores = torch.cat((q @ k0.transpose(-1, -2), own.view(heads, -1, length)), -1)
     over_prefix, own = _softmax(scores).split([prefix_len, length], -1)
     out = own.reshape(heads, count, length, length) @ v.reshape(shape)
@@ -121,14 +126,14 @@ def _attend(q: Tensor, k0: Tensor, v0: Tensor, k: Tensor, v: Tensor, count: int,
 
 
 @functools.lru_cache(maxsize=256)
-def _future(length: int) -> Tensor:
+def _future(length: int, device: torch.device) -> Tensor:
     """Return what forbids a token to see those after it: minus infinity above the diagonal."""
     ahead = torch.ones(length, length, dtype=torch.bool).triu(1)
-    return torch.zeros(length, length, dtype=torch.bfloat16).masked_fill(ahead, float("-inf"))
+    return torch.zeros(length, length, dtype=torch.bfloat16).masked_fill(ahead, float("-inf")).to(device)
 
 
 def _softmax(scores: Tensor) -> Tensor:
-    with torch.autocast("cpu", enabled=False):
+    with torch.autocast(scores.device.type, enabled=False):
         return F.softmax(scores, -1)
 
 
@@ -172,7 +177,7 @@ class Model(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Return logits (learned rows x vocabulary)."""
         c = self.config
-        frequency = c.rope_base ** (-torch.arange(0, c.head_size, 2) / c.head_size)
+        frequency = c.rope_base ** (-torch.arange(0, c.head_size, 2, device=batch.tokens.device) / c.head_size)
         angle = torch.outer(batch.positions.float(), frequency)
         cos, sin = angle.cos()[:, None], angle.sin()[:, None]
         x = self.embedding(batch.tokens).to(torch.bfloat16)

@@ -54,7 +54,8 @@ class Trainer:
 
     def __init__(self, config: Config, lr: float) -> None:
         self.config = config
-        self.model = Model(config)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = Model(config).to(self.device)
         matrices = [p for n, p in self.model.named_parameters() if p.dim() == 2 and "embedding" not in n]
         others = [p for n, p in self.model.named_parameters() if p.dim() != 2 or "embedding" in n]
         self.optimizers: list[torch.optim.Optimizer] = [
@@ -79,7 +80,7 @@ class Trainer:
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint."""
-        state: dict[str, Any] = torch.load(path, weights_only=True)
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location=self.device)
         self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
@@ -91,7 +92,8 @@ class Trainer:
         n_targets = sum(len(batch.targets) for batch in batches)
         total = 0.0
         for batch in batches:
-            with torch.autocast("cpu", torch.bfloat16):
+            batch = batch.to(self.device)  # noqa: PLW2901 -- the same batch, where the model is
+            with torch.autocast(self.device.type, torch.bfloat16):
                 logits = self.model(batch)
             loss = F.cross_entropy(logits.float(), batch.targets, reduction="sum") / n_targets
             loss.backward()
@@ -107,12 +109,12 @@ class Trainer:
 
 
 @torch.no_grad()
-def exact_fraction(model: Model, homes: list[tokens.HomeTokens]) -> tuple[float, float]:
+def exact_fraction(model: Model, homes: list[tokens.HomeTokens], device: torch.device) -> tuple[float, float]:
     """Return the fraction of first assistant turns, and of whole exchanges, that a greedy model writes exactly."""
     first, whole, n = 0, 0, 0
     for home in homes:
-        batch = make_batch(home.prefix, list(zip(home.exchanges, home.learned, strict=True)))
-        with torch.autocast("cpu", torch.bfloat16):
+        batch = make_batch(home.prefix, list(zip(home.exchanges, home.learned, strict=True))).to(device)
+        with torch.autocast(device.type, torch.bfloat16):
             right = model(batch).argmax(-1) == batch.targets
         owner = torch.bucketize(batch.rows, batch.starts, right=True)
         for exchange in owner.unique():
@@ -159,7 +161,7 @@ def _checkpoint(
     trainer: Trainer, held_out: list[tokens.HomeTokens], run: Path, loss: float, progress: Progress, bar: TaskID
 ) -> None:
     trainer.save(run / "checkpoint.pt")
-    first, whole = exact_fraction(trainer.model, held_out)
+    first, whole = exact_fraction(trainer.model, held_out, trainer.device)
     line = {
         "step": trainer.step,
         "minutes": round(trainer.elapsed_s / 60, 1),
