@@ -56,7 +56,7 @@ async def check_library() -> Finding:
         return Finding(True, subject, f"version {child.tail[-1]}")
     if any("No module named 'llama_cpp'" in line for line in child.tail):
         return Finding(False, subject, f"not installed; {_TO_INSTALL}")
-    return Finding(False, subject, explain_exit(code, child.tail, warming_up=True))
+    return Finding(False, subject, explain_exit(code, child.tail, loading_phase=""))
 
 
 def check_address(settings: Settings) -> Finding:

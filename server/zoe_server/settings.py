@@ -23,6 +23,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as UnreadableEnvironmentError
 
 from zoe_server.catalogue.spec import BUNDLED_MODEL, TOOLS_ROLE, ModelSpec, bundled_model_path
 
@@ -157,6 +158,8 @@ def load(
         server = ServerSettings(**{**settings.server.model_dump(), **changes})
     except ValidationError as error:
         raise SettingsError(_explain(error, path)) from error
+    except UnreadableEnvironmentError as error:
+        raise SettingsError(f"the environment cannot be read: {error}") from error
     return settings.model_copy(update={"server": server})
 
 

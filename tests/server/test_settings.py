@@ -116,6 +116,12 @@ def test_unknown_environment_variables_are_refused(monkeypatch: pytest.MonkeyPat
         settings.load()
 
 
+def test_an_environment_variable_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOE_MODELS", "{")
+    with pytest.raises(SettingsError, match="models"):
+        settings.load()
+
+
 def test_a_missing_or_broken_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot read"):
         settings.load(tmp_path / "nowhere.toml")

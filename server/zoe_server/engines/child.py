@@ -118,18 +118,21 @@ def python_env() -> dict[str, str]:
     return {"PYTHONPATH": f"{ours}{os.pathsep}{theirs}" if theirs else ours, "PYTHONUNBUFFERED": "1"}
 
 
-def explain_exit(code: int, tail: Sequence[str], *, warming_up: bool = False) -> str:
+def explain_exit(code: int, tail: Sequence[str], *, loading_phase: str | None = None) -> str:
     """Say in plain words why a child ended and, where known, what to do about it.
 
     Args:
         code: the exit code; negative is the signal that killed it.
         tail: the last lines it wrote.
-        warming_up: it ended before it ever worked, so that a CPU fault means that the build does not fit this CPU.
+        loading_phase: what it did last if it never became ready ("model" is reading the model's file, "" unknown), else
+            None. A CPU fault before it ever worked means that the build does not fit this CPU.
     """
     if code < 0:
         number = -code
         name = signal.Signals(number).name if number in signal.Signals.__members__.values() else f"signal {number}"
-        if warming_up and number in _CPU_FAULTS:
+        if loading_phase == "model" and number != signal.SIGILL and number in _CPU_FAULTS:
+            return f"it crashed while it read the model's file ({name}): the file may be damaged, get it again"
+        if loading_phase is not None and number in _CPU_FAULTS:
             return (
                 f"the llama.cpp build crashes on this CPU ({name}). Build it again with ./scripts/setup, which leaves "
                 "out the instructions that fail here (such as AMX, which virtual machines offer but do not run)"

@@ -165,7 +165,7 @@ class LocalEngine:
             raise self._unavailable(f"its process did not listen within {self._stall_s:.0f} s") from error
         finally:
             ended.cancel()
-        raise self._unavailable(explain_exit(await child.wait(), child.tail, warming_up=True))
+        raise self._unavailable(explain_exit(await child.wait(), child.tail, loading_phase=""))
 
     async def _try_connect(self, socket_path: Path) -> asyncio.StreamReader | None:
         """Return the connection's reader, None while nobody listens there."""
@@ -177,21 +177,24 @@ class LocalEngine:
 
     async def _await_ready(self, reader: asyncio.StreamReader) -> Mapping[str, Any]:
         """Follow the loading reports to their end and return the engine's `info`."""
+        phase = ""
         while True:
             try:
                 message = await self._next_message(reader)
             except (TimeoutError, ValueError) as error:
                 raise self._unavailable(f"its process stopped reporting while it loaded: {error}") from error
             if message is None:
-                raise self._unavailable(await self._last_words(warming_up=True))
+                raise self._unavailable(await self._last_words(phase))
             match message.get("event"):
                 case "ready":
                     info: Mapping[str, Any] = message.get("info", {})
                     return info
                 case "fatal":
                     raise self._unavailable(errors.from_wire(message.get("error") or {}).message)
-                case _:
-                    self._log.debug("loading: %s", message)
+                case "loading":
+                    phase = str(message.get("phase", ""))
+                case other:
+                    self._log.debug("unexpected while loading: %r", other)
 
     async def _next_message(self, reader: asyncio.StreamReader) -> dict[str, Any] | None:
         """Return the next line's object, None at the end of the connection.
@@ -252,12 +255,12 @@ class LocalEngine:
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(json.dumps(message).encode() + b"\n")
 
-    async def _last_words(self, *, warming_up: bool = False) -> str:
+    async def _last_words(self, loading_phase: str | None = None) -> str:
         """The connection ended: make sure that the process does, too, and say why it did."""
         if self._child is None:
             return "it never started"
         code = await self._child.stop()
-        return explain_exit(code, self._child.tail, warming_up=warming_up)
+        return explain_exit(code, self._child.tail, loading_phase=loading_phase)
 
     def _unavailable(self, reason: str) -> errors.EngineUnavailableError:
         return errors.EngineUnavailableError(f"the engine of model {self._spec.name!r} is not available: {reason}")

@@ -75,6 +75,9 @@ async def test_progress_is_its_health(make: Make, ask: Ask, collect: Collect) ->
     [
         ("die:SIGILL", (), "the llama.cpp build crashes on this CPU"),
         ("", ("die:SIGSEGV",), "the llama.cpp build crashes on this CPU"),
+        ("", ('{"event": "loading", "phase": "warmup"}', "die:SIGSEGV"), "the llama.cpp build crashes on this CPU"),
+        ("", ('{"event": "loading", "phase": "model"}', "die:SIGILL"), "the llama.cpp build crashes on this CPU"),
+        ("", ('{"event": "loading", "phase": "model"}', "die:SIGSEGV"), "the file may be damaged"),
         ("", ("die:SIGKILL",), "memory runs out"),
         ("exit:3", (), "exit code 3: last words"),
         ("", ("exit:0",), "exit code 0: last words"),
@@ -130,7 +133,7 @@ async def test_a_crash_fails_every_open_request_once(make: Make, ask: Ask, colle
 
 
 async def test_a_loop_that_stops_reporting_counts_as_gone(make: Make, ask: Ask, collect: Collect) -> None:
-    engine = make(chat=(STARTED, "stall"), stall_s=0.5)
+    engine = make(chat=(STARTED, "stall"), stall_s=3.0)
     await engine.start()
     async with asyncio.timeout(30):
         events = await collect(engine, ask())
