@@ -154,7 +154,7 @@ class Service:
 
     def _handle(self, message: dict[str, Any]) -> None:
         if message["op"] == "chat":
-            self._spawn(self._chat(message["id"], message["request"]))
+            self._accept(message["id"], message["request"])
         elif message["op"] == "cancel":
             self._cancel(message["id"])
         elif message["op"] == "stats":
@@ -162,12 +162,16 @@ class Service:
         else:
             raise ValueError(f"unknown op {message['op']!r}")
 
-    async def _chat(self, request_id: str, data: dict[str, Any]) -> None:
+    def _accept(self, request_id: str, data: dict[str, Any]) -> None:
+        """Take note of the request at once, so that a cancellation in the next line finds it."""
         if request_id in self._open:
             _LOG.error("request id %s is in use; the second request is ignored", request_id)
             return
         self._open.add(request_id)
         self._preparing.add(request_id)
+        self._spawn(self._chat(request_id, data))
+
+    async def _chat(self, request_id: str, data: dict[str, Any]) -> None:
         try:
             job = await self._prepare(data)
         except ZoeError as error:

@@ -1,0 +1,220 @@
+"""The engine as a process: what it says on its socket, and when it leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zoe_server.engines.child import python_env
+from zoe_server.protocol import ChatRequest, Sampling, encode_request
+
+pytestmark = pytest.mark.timeout(120)
+
+
+class Process:
+    """An engine process and the one connection to it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, socket_path: Path) -> None:
+        self.process = process
+        self.socket_path = socket_path
+        self.messages: list[dict[str, Any]] = []
+        self.writer: asyncio.StreamWriter | None = None
+
+    async def connect(self) -> None:
+        while not self.socket_path.exists():
+            assert self.process.returncode is None, "the engine ended before it listened"
+            await asyncio.sleep(0.02)
+        self.reader, self.writer = await asyncio.open_unix_connection(str(self.socket_path))
+
+    async def disconnect(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
+            with contextlib.suppress(ConnectionError):  # the engine may have gone first
+                await self.writer.wait_closed()
+
+    def send(self, **message: object) -> None:
+        self.write(json.dumps(message).encode() + b"\n")
+
+    def write(self, line: bytes) -> None:
+        assert self.writer is not None
+        self.writer.write(line)
+
+    def chat(self, name: str, text: str = "hello", **fields: object) -> None:
+        fields = {"max_tokens": 8, "sampling": Sampling(temperature=0.0)} | fields
+        messages = ({"role": "user", "content": text},)
+        request = ChatRequest(name, "m", messages, **fields)  # type: ignore[arg-type]  # any of its fields
+        self.send(op="chat", id=name, request=encode_request(request))
+
+    async def until(self, event: str, name: str | None = None) -> dict[str, Any]:
+        """Return the next message of that kind; what comes before is kept in `messages`."""
+        while line := await self.reader.readline():
+            message: dict[str, Any] = json.loads(line)
+            self.messages.append(message)
+            if message["event"] == event and message.get("id") == name:
+                return message
+        pytest.fail(f"the engine ended without {event}; it said {self.messages}")
+
+    def end_stdin(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
+    async def exit_code(self) -> int:
+        return await asyncio.wait_for(self.process.wait(), 30)
+
+
+Start = Callable[..., Awaitable[Process]]
+
+
+@pytest.fixture
+async def start(tmp_path: Path, tiny_gguf: Path) -> AsyncIterator[Start]:
+    processes: list[Process] = []
+
+    async def run(**config: object) -> Process:
+        socket_path = tmp_path / f"{len(processes)}.sock"
+        settings = {"model_path": str(tiny_gguf), "socket_path": str(socket_path), "n_threads": 1} | config
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "zoe_server.llama", "--config", json.dumps(settings)),
+            stdin=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, **python_env()},
+        )
+        processes.append(Process(process, socket_path))
+        return processes[-1]
+
+    yield run
+    for one in processes:
+        if one.process.returncode is None:
+            one.process.kill()
+        await one.process.communicate()
+        await one.disconnect()
+
+
+@pytest.fixture
+async def ready(start: Start) -> Process:
+    process = await start()
+    await process.connect()
+    await process.until("ready")
+    return process
+
+
+async def test_transcript(ready: Process) -> None:
+    """Everything one engine says: loading, an answer, statistics, cancellations, refusals; then its stdin ends."""
+    phases = [message["phase"] for message in ready.messages if message["event"] == "loading"]
+    assert phases == ["model", "warmup"]
+    info = ready.messages[-1]["info"]
+    assert info["dialect"] == "hermes"
+    assert info["load_s"] > 0
+
+    ready.chat("a")
+    finish = await ready.until("finish", "a")
+    assert finish["usage"]["completion_tokens"] == 8
+    assert finish["timings"]["total_s"] >= finish["timings"]["first_token_s"] > 0
+    events = [message["event"] for message in ready.messages if message.get("id") == "a"]
+    assert events[0] == "started"
+    assert events[-1] == "finish"
+    assert set(events[1:-1]) == {"text"}
+
+    ready.send(op="stats")
+    assert (await ready.until("stats"))["computed_tokens"] > 0
+
+    ready.chat("long", max_tokens=None)
+    await ready.until("text", "long")
+    ready.send(op="cancel", id="long")
+    assert (await ready.until("finish", "long"))["reason"] == "cancelled"
+
+    ready.chat("at once", max_tokens=None)
+    ready.send(op="cancel", id="at once")
+    assert (await ready.until("finish", "at once"))["reason"] == "cancelled"
+
+    ready.chat("too long", "word " * 20_000)
+    assert (await ready.until("failure", "too long"))["error"]["class"] == "ContextSizeError"
+    ready.chat("bad number", sampling=Sampling(repeat_penalty=0.0))
+    assert (await ready.until("failure", "bad number"))["error"]["param"] == "repeat_penalty"
+    ready.send(op="chat", id="nonsense", request={"what": "?"})
+    assert (await ready.until("failure", "nonsense"))["error"]["class"] == "EngineError"
+
+    ready.chat("after all that")
+    await ready.until("finish", "after all that")
+    ready.end_stdin()
+    assert await ready.exit_code() == 0
+    assert not ready.socket_path.exists()
+
+
+async def test_idle_engine_reports_progress_every_second(ready: Process) -> None:
+    clock = asyncio.get_running_loop()
+    await ready.until("progress")
+    before = clock.time()
+    for _ in range(2):
+        await ready.until("progress")
+    assert clock.time() - before < 4
+
+
+async def test_engine_volunteers_for_the_oom_killer_and_hides_its_socket(ready: Process) -> None:
+    score = await asyncio.to_thread(Path(f"/proc/{ready.process.pid}/oom_score_adj").read_text)
+    assert int(score) == 500
+    assert os.stat(ready.socket_path).st_mode & 0o077 == 0  # noqa: PTH116 -- no wait here
+
+
+async def test_lost_connection_ends_the_engine(ready: Process) -> None:
+    ready.chat("a", max_tokens=None)
+    await ready.until("text", "a")
+    await ready.disconnect()
+    assert await ready.exit_code() == 0
+
+
+async def test_second_gateway_is_turned_away(ready: Process) -> None:
+    reader, writer = await asyncio.open_unix_connection(str(ready.socket_path))
+    assert await reader.read() == b""
+    writer.close()
+    await writer.wait_closed()
+    ready.chat("a")
+    await ready.until("finish", "a")
+
+
+async def test_stdin_may_end_before_anybody_connects(start: Start) -> None:
+    process = await start()
+    process.end_stdin()
+    assert await process.exit_code() == 0
+
+
+async def test_sigterm_ends_the_engine(ready: Process) -> None:
+    ready.process.send_signal(signal.SIGTERM)
+    assert await ready.exit_code() == 0
+
+
+async def test_bad_model_file_is_fatal_and_said_so(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(b"GGUF" + bytes(64))
+    process = await start(model_path=str(path))
+    await process.connect()
+    fatal = await process.until("fatal")
+    assert "bad.gguf is not a readable GGUF model" in fatal["error"]["message"]
+    assert await process.exit_code() == 3
+
+
+async def test_broken_template_is_fatal_and_said_so(start: Start) -> None:
+    process = await start(chat_template="{% if %}")
+    await process.connect()
+    assert "template" in (await process.until("fatal"))["error"]["message"]
+    assert await process.exit_code() == 3
+
+
+async def test_unknown_configuration_key_is_named(start: Start) -> None:
+    process = await start(n_ctxx=1)
+    _, stderr = await process.process.communicate()
+    assert process.process.returncode == 2
+    assert b"n_ctxx" in stderr
+
+
+async def test_line_that_is_no_message_ends_the_engine(ready: Process) -> None:
+    ready.write(b"GET / HTTP/1.1\n")
+    assert await ready.exit_code() == 0
