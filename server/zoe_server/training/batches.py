@@ -12,6 +12,8 @@ from zoe_server.training.model import Batch
 from zoe_server.training.tokens import HomeTokens
 
 N_BUCKETS = 6
+HEARD_WEIGHT = 0.2
+PREFIX_WEIGHT = 0.2
 EXCHANGES_PER_HOME = 24
 FOLLOW_UP = 0.12
 """How often an exchange follows another one instead of opening its conversation."""
@@ -36,27 +38,39 @@ def conversations(home: HomeTokens, rng: random.Random) -> list[Piece]:
     return joined
 
 
-def make_batch(prefix: NDArray[np.int64], pieces: list[Piece]) -> Batch:
-    """Lay out one home for the model; a row learns if the token after it is the assistant's."""
+def make_batch(prefix: NDArray[np.int64], pieces: list[Piece], *, only_answers: bool = False) -> Batch:
+    """Lay out one home for the model. A row counts if the token after it belongs to the same text.
+
+    What the assistant says counts fully. The rest counts a little: predicting overviews and sentences full of the
+    home's names teaches the model to copy them. `only_answers` leaves it out.
+    """
     pieces = sorted(pieces, key=lambda piece: len(piece[0]))
     chunks = np.array_split(np.arange(len(pieces)), min(N_BUCKETS, len(pieces)))
     buckets = tuple((len(chunk), len(pieces[chunk[-1]][0])) for chunk in chunks)
     n = len(prefix)
-    tokens, positions, learned = [prefix], [np.arange(n)], [np.zeros(n, bool)]
+    tokens, positions, weights = [prefix], [np.arange(n)], [_weights(np.zeros(n, bool), PREFIX_WEIGHT)]
     for chunk, (_, length) in zip(chunks, buckets, strict=True):
         for i in chunk:
-            ids, mask = pieces[i]
+            ids, learned = pieces[i]
             padding = (0, length - len(ids))
             tokens.append(np.pad(ids, padding))
-            learned.append(np.pad(mask, padding))
+            weights.append(np.pad(_weights(learned, HEARD_WEIGHT), padding))
             positions.append(np.arange(n, n + length))
-    flat = np.concatenate(tokens)
-    targets = np.flatnonzero(np.concatenate(learned))
+    flat, weight = np.concatenate(tokens), np.concatenate(weights)
+    counted = np.flatnonzero(weight == 1.0 if only_answers else weight)
     return Batch(
         torch.from_numpy(flat),
         torch.from_numpy(np.concatenate(positions)),
         n,
         buckets,
-        torch.from_numpy(targets - 1),
-        torch.from_numpy(flat[targets]),
+        torch.from_numpy(counted - 1),
+        torch.from_numpy(flat[counted]),
+        torch.from_numpy(weight[counted]),
     )
+
+
+def _weights(learned: NDArray[np.bool_], rest: float) -> NDArray[np.float32]:
+    """Return the weight of each token of one text; nothing in it predicts its first token."""
+    weights = np.where(learned, np.float32(1.0), np.float32(rest))
+    weights[0] = 0.0
+    return weights

@@ -39,8 +39,8 @@ class Config:
 class Batch:
     """One home: `tokens` are its prefix and then buckets of exchanges, each padded to the longest of its bucket.
 
-    `buckets` are (exchanges, length) pairs; `rows` say which tokens predict a learned one, `targets` which that is.
-    Padding stands after its exchange, so that causal attention never sees it.
+    `buckets` are (exchanges, length) pairs; `rows` say which tokens predict one that counts, `targets` which that is
+    and `weights` how much it counts. Padding stands after its exchange, so that causal attention never sees it.
     """
 
     tokens: Tensor
@@ -49,6 +49,7 @@ class Batch:
     buckets: tuple[tuple[int, int], ...]
     rows: Tensor
     targets: Tensor
+    weights: Tensor
 
     @property
     def starts(self) -> Tensor:
@@ -58,7 +59,7 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on `device`."""
-        moved = {name: getattr(self, name).to(device) for name in ("tokens", "positions", "rows", "targets")}
+        moved = {name: getattr(self, name).to(device) for name in ("tokens", "positions", "rows", "targets", "weights")}
         return replace(self, **moved)
 
 

@@ -87,17 +87,17 @@ class Trainer:
         self.step, self.elapsed_s = state["step"], state["elapsed_s"]
 
     def update(self, batches: list[Batch], done: float) -> float:
-        """Take one step over several homes; `done` is the fraction of the training behind us. Returns the mean loss."""
+        """Take one step over several homes, `done` of the training behind us; return the mean loss of the answers."""
         scale = min(1.0, done / WARM_UP + 0.02) * (1.0 - done)
-        n_targets = sum(len(batch.targets) for batch in batches)
+        total_weight = sum(float((batch.weights == 1.0).sum()) for batch in batches)
         total = 0.0
         for batch in batches:
             batch = batch.to(self.device)  # noqa: PLW2901 -- the same batch, where the model is
             with torch.autocast(self.device.type, torch.bfloat16):
                 logits = self.model(batch)
-            loss = F.cross_entropy(logits.float(), batch.targets, reduction="sum") / n_targets
-            loss.backward()
-            total += loss.item()
+            losses = F.cross_entropy(logits.float(), batch.targets, reduction="none") / total_weight
+            (losses * batch.weights).sum().backward()
+            total += losses[batch.weights == 1.0].sum().item()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -113,7 +113,8 @@ def exact_fraction(model: Model, homes: list[tokens.HomeTokens], device: torch.d
     """Return the fraction of first assistant turns, and of whole exchanges, that a greedy model writes exactly."""
     first, whole, n = 0, 0, 0
     for home in homes:
-        batch = make_batch(home.prefix, list(zip(home.exchanges, home.learned, strict=True))).to(device)
+        batch = make_batch(home.prefix, list(zip(home.exchanges, home.learned, strict=True)), only_answers=True)
+        batch = batch.to(device)
         with torch.autocast(device.type, torch.bfloat16):
             right = model(batch).argmax(-1) == batch.targets
         owner = torch.bucketize(batch.rows, batch.starts, right=True)
