@@ -25,7 +25,7 @@ import zoe_server
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
 
-START_S = 120
+START_S = 300
 N_CTX_TOKENS = 2048
 
 
