@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from zoe_server.errors import EngineUnavailableError
 from zoe_server.llama import dialects
 from zoe_server.llama.loop import Job
 from zoe_server.llama.output import OutputStream
@@ -16,6 +17,7 @@ from zoe_server.llama.sequence import Sequence
 
 if TYPE_CHECKING:
     from zoe_server.llama.config import EngineConfig
+    from zoe_server.llama.dialects import Dialect
     from zoe_server.llama.runner import Runner
     from zoe_server.protocol import ChatRequest
 
@@ -32,8 +34,7 @@ class Intake:
     """Knows how one model wants to be spoken to. `prepare` is called from one thread at a time.
 
     Raises:
-        EngineUnavailableError: the model's chat template is broken.
-        KeyError: the configured dialect does not exist.
+        EngineUnavailableError: the model's chat template is broken, or the configured dialect does not exist.
     """
 
     def __init__(self, runner: Runner, config: EngineConfig) -> None:
@@ -41,7 +42,7 @@ class Intake:
         self._n_ctx_tokens = runner.n_ctx_tokens
         source = config.chat_template or runner.metadata("tokenizer.chat_template") or ""
         self._template = ChatTemplate(source, bos_token=self._vocab.bos_text, eos_token=self._vocab.eos_text)
-        self.dialect = dialects.by_name(config.dialect) if config.dialect else dialects.detect(source)
+        self.dialect = _dialect(config.dialect) if config.dialect else dialects.detect(source)
         self.defaults = _model_defaults(runner) | config.sampling.model_dump(exclude_none=True)
 
     def prepare(self, request: ChatRequest, arrived_s: float) -> Job:
@@ -58,6 +59,13 @@ class Intake:
         sequence = Sequence(request.id, tokens, len(tokens), limit, request.priority, arrived_s)
         output = OutputStream(request, self.dialect, reasoning_open=opens_reasoning(prompt))
         return Job(sequence, TokenSampler(settings, grammar, self._vocab, self._n_ctx_tokens), output)
+
+
+def _dialect(name: str) -> Dialect:
+    try:
+        return dialects.by_name(name)
+    except KeyError as error:
+        raise EngineUnavailableError(str(error.args[0])) from error
 
 
 def _model_defaults(runner: Runner) -> dict[str, float]:

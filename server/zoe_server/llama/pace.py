@@ -8,18 +8,21 @@ from typing import Final
 _SMOOTHING: Final = 0.3
 _FIRST_CHUNK_TOKENS: Final = 128
 _SMALLEST_CHUNK_TOKENS: Final = 32
+_LEAST_SHARE: Final = 0.1
 
 
 @dataclass(slots=True)
 class Pace:
-    """Learns the time per prompt token from the steps themselves.
+    """Learns from the steps themselves what a step costs at all (`base_s`) and per prompt token (`token_s`).
 
     A step with decoding sequences should last `shared_step_s` at most, one without `lone_step_s`: a fast GPU then
-    always takes whole batches, a small computer takes pieces.
+    always takes whole batches, a small computer takes pieces. Where even a step of single tokens is slow, prompt tokens
+    may double it; without that the pieces would shrink to nothing on a busy computer, and gain nothing.
     """
 
     shared_step_s: float = 0.25
     lone_step_s: float = 1.0
+    base_s: float = 0.0
     token_s: float | None = None
 
     def budget_tokens(self, n_batch_tokens: int, *, decoding: bool) -> int:
@@ -27,12 +30,15 @@ class Pace:
         if self.token_s is None:
             return min(n_batch_tokens, _FIRST_CHUNK_TOKENS)
         step_s = self.shared_step_s if decoding else self.lone_step_s
-        wanted = int(min(step_s / self.token_s, n_batch_tokens)) if self.token_s > 0 else n_batch_tokens
+        wanted_s = max(step_s - self.base_s, self.base_s)
+        wanted = n_batch_tokens if wanted_s >= self.token_s * n_batch_tokens else int(wanted_s / self.token_s)
         return min(n_batch_tokens, max(_SMALLEST_CHUNK_TOKENS, wanted))
 
     def observe(self, n_tokens: int, duration_s: float) -> None:
-        """Learn from a step of `n_tokens`; steps with few tokens say little about long ones."""
+        """Learn from a step of `n_tokens`: a short one tells the base, a long one what a token adds to it."""
         if n_tokens < _SMALLEST_CHUNK_TOKENS:
+            self.base_s += _SMOOTHING * (duration_s - self.base_s)
             return
-        seen = duration_s / n_tokens
+        added_s = max(duration_s - self.base_s, duration_s * _LEAST_SHARE)
+        seen = added_s / n_tokens
         self.token_s = seen if self.token_s is None else self.token_s + _SMOOTHING * (seen - self.token_s)

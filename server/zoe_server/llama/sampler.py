@@ -182,14 +182,17 @@ class TokenSampler:
 
     def sample(self, context: int, row: int, candidates: Candidates) -> int | None:
         """Return a token drawn from row `row` of the last decode, or None if the grammar admits no token at all."""
-        if self._gate is None:
-            token: int = llama_cpp.llama_sampler_sample(self._chain, context, row)
-            return token
-        drawn = self._draw(context, row, candidates)
-        if drawn is not None:
-            llama_cpp.llama_sampler_accept(self._chain, drawn)
-            self._gate.accept(drawn)
-        return drawn
+        gate = self._gate
+        if gate is None or not gate.awake:
+            free: int = llama_cpp.llama_sampler_sample(self._chain, context, row)
+            if gate is not None:
+                gate.accept(free)
+            return free
+        token = self._draw(gate, context, row, candidates)
+        if token is not None:
+            llama_cpp.llama_sampler_accept(self._chain, token)
+            gate.accept(token)
+        return token
 
     def close(self) -> None:
         """Give the C library's memory back."""
@@ -197,13 +200,12 @@ class TokenSampler:
         if self._gate is not None:
             self._gate.close()
 
-    def _draw(self, context: int, row: int, candidates: Candidates) -> int | None:
+    def _draw(self, gate: GrammarGate, context: int, row: int, candidates: Candidates) -> int | None:
         logits = np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(context, row), shape=(candidates.n_vocab,))
         candidates.fill(logits)
         llama_cpp.llama_sampler_apply(self._chain, ctypes.byref(candidates.native))
         token = candidates.selected
-        gate = self._gate
-        if gate is None or not gate.awake or (token is not None and gate.allows(token)):
+        if token is not None and gate.allows(token):
             return token
         candidates.fill(logits)
         gate.constrain(candidates)

@@ -201,10 +201,15 @@ async def test_bad_model_file_is_fatal_and_said_so(start: Start, tmp_path: Path)
     assert await process.exit_code() == 3
 
 
-async def test_broken_template_is_fatal_and_said_so(start: Start) -> None:
-    process = await start(chat_template="{% if %}")
+@pytest.mark.parametrize(
+    ("key", "value", "word"), [("chat_template", "{% if %}", "template"), ("dialect", "klingon", "klingon")]
+)
+async def test_template_and_dialect_that_cannot_be_used_are_fatal(
+    start: Start, key: str, value: str, word: str
+) -> None:
+    process = await start(**{key: value})
     await process.connect()
-    assert "template" in (await process.until("fatal"))["error"]["message"]
+    assert word in (await process.until("fatal"))["error"]["message"]
     assert await process.exit_code() == 3
 
 
