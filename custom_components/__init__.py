@@ -1,0 +1,1 @@
+"""Integrations of Home Assistant; the product is `zoe`."""

@@ -1,7 +1,7 @@
 """Every failure a caller can meet, with the HTTP status and the words it is reported in.
 
-This module knows nothing of HTTP frameworks, engines or sockets: an error carries plain data, so that the same error can
-be raised in the engine process, travel as a `Failure` event and be answered as an OpenAI error object.
+This module knows nothing of HTTP frameworks, engines or sockets: an error carries plain data, so that the same error
+can be raised in the engine process, travel as a `Failure` event and be answered as an OpenAI error object.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 class ZoeError(Exception):
     """A failure with everything an OpenAI error object needs.
 
-    `details` are extra members of the error object (for example `n_ctx`); `retry_after_s` becomes a `Retry-After` header.
+    `details` are extra members of the error object (for example `n_ctx`); `retry_after_s` becomes a `Retry-After`
+    header.
     """
 
     status: int = 500

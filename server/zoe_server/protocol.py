@@ -1,6 +1,7 @@
 """The words that the gateway, the fleet and the engines share: one request type, a few events, and their NDJSON form.
 
-A request goes down as one `ChatRequest`; back come events that end in exactly one terminal event, `Finish` or `Failure`.
+A request goes down as one `ChatRequest`; back come events that end in exactly one terminal event, `Finish` or
+`Failure`.
 The transcript of one request on the socket between gateway and engine process, one JSON object per line:
 
     -> {"op": "chat", "id": "r1", "request": {...}}
@@ -10,9 +11,12 @@ The transcript of one request on the socket between gateway and engine process, 
     <- {"id": "r1", "event": "tool_call_arguments", "index": 0, "text": "{\\"name\\": \\"Lamp\\"}"}
     <- {"id": "r1", "event": "finish", "reason": "tool_calls", "usage": {...}, "timings": {...}}
 
-    -> {"op": "cancel", "id": "r1"}     the request ends with `Finish(reason="cancelled")` within one step
-    <- {"event": "ready", "info": {...}}    once, after the model is loaded and warmed up; before it: "loading", or "fatal"
-    <- {"event": "progress", "step": 1234, "running": 1, "waiting": 0, ...}    at least every second, from the engine loop itself
+    -> {"op": "cancel", "id": "r1"}
+        the request ends with `Finish(reason="cancelled")` within one step
+    <- {"event": "ready", "info": {...}}
+        once, after the model is loaded and warmed up; before it: "loading", or "fatal"
+    <- {"event": "progress", "step": 1234, "running": 1, "waiting": 0, ...}
+        at least every second, from the engine loop itself
 
 This module knows no HTTP, no sockets and no model.
 """
@@ -68,7 +72,8 @@ class ChatRequest:
 
     `messages` are OpenAI-shaped dicts with `role`, `content` (a string or None), and where present `tool_calls`
     (`[{"id", "type": "function", "function": {"name", "arguments": <JSON string>}}]`) and `tool_call_id`.
-    `max_tokens` None means "until the model stops or the context is full"; 0 means "compute the prompt, generate nothing".
+    `max_tokens` None means "until the model stops or the context is full"; 0 means "compute the prompt, generate
+    nothing".
     `argument_values` restricts tool-call arguments to values that exist. A key is an argument's name (`"area"`) or
     `"tool_name.argument"`, which wins over the former; a None or empty value leaves that argument free.
     """

@@ -20,7 +20,7 @@ EOG = 0
 
 def next_token(tokens: list[int]) -> int:
     """A 'model': the next token depends on every token before it."""
-    return random.Random(hash(tuple(tokens))).randrange(1, 50)  # noqa: S311 -- no secret
+    return random.Random(hash(tuple(tokens))).randrange(1, 50)
 
 
 @dataclass
@@ -105,7 +105,7 @@ def expected(tokens: list[int], count: int) -> list[int]:
 
 
 def prompt(seed: int, length: int) -> list[int]:
-    return random.Random(seed).choices(range(1, 50), k=length)  # noqa: S311 -- no secret
+    return random.Random(seed).choices(range(1, 50), k=length)
 
 
 SHARED = prompt(1, 300)
