@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoe_server import errors, protocol
@@ -179,6 +179,7 @@ def test_no_seed_means_a_random_one(seed: int | None) -> None:
     assert translate(seed=seed).sampling.seed is None
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.integers(0, 2**63 - 1))
 def test_no_seed_is_taken_for_a_random_one(seed: int) -> None:
     found = translate(seed=seed).sampling.seed
@@ -235,6 +236,7 @@ JSON_VALUES = st.recursive(
 KNOWN_FIELDS = st.sampled_from(["model", "messages", "n", "stop", "tools", "tool_choice", "zoe", "seed", "stream", "x"])
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.dictionaries(KNOWN_FIELDS, JSON_VALUES))
 def test_whatever_comes_is_a_request_or_a_refusal(data: dict[str, Any]) -> None:
     with suppress(errors.InvalidRequestError):
