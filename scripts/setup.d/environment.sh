@@ -25,8 +25,9 @@ _make_environment() {
 
 _install_packages() {
   step "Installing $(grep -c '==' scripts/locks/dev.txt) pinned packages (Home Assistant, its frontend, tests)"
-  # Two of them are compiled here; the headers may lie in a private folder.
-  if ! CPATH=$(python_include .venv/bin/python) "$UV" pip install --quiet --python .venv/bin/python \
+  # Two of them are compiled here; the headers may lie in a private folder. Byte code is made now and not at every start,
+  # where the environment forbids Python to keep it.
+  if ! CPATH=$(python_include .venv/bin/python) "$UV" pip install --quiet --compile-bytecode --python .venv/bin/python \
     --require-hashes -r scripts/locks/dev.txt; then
     fail "the packages could not be installed (see above)." \
       "Check the network (packages come from the Python package index; set UV_DEFAULT_INDEX for a mirror) and run this again."
