@@ -18,5 +18,8 @@ SUBENTRY_CONVERSATION: Final = "conversation"
 MAX_TOOL_ITERATIONS: Final = 10
 """How many times one sentence may go back to the model with tool results."""
 
+MAX_ANSWER_TOKENS: Final = 1024
+"""Bound of one answer, so that a model that repeats itself does not keep a voice waiting until its context is full."""
+
 EVENT_TURN: Final = "zoe_turn"
 """Fired once per finished turn; `turn.TurnStats.as_event_data` documents its data."""

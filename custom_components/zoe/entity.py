@@ -9,7 +9,7 @@ from homeassistant.core import Context
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers.entity import Entity
 
-from .const import CONF_MODEL, DOMAIN, EVENT_TURN, MAX_TOOL_ITERATIONS, MODEL_AUTOMATIC
+from .const import CONF_MODEL, DOMAIN, EVENT_TURN, MAX_ANSWER_TOKENS, MAX_TOOL_ITERATIONS, MODEL_AUTOMATIC
 from .convert import content_to_message, tools_to_openai
 from .errors import ZoeEmptyAnswerError, translated_errors
 from .grounding import argument_values
@@ -46,6 +46,7 @@ class ZoeLLMEntity(Entity):
         request: dict[str, Any] = {
             "model": self.model,
             "messages": [content_to_message(content) for content in chat_log.content],
+            "max_tokens": MAX_ANSWER_TOKENS,
             "stream": True,
             "stream_options": {"include_usage": True},
             "zoe": {"priority": "interactive"},

@@ -11,7 +11,7 @@ from homeassistant.helpers import intent
 from homeassistant.helpers.chat_session import async_get_chat_session
 from pytest_homeassistant_custom_component.common import MockConfigEntry, async_capture_events
 
-from custom_components.zoe.const import EVENT_TURN, MAX_TOOL_ITERATIONS
+from custom_components.zoe.const import EVENT_TURN, MAX_ANSWER_TOKENS, MAX_TOOL_ITERATIONS
 from tests.ha.conftest import Say
 from tests.ha.fake_zoe import FakeZoe, delta, ending, role
 
@@ -35,6 +35,7 @@ async def test_text_answer(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
     request = zoe.requests[0]
     assert request["model"] == "zoe"
     assert request["stream"] is True
+    assert request["max_tokens"] == MAX_ANSWER_TOKENS
     assert request["stream_options"] == {"include_usage": True}
     assert request["zoe"]["priority"] == "interactive"
     assert request["zoe"]["argument_values"]["name"] == ["Desk lamp", "Kitchen light", "Outside"]

@@ -61,6 +61,8 @@ def link_components(config_folder: Path, components: Mapping[str, Path]) -> None
     """Make `components` appear under `custom_components` of a configuration folder."""
     target = config_folder / "custom_components"
     target.mkdir(exist_ok=True)
+    # A package of its own, which Python finds before any other `custom_components` that is a mere folder.
+    (target / "__init__.py").touch()
     for domain, folder in components.items():
         if not (target / domain).exists():
             (target / domain).symlink_to(folder, target_is_directory=True)
