@@ -189,8 +189,17 @@ def zoe(configure: Callable[..., Path]) -> Iterator[ZoeProcess]:
 
 @pytest.fixture
 async def http() -> AsyncGenerator[aiohttp.ClientSession, None]:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
+    opened: list[aiohttp.ClientResponse] = []
+
+    async def remember(_session: object, _context: object, end: aiohttp.TraceRequestEndParams) -> None:
+        opened.append(end.response)
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_end.append(remember)
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60), trace_configs=[trace]) as session:
         yield session
+        for response in opened:  # a test may leave an answer unread
+            response.close()
 
 
 @pytest.fixture

@@ -183,14 +183,14 @@ def main(
     minutes: Annotated[float, typer.Option(help="Time limit; the learning rate falls with it.")] = 1e9,
     lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 4e-3,
     homes_per_step: Annotated[int, typer.Option(help="Homes in one step.")] = 2,
-    threads: Annotated[int, typer.Option(help="CPU threads.")] = 0,
+    max_prompt_tokens: Annotated[int, typer.Option(help="Leave out homes with longer prompts.")] = 4096,
+    weights: Annotated[Path | None, typer.Option(help="A checkpoint whose weights to begin with.")] = None,
 ) -> None:
     """Train zoe-nano, or go on training it."""
-    if threads:
-        torch.set_num_threads(threads)
     torch.manual_seed(0)
     run.mkdir(parents=True, exist_ok=True)
     tokenizer, homes = prepare(data, run, Config().vocab)
+    homes = [home for home in homes if len(home.prefix) <= max_prompt_tokens]
     trainer = Trainer(Config(vocab=tokenizer.get_vocab_size()), lr)
     n_parameters = sum(p.numel() for p in trainer.model.parameters())
     console.print(
@@ -199,6 +199,8 @@ def main(
     if (run / "checkpoint.pt").exists():
         trainer.load(run / "checkpoint.pt")
         console.print(f"Going on at step {trainer.step}")
+    elif weights is not None:
+        trainer.model.load_state_dict(torch.load(weights, weights_only=True, map_location=trainer.device)["model"])
     run_training(trainer, homes, run, steps, minutes, homes_per_step)
 
 
