@@ -41,6 +41,12 @@ _DEVICE_INTEGRATIONS: Final = frozenset(
 )
 _MOVABLE: Final = frozenset({"cover", "valve"})
 _MOVING_INTENTS: Final = frozenset({intent.INTENT_SET_POSITION, intent.INTENT_STOP_MOVING})
+_SWITCHING_INTENTS: Final = frozenset({intent.INTENT_TURN_ON, intent.INTENT_TURN_OFF})
+# Domains that tell something and do nothing.
+_READ_ONLY: Final = frozenset(
+    {"air_quality", "binary_sensor", "device_tracker", "event", "image", "person", "sensor", "sun", "todo"}
+    | {"weather", "zone"}
+)
 # Generic tools whose `name`, `area`, `floor` and `domain` mean any exposed entity.
 _GENERIC_INTEGRATIONS: Final = frozenset({"homeassistant", "intent"})
 # Cleaning an area takes the area as a place to clean, not as a filter of entities: it needs no device of ours.
@@ -49,13 +55,17 @@ _CLEAN_AREA_INTENT: Final = "HassVacuumCleanArea"
 
 @dataclass(slots=True)
 class _Home:
-    """What is exposed: entity names by domain, and the places of these entities."""
+    """What is exposed: entity names by domain, the areas of these entities, and which domains an area has."""
 
     names: dict[str, set[str]] = field(default_factory=dict)
     areas: dict[str, ar.AreaEntry] = field(default_factory=dict)
+    domains_in: dict[str, set[str]] = field(default_factory=dict)
 
     def names_of(self, domains: Iterable[str]) -> list[str]:
         return sorted(set().union(*(self.names.get(domain, set()) for domain in domains)))
+
+    def areas_with(self, domains: frozenset[str]) -> list[ar.AreaEntry]:
+        return [area for area_id, area in self.areas.items() if self.domains_in[area_id] & domains]
 
 
 @callback
@@ -91,9 +101,11 @@ def _narrowed(hass: HomeAssistant, home: _Home, values: ArgumentValues, tool: ll
     action = tool.name.rpartition("__")[2]
     if action == _CLEAN_AREA_INTENT and kind == "area":
         return _area_names(ar.async_get(hass).async_list_areas())
-    domains = _domains_of(tool, action)
+    domains = _domains_of(home, tool, action)
     if domains is None:
         return []
+    if domains and kind == "area":
+        return _area_names(home.areas_with(domains)) or values[kind]
     if domains and kind == "name":
         return home.names_of(domains)
     if domains and kind == "domain":
@@ -101,12 +113,14 @@ def _narrowed(hass: HomeAssistant, home: _Home, values: ArgumentValues, tool: ll
     return values[kind]
 
 
-def _domains_of(tool: llm.Tool, action: str) -> frozenset[str] | None:
+def _domains_of(home: _Home, tool: llm.Tool, action: str) -> frozenset[str] | None:
     """Return the entity domains a tool acts on; empty means all of them, None that it is not about entities."""
     if tool.integration in _DEVICE_INTEGRATIONS:
         return frozenset({tool.integration})
     if action in _MOVING_INTENTS:
         return _MOVABLE
+    if action in _SWITCHING_INTENTS:
+        return frozenset(home.names) - _READ_ONLY
     if tool.integration in _GENERIC_INTEGRATIONS and "Timer" not in action and not varies_by_satellite(tool.name):
         return frozenset()
     return None
@@ -140,6 +154,7 @@ def _exposed_home(hass: HomeAssistant, assistant: str) -> _Home:
         home.names.setdefault(state.domain, set()).update(name for name in names if name)
         if area := _area_of(hass, entry):
             home.areas[area.id] = area
+            home.domains_in.setdefault(area.id, set()).add(state.domain)
     return home
 
 

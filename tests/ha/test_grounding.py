@@ -109,14 +109,27 @@ async def test_tools_are_narrowed_to_their_devices(hass: HomeAssistant, tools: l
         "vacuum__HassVacuumStart": ["Robot"],
         "intent__HassSetPosition": ["Blinds"],
         "intent__HassStopMoving": ["Blinds"],
-        "intent__HassTurnOn": values["name"],
+        "intent__HassTurnOn": [name for name in values["name"] if name != "Shopping list"],
         "homeassistant__GetLiveContext": values["name"],
     }.items():
         assert allowed(values, tool, "name") == names, tool
     assert allowed(values, "media_player__search_media", "player_name") == ["TV"]
     assert allowed(values, "light__HassLightSet", "domain") == ["light"]
     assert allowed(values, "intent__HassSetPosition", "domain") == ["cover"]
-    assert allowed(values, "intent__HassTurnOn", "domain") == values["domain"]
+    assert allowed(values, "intent__HassTurnOn", "domain") == [name for name in values["domain"] if name != "todo"]
+
+
+async def test_an_area_without_such_a_device_is_left_out(home: HomeAssistant, tools: list[llm.Tool]) -> None:
+    cellar = ar.async_get(home).async_get_area_by_name("Cellar")
+    assert cellar is not None
+    home.states.async_set("sensor.damp", "60", {"friendly_name": "Damp"})
+    entry = er.async_get(home).async_get_or_create("sensor", "test", "damp", suggested_object_id="damp")
+    er.async_get(home).async_update_entity(entry.entity_id, area_id=cellar.id)
+    async_expose_entity(home, "conversation", entry.entity_id, True)
+    values = argument_values(home, tools=tools)
+    assert "Cellar" in allowed(values, "homeassistant__GetLiveContext", "area")
+    for tool in ("intent__HassTurnOn", "vacuum__HassVacuumStart"):
+        assert "Cellar" not in allowed(values, tool, "area"), tool
 
 
 async def test_words_that_mean_something_else_are_free(hass: HomeAssistant, tools: list[llm.Tool]) -> None:
