@@ -122,9 +122,9 @@ async def test_tools_are_narrowed_to_their_devices(hass: HomeAssistant, tools: l
 async def test_an_area_without_such_a_device_is_left_out(home: HomeAssistant, tools: list[llm.Tool]) -> None:
     cellar = ar.async_get(home).async_get_area_by_name("Cellar")
     assert cellar is not None
-    home.states.async_set("sensor.damp", "60", {"friendly_name": "Damp"})
     entry = er.async_get(home).async_get_or_create("sensor", "test", "damp", suggested_object_id="damp")
     er.async_get(home).async_update_entity(entry.entity_id, area_id=cellar.id)
+    home.states.async_set(entry.entity_id, "60", {"friendly_name": "Damp"})
     async_expose_entity(home, "conversation", entry.entity_id, True)
     values = argument_values(home, tools=tools)
     assert "Cellar" in allowed(values, "homeassistant__GetLiveContext", "area")
