@@ -128,7 +128,7 @@ async def test_an_area_without_such_a_device_is_left_out(home: HomeAssistant, to
     async_expose_entity(home, "conversation", entry.entity_id, True)
     values = argument_values(home, tools=tools)
     assert "Cellar" in allowed(values, "homeassistant__GetLiveContext", "area")
-    for tool in ("intent__HassTurnOn", "vacuum__HassVacuumStart"):
+    for tool in ("intent__HassTurnOn", "light__HassLightSet"):
         assert "Cellar" not in allowed(values, tool, "area"), tool
 
 
