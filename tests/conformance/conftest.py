@@ -88,17 +88,10 @@ class Client:
         await self.until(lambda _, body: {key: body["models"][model][key] for key in wanted} == wanted)
 
     async def events(self, response: aiohttp.ClientResponse) -> tuple[list[dict[str, Any]], bool]:
-        """Return the rest of a stream, and whether it was broken off instead of ended."""
-        lines: list[bytes] = []
-        try:
-            while line := await response.content.readline():
-                lines.append(line)
-        except aiohttp.ClientPayloadError:
-            broken_off = True
-        else:
-            broken_off = False
-        data = [line.removeprefix(b"data: ") for line in lines if line.startswith(b"data: {")]
-        return [json.loads(text) for text in data], broken_off
+        """Return the rest of a stream, and whether it ends without the mark of a complete answer."""
+        lines = (await response.read()).splitlines()
+        data = [json.loads(line.removeprefix(b"data: ")) for line in lines if line.startswith(b"data: {")]
+        return data, b"data: [DONE]" not in lines
 
     async def stream(self, text: str = "Hello", **fields: object) -> list[dict[str, Any]]:
         """Return the chunks of a stream that must end as it should."""

@@ -44,6 +44,7 @@ async def test_a_killed_engine_fails_its_requests_once_and_is_restarted(
         client = connect(process)
         streaming = [await begun(client, ENDLESS) for _ in range(2)]
         whole = asyncio.create_task(client.post({**ENDLESS, "stream": False}))
+        await client.until_busy("random", open_requests=3)
         (engine,) = process.engines()
         engine.send_signal(signal.SIGKILL)
         for response in streaming:

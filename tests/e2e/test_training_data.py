@@ -95,7 +95,7 @@ def test_the_template_keeps_the_overview_the_area_and_a_line_for_each_tool(
         tools = [line.partition("(")[0] for line in lines if "(" in line and not line.startswith("- ")]
         assert tools == [tool["function"]["name"] for tool in dialogue.tools]
         assert ("here " in text.prefix) == ("You are in area" in system)
-        assert len(text.prefix) < len(system + json.dumps(dialogue.tools)) / 4
+        assert len(text.prefix) < len(system + json.dumps(dialogue.tools)) / 3
         assert len(text.exchanges) == len(dialogue.exchanges)
 
 

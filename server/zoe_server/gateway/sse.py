@@ -50,18 +50,17 @@ class EventStream:
         return response
 
     async def fail(self, error: dict[str, Any]) -> web.StreamResponse:
-        """Write the error and close the connection without the end mark of the body.
-
-        So the answer cannot be taken for complete, and no client uses the connection again while it closes.
-        """
+        """Write the error as the last event, without `[DONE]`: the answer cannot be taken for complete."""
         response = await self._write(f"data: {json.dumps(error)}\n\n")
-        if self._request.transport is not None:
-            self._request.transport.close()  # after what is written is sent
+        await response.write_eof()
         return response
 
     async def _write(self, text: str) -> web.StreamResponse:
         if self._response is None:
             self._response = web.StreamResponse(headers={**_HEADERS, **self._headers})
+            # The connection closes with the stream, announced from the start, so that no client sends its next request
+            # into a closing one; and the body ends as it should, so that no client drops the error with the connection.
+            self._response.force_close()
             await self._response.prepare(self._request)
         await self._response.write(text.encode())
         return self._response

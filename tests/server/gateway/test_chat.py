@@ -30,14 +30,11 @@ async def chunks(response: aiohttp.ClientResponse) -> list[dict[str, Any]]:
 
 
 async def broken_off(response: aiohttp.ClientResponse) -> list[dict[str, Any]]:
-    """Return the events of a stream whose connection is closed without the end mark of the body."""
-    lines: list[bytes] = []
-    try:
-        while line := await response.content.readline():
-            lines.append(line)
-    except aiohttp.ClientPayloadError:
-        return [json.loads(line.removeprefix(b"data: ")) for line in lines if line.startswith(b"data: ")]
-    return pytest.fail("the stream looks complete")
+    """Return the events of a stream that ends without the mark of a complete answer."""
+    lines = (await response.read()).splitlines()
+    assert b"data: [DONE]" not in lines
+    assert response.headers["Connection"] == "close"
+    return [json.loads(line.removeprefix(b"data: ")) for line in lines if line.startswith(b"data: ")]
 
 
 async def test_a_whole_answer(gateway: Gateway) -> None:
