@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from zoe_server.evaluation.http_settings import http_settings
+
 ROOT = Path(__file__).resolve().parents[2]
 EVALUATION = ROOT / "server" / "zoe_server" / "evaluation"
 DEMO_HOME = EVALUATION / "homes" / "demo.yaml"
@@ -44,7 +46,7 @@ def write_config_folder(folder: Path, port: int) -> None:
     text = _CONFIGURATION.format(url=url, inventory=json.dumps(str(DEMO_HOME)))
     (folder / "configuration.yaml").write_text(text, encoding="utf-8")
     _link_integrations(folder / "custom_components")
-    _write_store(storage / "http", 2, 2, {"pending": None, "yaml_migration_done": True, "stable": _http(port)})
+    _write_store(storage / "http", 2, 2, http_settings(port))
     if not (storage / "onboarding").exists():
         # Only the user is left to be made. The step `core_config` would start integrations that need the internet.
         _write_store(storage / "onboarding", 4, 1, {"done": ["core_config", "analytics", "integration"]})
@@ -67,19 +69,3 @@ def _link_integrations(folder: Path) -> None:
 def _write_store(path: Path, version: int, minor_version: int, data: dict[str, Any]) -> None:
     store = {"version": version, "minor_version": minor_version, "key": path.name, "data": data}
     path.write_text(json.dumps(store), encoding="utf-8")
-
-
-def _http(port: int) -> dict[str, Any]:
-    """Settings of Home Assistant's web server as it stores them; in YAML they would only be a trial."""
-    return {
-        "server_host": ["127.0.0.1"],
-        "server_port": port,
-        "cors_allowed_origins": [],
-        "login_attempts_threshold": -1,
-        "ip_ban_enabled": True,
-        "ssl_profile": "modern",
-        "use_x_frame_options": True,
-        "created_at": "2026-01-01T00:00:00+00:00",
-        "error": None,
-        "error_message": None,
-    }

@@ -24,6 +24,8 @@ from homeassistant.helpers import area_registry as ar
 from homeassistant.helpers import floor_registry as fr
 from homeassistant.setup import async_setup_component
 
+from zoe_server.evaluation.http_settings import http_settings
+
 VIRTUAL_HOME = Path(__file__).parent / "virtual_home"
 COMPONENTS = ("homeassistant", "conversation", "intent", "llm")
 
@@ -73,22 +75,9 @@ def _keep_http_private(config_folder: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    stable = {
-        "server_host": ["127.0.0.1"],
-        "server_port": port,
-        "cors_allowed_origins": [],
-        "login_attempts_threshold": -1,
-        "ip_ban_enabled": True,
-        "ssl_profile": "modern",
-        "use_x_frame_options": True,
-        "created_at": "2026-01-01T00:00:00+00:00",
-        "error": None,
-        "error_message": None,
-    }
-    data = {"pending": None, "yaml_migration_done": True, "stable": stable}
     storage = config_folder / ".storage" / "http"
     storage.parent.mkdir(exist_ok=True)
-    storage.write_text(json.dumps({"version": 2, "minor_version": 2, "key": "http", "data": data}))
+    storage.write_text(json.dumps({"version": 2, "minor_version": 2, "key": "http", "data": http_settings(port)}))
 
 
 @contextmanager
