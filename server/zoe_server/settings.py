@@ -64,6 +64,7 @@ class ModelSettings(_Section):
     threads: int | None = Field(default=None, ge=1, le=512)
     gpu_layers: int | None = Field(default=None, ge=-1, le=1000)
     prefix_cache: bool = True
+    jump_forward: bool = True
     sampling: SamplingDefaults = SamplingDefaults()
     chat_template: str | None = None
     dialect: str | None = None
@@ -201,6 +202,7 @@ def _spec(name: str, model: ModelSettings, queue_limit: int) -> ModelSpec:
         n_threads=model.threads,
         n_gpu_layers=model.gpu_layers,
         prefix_cache=model.prefix_cache,
+        jump_forward=model.jump_forward,
         queue_limit=queue_limit,
         sampling=sampling or (dict(_GREEDY) if bundled else {}),
         chat_template=model.chat_template,

@@ -34,6 +34,7 @@ class ModelSpec:
     n_threads: int | None = None
     n_gpu_layers: int | None = None
     prefix_cache: bool = True
+    jump_forward: bool = True
     queue_limit: int = 64
     sampling: Mapping[str, float | int] = field(default_factory=dict)
     chat_template: str | None = None

@@ -34,7 +34,8 @@ class EngineConfig(BaseModel):
 
     `n_slots` sequences share `n_ctx_tokens` KV cells, and each of them may use all; a step computes at most
     `n_batch_tokens`. `n_threads` None means one per physical core. A negative `n_gpu_layers` means all layers.
-    `dialect` and `chat_template` replace what the model file says.
+    `dialect` and `chat_template` replace what the model file says. With `jump_forward`, text that a grammar leaves no
+    choice about is not asked of the model.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,6 +48,7 @@ class EngineConfig(BaseModel):
     n_threads: int | None = Field(default=None, ge=1)
     n_gpu_layers: int = -1
     prefix_cache: bool = True
+    jump_forward: bool = True
     queue_limit: int = Field(default=64, ge=1)
     sampling: SamplingDefaults = SamplingDefaults()
     chat_template: str | None = None

@@ -120,9 +120,8 @@ class EngineLoop:
             sequence = update.sequence
             job = self._jobs[sequence.request_id]
             ended: FinishReason | None = update.finished
-            if update.token is not None and ended != "stop":
-                piece = self.runner.vocab.piece(update.token)
-                events = job.output.feed(piece)
+            if update.tokens and ended != "stop":
+                events = job.output.feed(self.runner.vocab.detokenize(update.tokens))
                 if events:
                     self._emit(sequence.request_id, events)
             if job.output.stopped and ended is None:
@@ -145,6 +144,7 @@ class EngineLoop:
             "total_cells": memory.ledger.n_cells,
             "computed_tokens": scheduler.computed_tokens,
             "reused_tokens": scheduler.reused_tokens,
+            "forced_tokens": self.sampler.forced_tokens,
             "evictions": memory.evictions,
             "preemptions": scheduler.preemptions,
             "audit_mismatches": self._audit_mismatches,

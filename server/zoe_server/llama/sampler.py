@@ -19,9 +19,10 @@ import numpy as np
 from zoe_server.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from zoe_server.llama.grammar import Grammar
+    from zoe_server.llama.jump import JumpForward
     from zoe_server.llama.runner import Output
     from zoe_server.llama.tokenizer import Vocab
     from zoe_server.protocol import Sampling
@@ -119,6 +120,43 @@ class Candidates:
         return None if chosen is None else int(chosen)
 
 
+class GrammarState:
+    """Where in its grammar an answer stands (a `jump.State`); `sampler` is the C library's, and ours to free."""
+
+    def __init__(self, sampler: int) -> None:
+        self._sampler = sampler
+
+    def allows(self, token: int) -> bool:
+        """Return whether `token` may come next."""
+        return bool(self.allowed((token,)))
+
+    def allowed(self, tokens: Sequence[int]) -> list[int]:
+        """Return those of `tokens` that may come next."""
+        data = np.zeros(len(tokens), dtype=_CANDIDATE)
+        data["id"] = tokens
+        pointer = ctypes.cast(data.ctypes.data, llama_cpp.llama_token_data_p)
+        array = llama_cpp.llama_token_data_array(pointer, len(tokens), -1, False)
+        llama_cpp.llama_sampler_apply(self._sampler, ctypes.byref(array))
+        allowed: list[int] = data["id"][data["logit"] != -np.inf].tolist()
+        return allowed
+
+    def constrain(self, candidates: Candidates) -> None:
+        """Give every candidate that may not come next a logit of minus infinity."""
+        llama_cpp.llama_sampler_apply(self._sampler, ctypes.byref(candidates.native))
+
+    def accept(self, token: int) -> None:
+        """Go on with `token`, which is allowed."""
+        llama_cpp.llama_sampler_accept(self._sampler, token)
+
+    def clone(self) -> GrammarState:
+        """Return a copy that goes its own way, to be closed."""
+        return GrammarState(llama_cpp.llama_sampler_clone(self._sampler))
+
+    def close(self) -> None:
+        """Give the C library's memory back."""
+        llama_cpp.llama_sampler_free(self._sampler)
+
+
 class GrammarGate:
     """A grammar that applies from the first token on, or, if lazy, from the first trigger in the text on.
 
@@ -128,28 +166,28 @@ class GrammarGate:
 
     def __init__(self, grammar: Grammar, vocab: Vocab) -> None:
         self._vocab = vocab
+        self._gbnf = grammar.gbnf
         self._triggers = tuple(trigger.encode() for trigger in grammar.triggers) if grammar.lazy else ()
-        self._text = b""  # what a trigger may still begin in
+        self._text = b""  # what a trigger may still begin in; once awake, what the grammar has accepted
         self.awake = not grammar.lazy
-        self._sampler = llama_cpp.llama_sampler_init_grammar(vocab.pointer, grammar.gbnf.encode(), b"root")
-        if not self._sampler:
+        sampler = llama_cpp.llama_sampler_init_grammar(vocab.pointer, grammar.gbnf.encode(), b"root")
+        if not sampler:
             raise InvalidRequestError("the schemas of the tools cannot be turned into a grammar", param="tools")
+        self._state = GrammarState(sampler)
 
     def allows(self, token: int) -> bool:
         """Return whether `token` may come next."""
-        one = llama_cpp.llama_token_data(token, 1.0, 0.0)
-        array = llama_cpp.llama_token_data_array(ctypes.pointer(one), 1, -1, False)
-        llama_cpp.llama_sampler_apply(self._sampler, ctypes.byref(array))
-        return bool(one.logit != -math.inf)
+        return self._state.allows(token)
 
     def constrain(self, candidates: Candidates) -> None:
         """Give every candidate that may not come next a logit of minus infinity."""
-        llama_cpp.llama_sampler_apply(self._sampler, ctypes.byref(candidates.native))
+        self._state.constrain(candidates)
 
     def accept(self, token: int) -> None:
         """Go on with `token`, which `allows` has admitted if the grammar is awake."""
         if self.awake:
-            llama_cpp.llama_sampler_accept(self._sampler, token)
+            self._text += self._vocab.piece(token)
+            self._state.accept(token)
         elif self._triggers:
             self._text += self._vocab.piece(token)
             found = [at for trigger in self._triggers if (at := self._text.find(trigger)) >= 0]
@@ -158,18 +196,22 @@ class GrammarGate:
             else:
                 self._text = self._text[-max(map(len, self._triggers)) :]
 
+    def forced(self, jump: JumpForward) -> tuple[int, ...]:
+        """Return the tokens that must follow; they are not accepted yet."""
+        return jump.tokens(self._state, self._gbnf, self._text) if self.awake else ()
+
     def close(self) -> None:
         """Give the C library's memory back."""
-        llama_cpp.llama_sampler_free(self._sampler)
+        self._state.close()
 
     def _wake(self, text: bytes) -> None:
         """Start with `text`, the trigger and what came in the same token."""
-        self._triggers = ()
+        self._triggers, self._text = (), text
         for token in self._vocab.tokenize(text):
             if not self.allows(token):
                 _LOG.warning("the text %r does not fit the grammar that it starts; the answer stays free", text)
                 return
-            llama_cpp.llama_sampler_accept(self._sampler, token)
+            self._state.accept(token)
         self.awake = True
 
 
@@ -194,6 +236,16 @@ class TokenSampler:
             gate.accept(token)
         return token
 
+    def forced(self, jump: JumpForward) -> tuple[int, ...]:
+        """Go on with the tokens that the grammar leaves no choice about, and return them."""
+        if self._gate is None:
+            return ()
+        tokens = self._gate.forced(jump)
+        for token in tokens:
+            llama_cpp.llama_sampler_accept(self._chain, token)
+            self._gate.accept(token)
+        return tokens
+
     def close(self) -> None:
         """Give the C library's memory back."""
         llama_cpp.llama_sampler_free(self._chain)
@@ -215,14 +267,16 @@ class TokenSampler:
 
 
 class Sampler:
-    """The samplers of all answers in work, by request id."""
+    """The samplers of all answers in work, by request id. `jump` finds forced tokens; None leaves all to the model."""
 
-    def __init__(self, context: int, vocab: Vocab) -> None:
+    def __init__(self, context: int, vocab: Vocab, jump: JumpForward | None = None) -> None:
         self._context = context
         self._candidates = Candidates(vocab.n_tokens)
-        self._end_token = min(vocab.eog_tokens, default=0)
+        self._eog_tokens = vocab.eog_tokens
+        self._jump = jump
         self._samplers: dict[str, TokenSampler] = {}
         self._stuck: set[str] = set()
+        self.forced_tokens = 0
 
     def add(self, request_id: str, sampler: TokenSampler) -> None:
         """Use `sampler` for the request from now on, and close it when the request is removed."""
@@ -233,17 +287,25 @@ class Sampler:
         self._samplers.pop(request_id).close()
         self._stuck.discard(request_id)
 
-    def sample(self, outputs: list[Output]) -> list[int]:
-        """Return one token per output. An answer whose grammar admits none gets an end token and counts as stuck."""
-        tokens: list[int] = []
-        for output in outputs:
-            request_id = output.sequence.request_id
-            token = self._samplers[request_id].sample(self._context, output.row, self._candidates)
-            if token is None:
-                self._stuck.add(request_id)
-            tokens.append(self._end_token if token is None else token)
-        return tokens
+    def sample(self, outputs: list[Output]) -> list[tuple[int, ...]]:
+        """Return for each output the token drawn, and those that then must follow.
+
+        An answer whose grammar admits no token gets an end token and counts as stuck.
+        """
+        return [self._draw(output.sequence.request_id, output.row) for output in outputs]
 
     def is_stuck(self, request_id: str) -> bool:
         """Return whether the request's grammar admitted no token."""
         return request_id in self._stuck
+
+    def _draw(self, request_id: str, row: int) -> tuple[int, ...]:
+        sampler = self._samplers[request_id]
+        token = sampler.sample(self._context, row, self._candidates)
+        if token is None:
+            self._stuck.add(request_id)
+            return (min(self._eog_tokens, default=0),)
+        if self._jump is None or token in self._eog_tokens:
+            return (token,)
+        forced = sampler.forced(self._jump)
+        self.forced_tokens += len(forced)
+        return (token, *forced)

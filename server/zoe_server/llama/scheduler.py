@@ -6,9 +6,10 @@ One step, in the order in which the code decides:
    needs a slot and its reservation: prompt + max_tokens, but at most `MAX_RESERVED_TOKENS` of the latter, so that one
    request without a limit does not keep all others out; what that leaves uncovered, preemption pays for. No room:
    cached holders are evicted, then running background sequences give way to an interactive one.
-2. Cells for one token of every decoding sequence; if they are short, one cached holder is evicted, then the youngest
-   sequence is preempted, until they suffice.
-3. Decode first: one token of every decoding sequence, so that a long prompt never stalls a running voice stream.
+2. Cells for the next chunk of every decoding sequence; if they are short, one cached holder is evicted, then the
+   youngest sequence is preempted, until they suffice.
+3. Decode first: the newest tokens of every decoding sequence (one, or those that its grammar forced), so that a long
+   prompt never stalls a running voice stream.
 4. Prompt chunks fill the batch, oldest interactive first. Background prompts yield, unless an interactive one waits for
    them. `pace.Pace` bounds the chunk, so that a step stays short.
 """
@@ -69,10 +70,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What a step did to a sequence: the token it got (None: it only wanted its prompt computed), and why it ended."""
+    """What a step did to a sequence: the tokens it got (none: it only wanted its prompt computed), and why it ended."""
 
     sequence: Sequence
-    token: int | None
+    tokens: tuple[int, ...]
     finished: FinishReason | None
 
 
@@ -127,8 +128,8 @@ class Scheduler:
         """Return the next step; it is empty when there is nothing to do."""
         started = self._admit_waiting(now)
         self._make_room_for_decode()
-        chunks = [self._chunk(sequence, 1) for sequence in self._running if not sequence.is_prefilling]
-        chunks += self._prefill_chunks(chunks)
+        chunks = [self._chunk(sequence, self._decode_tokens(sequence)) for sequence in self._decoding()]
+        chunks += self._prefill_chunks(sum(len(chunk.tokens) for chunk in chunks))
         if not chunks and (self._running or self._waiting):
             if not self.relieve():
                 raise RuntimeError("no sequence can go on, and there is nothing left to evict")
@@ -136,8 +137,11 @@ class Scheduler:
         operations = self.memory.take_operations() if chunks else ()
         return Batch(operations, tuple(chunks), tuple(started), now)
 
-    def commit(self, batch: Batch, tokens: list[int], now: float) -> list[Update]:
-        """Record that `batch` was computed and `tokens` were drawn for its sampling chunks, in their order."""
+    def commit(self, batch: Batch, tokens: list[tuple[int, ...]], now: float) -> list[Update]:
+        """Record that `batch` was computed; `tokens` were drawn for its sampling chunks, in their order.
+
+        Each is a sampled token and those that its grammar then forces.
+        """
         self._pace.observe(sum(len(chunk.tokens) for chunk in batch.chunks), now - batch.scheduled_s)
         drawn = iter(tokens)
         updates: list[Update] = []
@@ -148,10 +152,8 @@ class Scheduler:
             self.memory.computed(chunk.slot, sequence.tokens, sequence.computed)
             if sequence.n_uncomputed:
                 continue
-            token = next(drawn) if chunk.samples else None
-            if token is not None:
-                sequence.append(token, now)
-            updates.append(Update(sequence, token, self._finish_reason(sequence, token)))
+            added = sequence.extend(next(drawn), now) if chunk.samples else ()
+            updates.append(Update(sequence, added, self._finish_reason(sequence, added)))
         for update in updates:
             if update.finished:
                 self.finish(update.sequence, now)
@@ -232,16 +234,23 @@ class Scheduler:
 
     def _make_room_for_decode(self) -> None:
         """Step 2 of the module's docstring."""
-        while self.memory.n_free_cells < sum(not sequence.is_prefilling for sequence in self._running):
+        while self.memory.n_free_cells < sum(map(self._decode_tokens, self._decoding())):
             if not self.relieve():
                 break
 
-    def _prefill_chunks(self, decoding: list[Chunk]) -> list[Chunk]:
+    def _decoding(self) -> list[Sequence]:
+        return [sequence for sequence in self._running if not sequence.is_prefilling]
+
+    def _decode_tokens(self, sequence: Sequence) -> int:
+        """Return how many tokens of a decoding sequence go into a batch that has room for all of them."""
+        return min(sequence.n_uncomputed, self.limits.n_batch_tokens // self.limits.n_slots)
+
+    def _prefill_chunks(self, n_decoding: int) -> list[Chunk]:
         """Step 4 of the module's docstring."""
         prefilling = [sequence for sequence in self._running if sequence.is_prefilling]
         urgent = [s for s in prefilling if s.priority == "interactive" or s.slot in self._awaited]
-        budget = self._pace.budget_tokens(self.limits.n_batch_tokens, decoding=bool(decoding))
-        budget = min(budget, self.limits.n_batch_tokens - len(decoding), self.memory.n_free_cells - len(decoding))
+        budget = self._pace.budget_tokens(self.limits.n_batch_tokens, decoding=n_decoding > 0)
+        budget = min(budget, self.limits.n_batch_tokens - n_decoding, self.memory.n_free_cells - n_decoding)
         chunks: list[Chunk] = []
         for sequence in sorted(urgent or prefilling, key=lambda s: s.order):
             count = min(budget, sequence.n_uncomputed)
@@ -256,8 +265,8 @@ class Scheduler:
         samples = count == sequence.n_uncomputed and sequence.wants_token
         return Chunk(sequence, self._slot_of(sequence), start, sequence.tokens[start : start + count], samples)
 
-    def _finish_reason(self, sequence: Sequence, token: int | None) -> FinishReason | None:
-        if token in self._eog_tokens:
+    def _finish_reason(self, sequence: Sequence, tokens: tuple[int, ...]) -> FinishReason | None:
+        if tokens and tokens[-1] in self._eog_tokens:
             return "stop"
         return None if sequence.wants_token else "length"
 

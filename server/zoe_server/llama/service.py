@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 from zoe_server import errors, protocol
 from zoe_server.errors import EngineCrashedError, EngineError, EngineUnavailableError, ZoeError
 from zoe_server.llama.intake import Intake
+from zoe_server.llama.jump import JumpForward
 from zoe_server.llama.loop import EngineLoop
 from zoe_server.llama.radix import NullPrefixCache, RadixTree
 from zoe_server.llama.runner import ModelLoadError, Runner
@@ -111,7 +112,7 @@ class Service:
         cache = RadixTree() if config.prefix_cache else NullPrefixCache()
         self._loop = EngineLoop(
             runner,
-            Sampler(runner.context, runner.vocab),
+            Sampler(runner.context, runner.vocab, JumpForward(runner.vocab) if config.jump_forward else None),
             Scheduler(limits, cache, runner.vocab.eog_tokens),
             emit=lambda request_id, events: self._from_thread(self._deliver, request_id, events),
             progress=lambda stats: self._from_thread(self._send, {"event": "progress", **stats}),

@@ -9,6 +9,7 @@ import pytest
 
 from zoe_server.llama.config import EngineConfig
 from zoe_server.llama.intake import Intake
+from zoe_server.llama.jump import JumpForward
 from zoe_server.llama.loop import EngineLoop, Job
 from zoe_server.llama.radix import NullPrefixCache, RadixTree
 from zoe_server.llama.runner import Runner
@@ -36,7 +37,8 @@ class Engine:
         limits = Limits(self.runner.n_ctx_tokens, self.runner.n_cells, c.n_slots, c.n_batch_tokens, c.queue_limit)
         cache = RadixTree() if c.prefix_cache else NullPrefixCache()
         self.scheduler = Scheduler(limits, cache, self.runner.vocab.eog_tokens)
-        self.sampler = Sampler(self.runner.context, self.runner.vocab)
+        jump = JumpForward(self.runner.vocab) if c.jump_forward else None
+        self.sampler = Sampler(self.runner.context, self.runner.vocab, jump)
         self.events: dict[str, list[ChatEvent]] = {}
         self.loop = EngineLoop(
             self.runner, self.sampler, self.scheduler, emit=self._collect, progress=lambda stats: None

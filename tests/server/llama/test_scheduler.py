@@ -28,10 +28,11 @@ class Library:
     """What llama.cpp would hold: per slot the tokens and the cells; it refuses what the real one refuses."""
 
     n_cells: int
+    n_forced: int = 0  # tokens that follow a drawn one without a step of their own
     tokens: dict[int, list[int]] = field(default_factory=dict)
     cells: dict[int, list[object]] = field(default_factory=dict)
 
-    def run(self, batch: Batch) -> list[int]:
+    def run(self, batch: Batch) -> list[tuple[int, ...]]:
         for operation in batch.operations:
             if operation.kind == "copy":
                 assert not self.tokens.get(operation.slot)
@@ -48,7 +49,7 @@ class Library:
             held.extend(chunk.tokens)
             self.cells.setdefault(chunk.slot, []).extend(object() for _ in chunk.tokens)
             if chunk.samples:
-                drawn.append(next_token(held))
+                drawn.append(tuple(expected(held, 1 + self.n_forced)[len(held) :]))
         assert self.n_used <= self.n_cells, "more cells than there are"
         return drawn
 
@@ -59,10 +60,10 @@ class Library:
 
 class Harness:
     def __init__(self, *, cells: int = 4096, slots: int = 8, batch: int = 512, queue: int = 64, ctx: int | None = None,
-                 cache: PrefixCache | None = None) -> None:  # fmt: skip
+                 cache: PrefixCache | None = None, forced: int = 0) -> None:  # fmt: skip
         self.limits = Limits(ctx or cells, cells, slots, batch, queue)
         self.scheduler = Scheduler(self.limits, cache or RadixTree(), frozenset({EOG}))
-        self.library = Library(cells)
+        self.library = Library(cells, forced)
         self.now = 0.0
         self.finished: dict[str, tuple[Sequence, FinishReason]] = {}
         self.batches: list[Batch] = []
@@ -160,6 +161,26 @@ def test_decode_comes_before_prompt_chunks_in_every_step() -> None:
         assert h.batches[-1].chunks[0].sequence.request_id == "voice"
         assert h.in_batch()["voice"] == 1
         assert h.in_batch()["long"] > 0
+
+
+def test_forced_tokens_are_computed_together_and_first() -> None:
+    h = Harness(batch=64, slots=8, forced=3)
+    voice = h.submit("voice", prompt(3, 10), limit=50)
+    h.step()
+    h.submit("long", prompt(4, 1000))
+    for n_steps in range(1, 6):
+        h.step()
+        assert h.batches[-1].chunks[0].sequence.request_id == "voice"
+        assert h.in_batch() == {"voice": 4, "long": 60}
+        assert voice.n_generated == 4 * (n_steps + 1)
+
+
+def test_many_forced_tokens_leave_room_for_every_sequence() -> None:
+    h = Harness(batch=16, slots=8, forced=20)
+    sequences = [h.submit(f"r{i}", prompt(i, 5), limit=50) for i in range(8)]
+    h.run()
+    assert all(sum(len(chunk.tokens) for chunk in batch.chunks) <= 16 for batch in h.batches)
+    assert [sequence.tokens for sequence in sequences] == [expected(prompt(i, 5), 50) for i in range(8)]
 
 
 def test_a_step_beside_a_voice_stream_stays_short() -> None:
@@ -301,10 +322,21 @@ REQUESTS = st.lists(
     batch=st.integers(4, 64),
     cancels=st.sets(st.integers(0, 9)),
     keeps=st.booleans(),
+    forced=st.integers(0, 9),
 )
-def test_everybody_gets_the_answer_of_a_fresh_run(requests, shared, cells, slots, batch, cancels, keeps) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def test_everybody_gets_the_answer_of_a_fresh_run(
+    requests: list[tuple[list[int], int, Priority, int]],
+    shared: int,
+    cells: int,
+    slots: int,
+    batch: int,
+    cancels: set[int],
+    keeps: bool,
+    forced: int,
+) -> None:
     """Whatever is shared, evicted, preempted or cancelled: no request's tokens change, and all of them end."""
-    h = Harness(cells=cells, slots=slots, batch=batch, cache=RadixTree() if keeps else NullPrefixCache())
+    cache = RadixTree() if keeps else NullPrefixCache()
+    h = Harness(cells=cells, slots=slots, batch=batch, cache=cache, forced=forced)
     open_sequences: dict[int, Sequence] = {}
     for i, (tokens, limit, priority, pause) in enumerate(requests):
         full = SHARED[:shared] + tokens
