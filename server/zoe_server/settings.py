@@ -65,6 +65,7 @@ class ModelSettings(_Section):
     gpu_layers: int | None = Field(default=None, ge=-1, le=1000)
     prefix_cache: bool = True
     jump_forward: bool = True
+    speculation: bool = True
     sampling: SamplingDefaults = SamplingDefaults()
     chat_template: str | None = None
     dialect: str | None = None
@@ -203,6 +204,7 @@ def _spec(name: str, model: ModelSettings, queue_limit: int) -> ModelSpec:
         n_gpu_layers=model.gpu_layers,
         prefix_cache=model.prefix_cache,
         jump_forward=model.jump_forward,
+        speculation=model.speculation,
         queue_limit=queue_limit,
         sampling=sampling or (dict(_GREEDY) if bundled else {}),
         chat_template=model.chat_template,

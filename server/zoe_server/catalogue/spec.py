@@ -35,6 +35,7 @@ class ModelSpec:
     n_gpu_layers: int | None = None
     prefix_cache: bool = True
     jump_forward: bool = True
+    speculation: bool = True
     queue_limit: int = 64
     sampling: Mapping[str, float | int] = field(default_factory=dict)
     chat_template: str | None = None

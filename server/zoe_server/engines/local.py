@@ -53,6 +53,7 @@ def engine_config(spec: ModelSpec, socket_path: Path) -> dict[str, Any]:
         "n_gpu_layers": spec.n_gpu_layers,
         "prefix_cache": spec.prefix_cache,
         "jump_forward": spec.jump_forward,
+        "speculation": spec.speculation,
         "queue_limit": spec.queue_limit + spec.n_slots,
         "sampling": dict(spec.sampling),
         "chat_template": spec.chat_template,

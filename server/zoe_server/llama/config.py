@@ -7,6 +7,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from zoe_server.llama.lookup import MAX_GUESSED_TOKENS
+
 
 def physical_cores() -> int:
     """Return how many physical cores this process may run on; two threads on one core only slow llama.cpp down."""
@@ -35,7 +37,7 @@ class EngineConfig(BaseModel):
     `n_slots` sequences share `n_ctx_tokens` KV cells, and each of them may use all; a step computes at most
     `n_batch_tokens`. `n_threads` None means one per physical core. A negative `n_gpu_layers` means all layers.
     `dialect` and `chat_template` replace what the model file says. With `jump_forward`, text that a grammar leaves no
-    choice about is not asked of the model.
+    choice about is not asked of the model; with `speculation`, tokens that the prompt suggests are tried together.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,10 +51,16 @@ class EngineConfig(BaseModel):
     n_gpu_layers: int = -1
     prefix_cache: bool = True
     jump_forward: bool = True
+    speculation: bool = True
     queue_limit: int = Field(default=64, ge=1)
     sampling: SamplingDefaults = SamplingDefaults()
     chat_template: str | None = None
     dialect: str | None = None
+
+    @property
+    def n_guessed_tokens(self) -> int:
+        """How many tokens may be guessed for one sequence in one step."""
+        return MAX_GUESSED_TOKENS if self.speculation else 0
 
     @model_validator(mode="after")
     def _batch_holds_a_token_of_every_slot(self) -> EngineConfig:

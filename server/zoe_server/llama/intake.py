@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from zoe_server.errors import EngineUnavailableError
 from zoe_server.llama import dialects
+from zoe_server.llama.lookup import Lookup
 from zoe_server.llama.loop import Job
 from zoe_server.llama.output import OutputStream
 from zoe_server.llama.prompt import ChatTemplate, opens_reasoning
@@ -43,6 +44,7 @@ class Intake:
         source = config.chat_template or runner.metadata("tokenizer.chat_template") or ""
         self._template = ChatTemplate(source, bos_token=self._vocab.bos_text, eos_token=self._vocab.eos_text)
         self.dialect = _dialect(config.dialect) if config.dialect else dialects.detect(source)
+        self._speculation = config.speculation
         self.defaults = _model_defaults(runner) | config.sampling.model_dump(exclude_none=True)
 
     def prepare(self, request: ChatRequest, arrived_s: float) -> Job:
@@ -56,7 +58,8 @@ class Intake:
         settings = settings_for(request.sampling, self.defaults)
         grammar = self.dialect.grammar(request)
         limit = self._n_ctx_tokens if request.max_tokens is None else request.max_tokens
-        sequence = Sequence(request.id, tokens, len(tokens), limit, request.priority, arrived_s)
+        lookup = Lookup() if self._speculation else None
+        sequence = Sequence(request.id, tokens, len(tokens), limit, request.priority, arrived_s, lookup=lookup)
         output = OutputStream(request, self.dialect, reasoning_open=opens_reasoning(prompt))
         return Job(sequence, TokenSampler(settings, grammar, self._vocab, self._n_ctx_tokens), output)
 

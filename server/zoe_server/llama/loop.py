@@ -18,10 +18,11 @@ from zoe_server.llama.runner import FatalDecodeError, NoFreeCellError
 from zoe_server.protocol import ChatEvent, Failure, Finish, Started
 
 if TYPE_CHECKING:
+    from zoe_server.llama.batch import Update
     from zoe_server.llama.output import OutputStream
     from zoe_server.llama.runner import Runner
     from zoe_server.llama.sampler import Sampler, TokenSampler
-    from zoe_server.llama.scheduler import Scheduler, Update
+    from zoe_server.llama.scheduler import Scheduler
     from zoe_server.llama.sequence import Sequence
     from zoe_server.protocol import FinishReason
 
@@ -120,10 +121,10 @@ class EngineLoop:
             sequence = update.sequence
             job = self._jobs[sequence.request_id]
             ended: FinishReason | None = update.finished
-            if update.tokens and ended != "stop":
-                events = job.output.feed(self.runner.vocab.detokenize(update.tokens))
-                if events:
-                    self._emit(sequence.request_id, events)
+            said = update.tokens[:-1] if ended == "stop" else update.tokens
+            events = job.output.feed(self.runner.vocab.detokenize(said))
+            if events:
+                self._emit(sequence.request_id, events)
             if job.output.stopped and ended is None:
                 self.scheduler.finish(sequence, self._clock())
                 ended = "stop"
@@ -145,6 +146,8 @@ class EngineLoop:
             "computed_tokens": scheduler.computed_tokens,
             "reused_tokens": scheduler.reused_tokens,
             "forced_tokens": self.sampler.forced_tokens,
+            "guessed_tokens": scheduler.guessed_tokens,
+            "right_guesses": scheduler.right_guesses,
             "evictions": memory.evictions,
             "preemptions": scheduler.preemptions,
             "audit_mismatches": self._audit_mismatches,

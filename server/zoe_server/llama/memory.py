@@ -151,6 +151,10 @@ class KvMemory:
         if length > self.cache.length(slot):
             self.cache.extend(slot, tokens[self.cache.length(slot) : length])
 
+    def cut(self, slot: int, length: int) -> None:
+        """Let the library drop what `slot` has beyond `length` tokens, none of which `computed` was told about."""
+        self._operations.append(MemoryOperation("keep", slot, length))
+
     def release(self, slot: int, now: float) -> None:
         """End the work in `slot`: what is computed stays as a cached holder."""
         self._running.discard(slot)

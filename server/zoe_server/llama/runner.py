@@ -20,9 +20,9 @@ from zoe_server.llama.tokenizer import Vocab
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from zoe_server.llama.batch import Batch
     from zoe_server.llama.config import EngineConfig
     from zoe_server.llama.memory import MemoryOperation
-    from zoe_server.llama.scheduler import Batch
     from zoe_server.llama.sequence import Sequence
 
 _LOG: Final = logging.getLogger(__name__)
@@ -47,10 +47,14 @@ class FatalDecodeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The logits in `row` of the last decode belong to `sequence`, which wants a token."""
+    """The logits in `row` of the last decode belong to `sequence`, which wants a token.
+
+    Those in the rows after it come after each of the `guessed` tokens.
+    """
 
     sequence: Sequence
     row: int
+    guessed: tuple[int, ...] = ()
 
 
 class _LibraryLog:
@@ -100,14 +104,14 @@ class _TokenBatch:
     def clear(self) -> None:
         self.n_tokens = 0
 
-    def add(self, tokens: list[int], start: int, slot: int, *, wants_logits: bool) -> int:
-        """Append tokens at positions `start`...; return the row of the last one."""
+    def add(self, tokens: list[int], start: int, slot: int, *, n_logits: int) -> int:
+        """Append tokens at positions `start`...; the last `n_logits` want logits. Return the row of the last."""
         first, end = self.n_tokens, self.n_tokens + len(tokens)
         self._tokens[first:end] = tokens
         self._positions[first:end] = range(start, start + len(tokens))
         self._slots[first:end] = slot
         self._wants_logits[first:end] = 0
-        self._wants_logits[end - 1] = wants_logits
+        self._wants_logits[end - n_logits : end] = 1
         self.n_tokens = end
         return end - 1
 
@@ -173,9 +177,10 @@ class Runner:
         self._batch.clear()
         outputs: list[Output] = []
         for chunk in batch.chunks:
-            row = self._batch.add(chunk.tokens, chunk.start, chunk.slot, wants_logits=chunk.samples)
+            n_logits = chunk.samples + len(chunk.guessed)
+            last = self._batch.add([*chunk.tokens, *chunk.guessed], chunk.start, chunk.slot, n_logits=n_logits)
             if chunk.samples:
-                outputs.append(Output(chunk.sequence, row))
+                outputs.append(Output(chunk.sequence, last - len(chunk.guessed), chunk.guessed))
         self._decode()
         return outputs
 
@@ -185,7 +190,7 @@ class Runner:
         n_tokens = min(_WARM_UP_TOKENS, self._config.n_batch_tokens)
         for start, tokens in ((0, [token] * n_tokens), (n_tokens, [token])):
             self._batch.clear()
-            self._batch.add(tokens, start, 0, wants_logits=True)
+            self._batch.add(tokens, start, 0, n_logits=1)
             self._decode()
         self.clear()
 
@@ -218,7 +223,8 @@ class Runner:
         params.n_ctx = config.n_ctx_tokens
         params.n_batch = params.n_ubatch = config.n_batch_tokens
         params.n_seq_max = config.n_slots
-        params.n_outputs_max = config.n_slots  # one row of logits per sequence; the default makes room for n_batch rows
+        # Rows of logits: one per sequence and guess; the default makes room for n_batch rows.
+        params.n_outputs_max = min(config.n_slots * (1 + config.n_guessed_tokens), config.n_batch_tokens)
         params.n_threads = params.n_threads_batch = n_threads
         params.kv_unified = True  # a partial seq_cp aborts the process without it
         params.swa_full = True  # a shared prefix must stay whole where the model's attention has a window

@@ -1,14 +1,12 @@
 """Draws tokens with the C library's samplers, and holds an answer to its grammar.
 
 The grammar is applied as llama.cpp's `common_sampler_sample` does: draw without it, ask it about that one token, and
-only if it refuses, draw again from the candidates that it admits; trying a whole vocabulary on a grammar is slow. A
-lazy grammar is woken here and not by the library, which ends the process when the text that woke it does not fit it.
+only if it refuses, draw again from the candidates that it admits; trying a whole vocabulary on a grammar is slow.
 """
 
 from __future__ import annotations
 
 import ctypes
-import logging
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -17,9 +15,10 @@ import llama_cpp
 import numpy as np
 
 from zoe_server.errors import InvalidRequestError
+from zoe_server.llama.grammar_gate import CANDIDATE, GrammarGate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from zoe_server.llama.grammar import Grammar
     from zoe_server.llama.jump import JumpForward
@@ -27,11 +26,9 @@ if TYPE_CHECKING:
     from zoe_server.llama.tokenizer import Vocab
     from zoe_server.protocol import Sampling
 
-_LOG: Final = logging.getLogger(__name__)
 _BUILT_IN: Final = {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05, "repeat_penalty": 1.0}
 _RANDOM_SEED: Final = 0xFFFFFFFF
 _REPEAT_WINDOW_TOKENS: Final = 64
-_CANDIDATE: Final = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])  # struct llama_token_data
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +99,7 @@ class Candidates:
     def __init__(self, n_vocab: int) -> None:
         self.n_vocab = n_vocab
         self._ids = np.arange(n_vocab, dtype=np.int32)
-        self._data = np.zeros(n_vocab, dtype=_CANDIDATE)
+        self._data = np.zeros(n_vocab, dtype=CANDIDATE)
         self._pointer = ctypes.cast(self._data.ctypes.data, llama_cpp.llama_token_data_p)
         self.native = llama_cpp.llama_token_data_array(self._pointer, n_vocab, -1, False)
 
@@ -118,101 +115,6 @@ class Candidates:
         row = self.native.selected
         chosen: Any = self.native.data[row].id if row >= 0 else None
         return None if chosen is None else int(chosen)
-
-
-class GrammarState:
-    """Where in its grammar an answer stands (a `jump.State`); `sampler` is the C library's, and ours to free."""
-
-    def __init__(self, sampler: int) -> None:
-        self._sampler = sampler
-
-    def allows(self, token: int) -> bool:
-        """Return whether `token` may come next."""
-        return bool(self.allowed((token,)))
-
-    def allowed(self, tokens: Sequence[int]) -> list[int]:
-        """Return those of `tokens` that may come next."""
-        data = np.zeros(len(tokens), dtype=_CANDIDATE)
-        data["id"] = tokens
-        pointer = ctypes.cast(data.ctypes.data, llama_cpp.llama_token_data_p)
-        array = llama_cpp.llama_token_data_array(pointer, len(tokens), -1, False)
-        llama_cpp.llama_sampler_apply(self._sampler, ctypes.byref(array))
-        allowed: list[int] = data["id"][data["logit"] != -np.inf].tolist()
-        return allowed
-
-    def constrain(self, candidates: Candidates) -> None:
-        """Give every candidate that may not come next a logit of minus infinity."""
-        llama_cpp.llama_sampler_apply(self._sampler, ctypes.byref(candidates.native))
-
-    def accept(self, token: int) -> None:
-        """Go on with `token`, which is allowed."""
-        llama_cpp.llama_sampler_accept(self._sampler, token)
-
-    def clone(self) -> GrammarState:
-        """Return a copy that goes its own way, to be closed."""
-        return GrammarState(llama_cpp.llama_sampler_clone(self._sampler))
-
-    def close(self) -> None:
-        """Give the C library's memory back."""
-        llama_cpp.llama_sampler_free(self._sampler)
-
-
-class GrammarGate:
-    """A grammar that applies from the first token on, or, if lazy, from the first trigger in the text on.
-
-    Raises:
-        InvalidRequestError: llama.cpp cannot read the grammar.
-    """
-
-    def __init__(self, grammar: Grammar, vocab: Vocab) -> None:
-        self._vocab = vocab
-        self._gbnf = grammar.gbnf
-        self._triggers = tuple(trigger.encode() for trigger in grammar.triggers) if grammar.lazy else ()
-        self._text = b""  # what a trigger may still begin in; once awake, what the grammar has accepted
-        self.awake = not grammar.lazy
-        sampler = llama_cpp.llama_sampler_init_grammar(vocab.pointer, grammar.gbnf.encode(), b"root")
-        if not sampler:
-            raise InvalidRequestError("the schemas of the tools cannot be turned into a grammar", param="tools")
-        self._state = GrammarState(sampler)
-
-    def allows(self, token: int) -> bool:
-        """Return whether `token` may come next."""
-        return self._state.allows(token)
-
-    def constrain(self, candidates: Candidates) -> None:
-        """Give every candidate that may not come next a logit of minus infinity."""
-        self._state.constrain(candidates)
-
-    def accept(self, token: int) -> None:
-        """Go on with `token`, which `allows` has admitted if the grammar is awake."""
-        if self.awake:
-            self._text += self._vocab.piece(token)
-            self._state.accept(token)
-        elif self._triggers:
-            self._text += self._vocab.piece(token)
-            found = [at for trigger in self._triggers if (at := self._text.find(trigger)) >= 0]
-            if found:
-                self._wake(self._text[min(found) :])
-            else:
-                self._text = self._text[-max(map(len, self._triggers)) :]
-
-    def forced(self, jump: JumpForward) -> tuple[int, ...]:
-        """Return the tokens that must follow; they are not accepted yet."""
-        return jump.tokens(self._state, self._gbnf, self._text) if self.awake else ()
-
-    def close(self) -> None:
-        """Give the C library's memory back."""
-        self._state.close()
-
-    def _wake(self, text: bytes) -> None:
-        """Start with `text`, the trigger and what came in the same token."""
-        self._triggers, self._text = (), text
-        for token in self._vocab.tokenize(text):
-            if not self.allows(token):
-                _LOG.warning("the text %r does not fit the grammar that it starts; the answer stays free", text)
-                return
-            self._state.accept(token)
-        self.awake = True
 
 
 class TokenSampler:
@@ -260,7 +162,7 @@ class TokenSampler:
         if token is not None and gate.allows(token):
             return token
         candidates.fill(logits)
-        gate.constrain(candidates)
+        gate.constrain(candidates.native)
         llama_cpp.llama_sampler_apply(self._chain, ctypes.byref(candidates.native))
         token = candidates.selected
         return token if token is not None and gate.allows(token) else None
@@ -292,11 +194,19 @@ class Sampler:
 
         An answer whose grammar admits no token gets an end token and counts as stuck.
         """
-        return [self._draw(output.sequence.request_id, output.row) for output in outputs]
+        return [self._draw_all(output) for output in outputs]
 
     def is_stuck(self, request_id: str) -> bool:
         """Return whether the request's grammar admitted no token."""
         return request_id in self._stuck
+
+    def _draw_all(self, output: Output) -> tuple[int, ...]:
+        """Draw on as long as what was drawn is what was guessed: only then do the next row's logits follow from it."""
+        drawn: tuple[int, ...] = ()
+        while True:
+            drawn += self._draw(output.sequence.request_id, output.row + len(drawn))
+            if drawn != output.guessed[: len(drawn)] or drawn[-1] in self._eog_tokens:
+                return drawn
 
     def _draw(self, request_id: str, row: int) -> tuple[int, ...]:
         sampler = self._samplers[request_id]

@@ -9,72 +9,30 @@ One step, in the order in which the code decides:
 2. Cells for the next chunk of every decoding sequence; if they are short, one cached holder is evicted, then the
    youngest sequence is preempted, until they suffice.
 3. Decode first: the newest tokens of every decoding sequence (one, or those that its grammar forced), so that a long
-   prompt never stalls a running voice stream.
+   prompt never stalls a running voice stream. Where no prompt waits, guesses of what follows are computed with them.
 4. Prompt chunks fill the batch, oldest interactive first. Background prompts yield, unless an interactive one waits for
    them. `pace.Pace` bounds the chunk, so that a step stays short.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 from zoe_server.errors import ContextSizeError, QueueFullError
+from zoe_server.llama.batch import Batch, Chunk, Update
 from zoe_server.llama.memory import KvMemory
 from zoe_server.llama.pace import Pace
 
 if TYPE_CHECKING:
-    from zoe_server.llama.memory import MemoryOperation
+    from zoe_server.llama.batch import Limits
     from zoe_server.llama.radix import PrefixCache
     from zoe_server.llama.sequence import Sequence
     from zoe_server.protocol import FinishReason
 
 MIN_WAIT_TOKENS: Final = 32
 MAX_RESERVED_TOKENS: Final = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The sizes that the scheduler works within. `n_ctx_tokens` bounds one sequence, `n_cells` all of them together."""
-
-    n_ctx_tokens: int
-    n_cells: int
-    n_slots: int
-    n_batch_tokens: int
-    queue_limit: int
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """`tokens` of a sequence at positions `start`...; `samples` says that a token is drawn after the last one."""
-
-    sequence: Sequence
-    slot: int
-    start: int
-    tokens: list[int]
-    samples: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """One step: memory operations to do first, then the chunks to compute together; `started` left the queue in it."""
-
-    operations: tuple[MemoryOperation, ...]
-    chunks: tuple[Chunk, ...]
-    started: tuple[Sequence, ...]
-    scheduled_s: float
-
-    def __bool__(self) -> bool:
-        return bool(self.chunks)
-
-
-@dataclass(frozen=True, slots=True)
-class Update:
-    """What a step did to a sequence: the tokens it got (none: it only wanted its prompt computed), and why it ended."""
-
-    sequence: Sequence
-    tokens: tuple[int, ...]
-    finished: FinishReason | None
 
 
 class Scheduler:
@@ -86,6 +44,8 @@ class Scheduler:
         self.preemptions = 0
         self.computed_tokens = 0
         self.reused_tokens = 0
+        self.guessed_tokens = 0
+        self.right_guesses = 0
         self._eog_tokens = eog_tokens
         self._pace = Pace()
         self._waiting: list[Sequence] = []
@@ -129,7 +89,8 @@ class Scheduler:
         started = self._admit_waiting(now)
         self._make_room_for_decode()
         chunks = [self._chunk(sequence, self._decode_tokens(sequence)) for sequence in self._decoding()]
-        chunks += self._prefill_chunks(sum(len(chunk.tokens) for chunk in chunks))
+        prompts = self._prefill_chunks(sum(chunk.n_tokens for chunk in chunks))
+        chunks = chunks + prompts if prompts else self._with_guesses(chunks)
         if not chunks and (self._running or self._waiting):
             if not self.relieve():
                 raise RuntimeError("no sequence can go on, and there is nothing left to evict")
@@ -140,19 +101,21 @@ class Scheduler:
     def commit(self, batch: Batch, tokens: list[tuple[int, ...]], now: float) -> list[Update]:
         """Record that `batch` was computed; `tokens` were drawn for its sampling chunks, in their order.
 
-        Each is a sampled token and those that its grammar then forces.
+        Each is a sampled token with those that its grammar then forces, or several where guesses were right.
         """
-        self._pace.observe(sum(len(chunk.tokens) for chunk in batch.chunks), now - batch.scheduled_s)
+        self._pace.observe(sum(chunk.n_tokens for chunk in batch.chunks), now - batch.scheduled_s)
         drawn = iter(tokens)
         updates: list[Update] = []
         for chunk in batch.chunks:
             sequence = chunk.sequence
             sequence.computed += len(chunk.tokens)
-            self.computed_tokens += len(chunk.tokens)
-            self.memory.computed(chunk.slot, sequence.tokens, sequence.computed)
-            if sequence.n_uncomputed:
-                continue
+            self.computed_tokens += chunk.n_tokens
+            at_end = not sequence.n_uncomputed
             added = sequence.extend(next(drawn), now) if chunk.samples else ()
+            self._judge_guesses(chunk, added)
+            self.memory.computed(chunk.slot, sequence.tokens, sequence.computed)
+            if not at_end:
+                continue
             updates.append(Update(sequence, added, self._finish_reason(sequence, added)))
         for update in updates:
             if update.finished:
@@ -244,6 +207,30 @@ class Scheduler:
     def _decode_tokens(self, sequence: Sequence) -> int:
         """Return how many tokens of a decoding sequence go into a batch that has room for all of them."""
         return min(sequence.n_uncomputed, self.limits.n_batch_tokens // self.limits.n_slots)
+
+    def _with_guesses(self, chunks: list[Chunk]) -> list[Chunk]:
+        """Add guessed tokens to decode chunks, as far as cells are free without taking them from anybody."""
+        share = self.limits.n_batch_tokens // self.limits.n_slots
+        n_free = self.memory.n_free_cells - sum(chunk.n_tokens for chunk in chunks)
+        guessing: list[Chunk] = []
+        for chunk in chunks:
+            guessed = chunk.sequence.guess(min(share - chunk.n_tokens, n_free)) if chunk.samples else ()
+            n_free -= len(guessed)
+            guessing.append(replace(chunk, guessed=tuple(guessed)))
+        return guessing
+
+    def _judge_guesses(self, chunk: Chunk, added: tuple[int, ...]) -> None:
+        """Keep what was computed for right guesses, drop what was for wrong ones."""
+        sequence, guessed = chunk.sequence, chunk.guessed
+        if sequence.lookup is None or not guessed:
+            return
+        n_right = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(guessed, added, strict=False)))
+        sequence.lookup.judge(len(guessed), n_right, len(sequence.tokens))
+        sequence.computed += n_right
+        self.guessed_tokens += len(guessed)
+        self.right_guesses += n_right
+        if n_right < len(guessed):
+            self.memory.cut(chunk.slot, sequence.computed)
 
     def _prefill_chunks(self, n_decoding: int) -> list[Chunk]:
         """Step 4 of the module's docstring."""

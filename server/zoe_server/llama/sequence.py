@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from zoe_server.protocol import Timings, Usage
 
 if TYPE_CHECKING:
+    from zoe_server.llama.lookup import Lookup
     from zoe_server.protocol import Priority
 
 
@@ -20,8 +21,8 @@ class Sequence:
 
     `tokens[:computed]` have KV cells in `slot`; the rest waits to be computed. After the last one was computed, a token
     is sampled, unless the limit of `limit_tokens` generated tokens is reached; `n_newest` tokens came of it the last
-    time, more than one where a grammar forced some. A preempted sequence has no slot and nothing computed, but keeps
-    its tokens, so that its answer goes on where it stopped.
+    time, more than one where a grammar forced some or guesses were right. A preempted sequence has no slot and nothing
+    computed, but keeps its tokens, so that its answer goes on where it stopped.
     """
 
     request_id: str
@@ -35,6 +36,7 @@ class Sequence:
     computed: int = 0
     cached_tokens: int = 0
     n_newest: int = 1
+    lookup: Lookup | None = None
     preemptions: int = 0
     started_s: float | None = None
     first_token_s: float | None = None
@@ -79,6 +81,12 @@ class Sequence:
         if self.first_token_s is None:
             self.first_token_s = now
         return added
+
+    def guess(self, limit: int) -> list[int]:
+        """Return at most `limit` tokens that may follow the sampled ones and still fit this request's own limit."""
+        if self.lookup is None:
+            return []
+        return self.lookup.guess(self.tokens, min(limit, self.limit_tokens - self.n_generated - 1))
 
     def usage(self) -> Usage:
         """Return the token counts; `cached_tokens` are those of the first admission."""

@@ -25,13 +25,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from zoe_server import errors, protocol
 from zoe_server.errors import EngineCrashedError, EngineError, EngineUnavailableError, ZoeError
+from zoe_server.llama.batch import Limits
 from zoe_server.llama.intake import Intake
 from zoe_server.llama.jump import JumpForward
 from zoe_server.llama.loop import EngineLoop
 from zoe_server.llama.radix import NullPrefixCache, RadixTree
 from zoe_server.llama.runner import ModelLoadError, Runner
 from zoe_server.llama.sampler import Sampler
-from zoe_server.llama.scheduler import Limits, Scheduler
+from zoe_server.llama.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from zoe_server.llama.batch import Limits
 from zoe_server.llama.config import EngineConfig
 from zoe_server.llama.intake import Intake
 from zoe_server.llama.jump import JumpForward
@@ -14,7 +15,7 @@ from zoe_server.llama.loop import EngineLoop, Job
 from zoe_server.llama.radix import NullPrefixCache, RadixTree
 from zoe_server.llama.runner import Runner
 from zoe_server.llama.sampler import Sampler
-from zoe_server.llama.scheduler import Limits, Scheduler
+from zoe_server.llama.scheduler import Scheduler
 from zoe_server.protocol import TERMINAL_EVENTS, ChatEvent, ChatRequest, Finish, Sampling, Text
 from zoe_server.training.random_gguf import write_random_gguf
 

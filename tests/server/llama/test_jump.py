@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoe_server.llama.grammar import Grammar
+from zoe_server.llama.grammar_gate import GrammarGate
 from zoe_server.llama.jump import MAX_FORCED_BYTES, JumpForward
-from zoe_server.llama.sampler import GrammarGate
 from zoe_server.protocol import Tool, ToolCallArguments, ToolChoice
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from zoe_server.llama.batch import Batch, Chunk
 from zoe_server.llama.config import EngineConfig
 from zoe_server.llama.memory import MemoryOperation
 from zoe_server.llama.runner import FatalDecodeError, ModelLoadError, NoFreeCellError, Runner
-from zoe_server.llama.scheduler import Batch, Chunk
 from zoe_server.llama.sequence import Sequence
 from zoe_server.training.random_gguf import write_random_gguf
 

@@ -9,8 +9,9 @@ import pytest
 
 from zoe_server.errors import InvalidRequestError
 from zoe_server.llama.grammar import Grammar
+from zoe_server.llama.grammar_gate import GrammarGate
 from zoe_server.llama.loop import Job
-from zoe_server.llama.sampler import GrammarGate, TokenSampler, settings_for
+from zoe_server.llama.sampler import TokenSampler, settings_for
 from zoe_server.protocol import Failure, Sampling
 
 if TYPE_CHECKING:
