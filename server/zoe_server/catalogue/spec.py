@@ -36,6 +36,8 @@ class ModelSpec:
     prefix_cache: bool = True
     jump_forward: bool = True
     speculation: bool = True
+    prefix_folder: Path | None = None
+    prefix_limit_bytes: int = 0
     queue_limit: int = 64
     sampling: Mapping[str, float | int] = field(default_factory=dict)
     chat_template: str | None = None

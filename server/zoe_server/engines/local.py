@@ -54,6 +54,8 @@ def engine_config(spec: ModelSpec, socket_path: Path) -> dict[str, Any]:
         "prefix_cache": spec.prefix_cache,
         "jump_forward": spec.jump_forward,
         "speculation": spec.speculation,
+        "prefix_folder": None if spec.prefix_folder is None else str(spec.prefix_folder),
+        "prefix_limit_bytes": spec.prefix_limit_bytes,
         "queue_limit": spec.queue_limit + spec.n_slots,
         "sampling": dict(spec.sampling),
         "chat_template": spec.chat_template,

@@ -38,6 +38,8 @@ class EngineConfig(BaseModel):
     `n_batch_tokens`. `n_threads` None means one per physical core. A negative `n_gpu_layers` means all layers.
     `dialect` and `chat_template` replace what the model file says. With `jump_forward`, text that a grammar leaves no
     choice about is not asked of the model; with `speculation`, tokens that the prompt suggests are tried together.
+    In `prefix_folder`, if one is given, the beginning that requests share is kept through a restart; together with
+    those of other models it takes at most `prefix_limit_bytes`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,6 +54,8 @@ class EngineConfig(BaseModel):
     prefix_cache: bool = True
     jump_forward: bool = True
     speculation: bool = True
+    prefix_folder: Path | None = None
+    prefix_limit_bytes: int = Field(default=2 << 30, ge=0)
     queue_limit: int = Field(default=64, ge=1)
     sampling: SamplingDefaults = SamplingDefaults()
     chat_template: str | None = None

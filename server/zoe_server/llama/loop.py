@@ -20,6 +20,7 @@ from zoe_server.protocol import ChatEvent, Failure, Finish, Started
 if TYPE_CHECKING:
     from zoe_server.llama.batch import Update
     from zoe_server.llama.output import OutputStream
+    from zoe_server.llama.prefix_keeper import PrefixKeeper
     from zoe_server.llama.runner import Runner
     from zoe_server.llama.sampler import Sampler, TokenSampler
     from zoe_server.llama.scheduler import Scheduler
@@ -53,6 +54,7 @@ class EngineLoop:
         *,
         emit: Emit,
         progress: Callable[[dict[str, Any]], None],
+        keeper: PrefixKeeper | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.runner = runner
@@ -60,6 +62,7 @@ class EngineLoop:
         self.scheduler = scheduler
         self._emit = emit
         self._progress = progress
+        self._keeper = keeper
         self._clock = clock
         self._wakeup = threading.Condition()
         self._inbox: list[Job | str] = []  # jobs to start, and ids of requests to cancel
@@ -220,6 +223,8 @@ class EngineLoop:
         """Audit once after work, then wait for a message, at most until the next report is due."""
         if self._audited_step != self._steps:
             self._audit()
+            if self._keeper is not None:
+                self._keeper.keep(self.scheduler.shared_prefix)
         with self._wakeup:
             if not self._inbox and not self._stopping:
                 self._wakeup.wait(max(0.0, self._reported_s + PROGRESS_S - self._clock()))

@@ -20,6 +20,8 @@ from zoe_server.llama.tokenizer import Vocab
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from numpy.typing import NDArray
+
     from zoe_server.llama.batch import Batch
     from zoe_server.llama.config import EngineConfig
     from zoe_server.llama.memory import MemoryOperation
@@ -184,6 +186,43 @@ class Runner:
         self._decode()
         return outputs
 
+    def read_state(self, slot: int, length: int) -> NDArray[np.uint8]:
+        """Return the library's state of the first `length` tokens of `slot`, for `write_state`.
+
+        Raises:
+            FatalDecodeError: the library wrote less than it said.
+        """
+        spare = self._config.n_slots
+        llama_cpp.llama_memory_seq_cp(self._memory, slot, spare, 0, length)
+        state = np.empty(llama_cpp.llama_state_seq_get_size(self.context, spare), dtype=np.uint8)
+        buffer = _pointer(state, ctypes.POINTER(ctypes.c_uint8))
+        n_bytes = llama_cpp.llama_state_seq_get_data(self.context, buffer, state.nbytes, spare)
+        llama_cpp.llama_memory_seq_rm(self._memory, spare, -1, -1)
+        if n_bytes != state.nbytes:
+            raise FatalDecodeError(f"the state of a sequence has {n_bytes} bytes instead of {state.nbytes}")
+        return state
+
+    def write_state(self, slot: int, state: NDArray[np.uint8], length: int) -> bool:
+        """Give the empty `slot` a state of `length` tokens; on False the library refused it, and the slot is empty."""
+        buffer = _pointer(np.ascontiguousarray(state), ctypes.POINTER(ctypes.c_uint8))
+        read = llama_cpp.llama_state_seq_set_data(self.context, buffer, state.nbytes, slot)
+        if read and llama_cpp.llama_memory_seq_pos_max(self._memory, slot) + 1 == length:
+            return True
+        llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)
+        return False
+
+    def identity(self) -> dict[str, str | int]:
+        """Return what a saved state depends on: the model file, the library's build, and how the context was made."""
+        stat = self._config.model_path.stat()
+        return {
+            "model": self._config.model_path.name,
+            "model_bytes": stat.st_size,
+            "model_changed_ns": stat.st_mtime_ns,
+            "library": llama_cpp.__version__,
+            "n_layers": llama_cpp.llama_model_n_layer(self._model),
+            "swa_full": 1,
+        }
+
     def warm_up(self) -> None:
         """Compute a prompt chunk and a decode step for real, so that a broken build fails now and not in a request."""
         token = max(0, llama_cpp.llama_vocab_bos(self.vocab.pointer))
@@ -222,9 +261,10 @@ class Runner:
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = config.n_ctx_tokens
         params.n_batch = params.n_ubatch = config.n_batch_tokens
-        params.n_seq_max = config.n_slots
+        params.n_seq_max = config.n_slots + 1  # one to spare, for reading the state of a part of a sequence
         # Rows of logits: one per sequence and guess; the default makes room for n_batch rows.
-        params.n_outputs_max = min(config.n_slots * (1 + config.n_guessed_tokens), config.n_batch_tokens)
+        n_rows = min(config.n_slots * (1 + config.n_guessed_tokens), config.n_batch_tokens)
+        params.n_outputs_max = max(n_rows, params.n_seq_max)
         params.n_threads = params.n_threads_batch = n_threads
         params.kv_unified = True  # a partial seq_cp aborts the process without it
         params.swa_full = True  # a shared prefix must stay whole where the model's attention has a window

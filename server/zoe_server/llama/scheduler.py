@@ -44,6 +44,7 @@ class Scheduler:
         self.preemptions = 0
         self.computed_tokens = 0
         self.reused_tokens = 0
+        self.shared_prefix: list[int] = []  # what the last request shared with others of its kind, or primed for them
         self.guessed_tokens = 0
         self.right_guesses = 0
         self._eog_tokens = eog_tokens
@@ -128,6 +129,8 @@ class Scheduler:
         if sequence in self._waiting:
             self._waiting.remove(sequence)
         elif sequence in self._running:
+            if sequence.limit_tokens == 0:
+                self.shared_prefix = sequence.tokens[: sequence.computed]
             self._leave_slot(sequence)
             self.memory.release(self._slot_of(sequence), now)
             self._typical_s += 0.2 * (now - (sequence.started_s or now) - self._typical_s)
@@ -154,6 +157,7 @@ class Scheduler:
                 if sequence.priority == "interactive":
                     self._awaited.add(flight)
                 continue
+            branches = donor.length < min(len(prompt), self.memory.cache.length(donor.slot))
             n_new = len(sequence.tokens) - donor.length + self._reserve_tokens(sequence)
             slot = self.memory.admit(sequence.tokens, donor, n_new + self._outstanding(), now)
             if slot is None:
@@ -164,6 +168,8 @@ class Scheduler:
             self._reserved[slot] = len(sequence.tokens) + self._reserve_tokens(sequence)
             if sequence.started_s is None:
                 started.append(sequence)
+            if branches:
+                self.shared_prefix = prompt[: donor.length]
             self.reused_tokens += donor.length
             sequence.place(slot, donor.length, now)
             self._running.append(sequence)

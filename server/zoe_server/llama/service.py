@@ -29,6 +29,8 @@ from zoe_server.llama.batch import Limits
 from zoe_server.llama.intake import Intake
 from zoe_server.llama.jump import JumpForward
 from zoe_server.llama.loop import EngineLoop
+from zoe_server.llama.prefix_keeper import PrefixKeeper
+from zoe_server.llama.prefix_store import PrefixStore
 from zoe_server.llama.radix import NullPrefixCache, RadixTree
 from zoe_server.llama.runner import ModelLoadError, Runner
 from zoe_server.llama.sampler import Sampler
@@ -61,6 +63,7 @@ class Service:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="intake")
         self._intake: Intake | None = None
         self._loop: EngineLoop | None = None
+        self._keeper: PrefixKeeper | None = None
         self._open: set[str] = set()
         self._preparing: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -94,6 +97,7 @@ class Service:
             self._send({"event": "loading", "phase": "warmup"})
             await self._flush()
             await self._aio.run_in_executor(self._pool, runner.warm_up)
+            await self._aio.run_in_executor(self._pool, self._start_loop, runner)
         except ModelLoadError as error:
             await self._fatal(EngineUnavailableError(str(error), code="model_load_failed"), EXIT_NO_MODEL)
         except ZoeError as error:
@@ -103,7 +107,6 @@ class Service:
             message = f"the model could not be started: {error}"
             await self._fatal(EngineUnavailableError(message), EXIT_NO_MODEL)
         else:
-            self._start_loop(runner)
             info = runner.info() | {"dialect": self._intake.dialect.name, "sampling": self._intake.defaults}
             self._send({"event": "ready", "info": info | {"load_s": round(time.monotonic() - started_s, 3)}})
 
@@ -111,15 +114,27 @@ class Service:
         config = self._config
         limits = Limits(runner.n_ctx_tokens, runner.n_cells, config.n_slots, config.n_batch_tokens, config.queue_limit)
         cache = RadixTree() if config.prefix_cache else NullPrefixCache()
+        scheduler = Scheduler(limits, cache, runner.vocab.eog_tokens)
         self._loop = EngineLoop(
             runner,
             Sampler(runner.context, runner.vocab, JumpForward(runner.vocab) if config.jump_forward else None),
-            Scheduler(limits, cache, runner.vocab.eog_tokens),
+            scheduler,
+            keeper=self._restored(runner, scheduler),
             emit=lambda request_id, events: self._from_thread(self._deliver, request_id, events),
             progress=lambda stats: self._from_thread(self._send, {"event": "progress", **stats}),
         )
         self._thread = threading.Thread(target=self._run_loop, args=(self._loop,), name="engine", daemon=True)
         self._thread.start()
+
+    def _restored(self, runner: Runner, scheduler: Scheduler) -> PrefixKeeper | None:
+        """Return what keeps shared prefixes on disk, with those of the last run brought back."""
+        config = self._config
+        if config.prefix_folder is None or not config.prefix_cache:
+            return None
+        store = PrefixStore(config.prefix_folder, runner.identity(), config.prefix_limit_bytes)
+        self._keeper = PrefixKeeper(store, runner, scheduler.memory)
+        self._keeper.restore()
+        return self._keeper
 
     def _run_loop(self, loop: EngineLoop) -> None:
         """The engine thread."""
@@ -136,6 +151,8 @@ class Service:
         if self._loop is not None:
             self._loop.stop()
             await asyncio.to_thread(self._thread.join, _STOP_WAIT_S)
+        if self._keeper is not None:
+            await asyncio.to_thread(self._keeper.close)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Read one connection; only the first one counts."""

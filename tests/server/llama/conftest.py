@@ -12,6 +12,8 @@ from zoe_server.llama.config import EngineConfig
 from zoe_server.llama.intake import Intake
 from zoe_server.llama.jump import JumpForward
 from zoe_server.llama.loop import EngineLoop, Job
+from zoe_server.llama.prefix_keeper import PrefixKeeper
+from zoe_server.llama.prefix_store import PrefixStore
 from zoe_server.llama.radix import NullPrefixCache, RadixTree
 from zoe_server.llama.runner import Runner
 from zoe_server.llama.sampler import Sampler
@@ -41,9 +43,14 @@ class Engine:
         jump = JumpForward(self.runner.vocab) if c.jump_forward else None
         self.sampler = Sampler(self.runner.context, self.runner.vocab, jump)
         self.events: dict[str, list[ChatEvent]] = {}
+        self.keeper = None
+        if c.prefix_folder is not None:
+            store = PrefixStore(c.prefix_folder, self.runner.identity(), c.prefix_limit_bytes)
+            self.keeper = PrefixKeeper(store, self.runner, self.scheduler.memory)
         self.loop = EngineLoop(
-            self.runner, self.sampler, self.scheduler, emit=self._collect, progress=lambda stats: None
-        )
+            self.runner, self.sampler, self.scheduler,
+            emit=self._collect, progress=lambda stats: None, keeper=self.keeper,
+        )  # fmt: skip
 
     def _collect(self, request_id: str, events: list[ChatEvent]) -> None:
         self.events.setdefault(request_id, []).extend(events)
