@@ -95,7 +95,7 @@ class EngineLoop:
         """
         try:
             while not self._stopping:
-                self._take_inbox()
+                self.take_inbox()
                 if not self.step():
                     self._rest()
                 self._report()
@@ -161,7 +161,8 @@ class EngineLoop:
             self._inbox.append(message)
             self._wakeup.notify()
 
-    def _take_inbox(self) -> None:
+    def take_inbox(self) -> None:
+        """Begin the jobs and do the cancellations that have come since the last step."""
         with self._wakeup:
             inbox, self._inbox = self._inbox, []
         for message in inbox:

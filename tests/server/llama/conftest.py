@@ -64,7 +64,7 @@ class Engine:
         self.loop.submit(self.prepare(name, text, **fields))
 
     def step(self) -> bool:
-        self.loop._take_inbox()
+        self.loop.take_inbox()
         return self.loop.step()
 
     def run(self, max_steps: int = 5000) -> None:
