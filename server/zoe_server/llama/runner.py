@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import re
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +19,7 @@ from zoe_server.llama.config import physical_cores
 from zoe_server.llama.tokenizer import Vocab
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from zoe_server.llama.config import EngineConfig
     from zoe_server.llama.memory import MemoryOperation
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger(__name__)
 _GGML_LEVELS: Final = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
 _CONTINUES_LAST: Final = 5
+_FTYPE_PREFIX: Final = re.compile("LLAMA_FTYPE_(MOSTLY|ALL)_")
+_QUANTIZATIONS: Final = {
+    value: _FTYPE_PREFIX.sub("", name) for name, value in vars(llama_cpp).items() if _FTYPE_PREFIX.match(name)
+}
 _MAX_METADATA_BYTES: Final = 1 << 20
 _NO_FREE_CELL: Final = 1
 _WARM_UP_TOKENS: Final = 64
@@ -140,8 +145,14 @@ class Runner:
         """Return a value of the model file's header as text, None if it is not there."""
         return _metadata(self._model, key)
 
+    def header(self) -> dict[str, str]:
+        """Return the values of the model file's header as text; lists are not among them."""
+        keys = [_key(self._model, index) for index in range(llama_cpp.llama_model_meta_count(self._model))]
+        return {key: value for key in keys if key and (value := self.metadata(key)) is not None}
+
     def info(self) -> dict[str, Any]:
-        """Return what the engine reports about its model; sizes in bytes and tokens."""
+        """Return what the engine reports about its model; sizes in bytes and tokens, times in seconds since 1970."""
+        file = self._config.model_path.stat()
         return {
             "name": self.metadata("general.name") or self._config.model_path.stem,
             "architecture": self.metadata("general.architecture"),
@@ -151,7 +162,12 @@ class Runner:
             "n_vocab": self.vocab.n_tokens,
             "n_parameters": llama_cpp.llama_model_n_params(self._model),
             "weights_bytes": llama_cpp.llama_model_size(self._model),
-            "file_bytes": self._config.model_path.stat().st_size,
+            "file_bytes": file.st_size,
+            "file_modified_s": int(file.st_mtime),
+            "quantization": _QUANTIZATIONS.get(
+                llama_cpp.llama_model_ftype(self._model) & ~llama_cpp.LLAMA_FTYPE_GUESSED
+            ),
+            "gpu_share": self._gpu_share(),
         }
 
     def apply(self, operations: Iterable[MemoryOperation]) -> None:
@@ -202,6 +218,14 @@ class Runner:
         """Give context and model back; nothing of the runner may be used afterwards."""
         llama_cpp.llama_free(self.context)
         llama_cpp.llama_model_free(self._model)
+
+    def _gpu_share(self) -> float:
+        """Return the part of the layers that a GPU computes; the output counts as one of them, as in llama.cpp."""
+        if not llama_cpp.llama_supports_gpu_offload():
+            return 0.0
+        n_layers: int = llama_cpp.llama_model_n_layer(self._model) + 1
+        n_on_gpu = self._config.n_gpu_layers if self._config.n_gpu_layers >= 0 else n_layers
+        return min(n_on_gpu, n_layers) / n_layers
 
     def _decode(self) -> None:
         code = llama_cpp.llama_decode(self.context, self._batch.native())
@@ -267,10 +291,19 @@ def _refuse_unsupported(name: str, path: bytes) -> None:
 
 
 def _metadata(model: int, key: str) -> str | None:
+    return _text(lambda buffer, size: llama_cpp.llama_model_meta_val_str(model, key.encode(), buffer, size))
+
+
+def _key(model: int, index: int) -> str | None:
+    return _text(lambda buffer, size: llama_cpp.llama_model_meta_key_by_index(model, index, buffer, size))
+
+
+def _text(write: Callable[[ctypes.Array[ctypes.c_char], int], int]) -> str | None:
+    """Return what `write` puts in a buffer, which it says the length of; None if that is negative or absurd."""
     capacity = 256
     while capacity <= _MAX_METADATA_BYTES:
         buffer = ctypes.create_string_buffer(capacity)
-        needed = llama_cpp.llama_model_meta_val_str(model, key.encode(), buffer, capacity)
+        needed = write(buffer, capacity)
         if needed < 0:
             return None
         if needed < capacity:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from zoe_server import errors, protocol
 from zoe_server.errors import EngineCrashedError, EngineError, EngineUnavailableError, ZoeError
+from zoe_server.llama import header
 from zoe_server.llama.intake import Intake
 from zoe_server.llama.loop import EngineLoop
 from zoe_server.llama.radix import NullPrefixCache, RadixTree
@@ -102,7 +103,7 @@ class Service:
             await self._fatal(EngineUnavailableError(message), EXIT_NO_MODEL)
         else:
             self._start_loop(runner)
-            info = runner.info() | {"dialect": self._intake.dialect.name, "sampling": self._intake.defaults}
+            info = runner.info() | self._intake.info() | {"header": header.typed(runner.header())}
             self._send({"event": "ready", "info": info | {"load_s": round(time.monotonic() - started_s, 3)}})
 
     def _start_loop(self, runner: Runner) -> None:
