@@ -256,6 +256,10 @@ def test_results_with_a_name_belong_to_the_first_call_of_that_name() -> None:
     assert found == {"1": "call_1", "2": "call_0", "3": "call_2"}
 
 
+def test_results_never_belong_to_calls_of_an_earlier_message() -> None:
+    assert paired(calls("f"), calls("g"), result("1"), result("2")) == {"1": "call_1", "2": ""}
+
+
 def test_a_result_of_an_unknown_tool_belongs_to_the_next_call() -> None:
     assert paired(calls("f"), result("1", tool_name="other")) == {"1": "call_0"}
 
