@@ -1,4 +1,4 @@
-"""The model in the C library: loads it, computes batches, copies and drops sequences, and audits what it remembers.
+"""The model in the C library: computes batches, copies and drops sequences, and audits what it remembers.
 
 The runner knows no policy: it does what a batch says. It is used by one thread at a time.
 """
@@ -6,15 +6,16 @@ The runner knows no policy: it does what a batch says. It is used by one thread 
 from __future__ import annotations
 
 import ctypes
-import logging
-from collections import deque
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import llama_cpp
 import numpy as np
 
+from zoe_server.llama import library_log, model_file
 from zoe_server.llama.config import physical_cores
+from zoe_server.llama.model_file import ModelLoadError
 from zoe_server.llama.tokenizer import Vocab
 
 if TYPE_CHECKING:
@@ -27,16 +28,12 @@ if TYPE_CHECKING:
     from zoe_server.llama.memory import MemoryOperation
     from zoe_server.llama.sequence import Sequence
 
-_LOG: Final = logging.getLogger(__name__)
-_GGML_LEVELS: Final = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
-_CONTINUES_LAST: Final = 5
-_MAX_METADATA_BYTES: Final = 1 << 20
+_FTYPE_PREFIX: Final = re.compile("LLAMA_FTYPE_(MOSTLY|ALL)_")
+_QUANTIZATIONS: Final = {
+    value: _FTYPE_PREFIX.sub("", name) for name, value in vars(llama_cpp).items() if _FTYPE_PREFIX.match(name)
+}
 _NO_FREE_CELL: Final = 1
 _WARM_UP_TOKENS: Final = 64
-
-
-class ModelLoadError(Exception):
-    """The model file cannot be used; the message says why and what to do."""
 
 
 class NoFreeCellError(Exception):
@@ -57,30 +54,6 @@ class Output:
     sequence: Sequence
     row: int
     guessed: tuple[int, ...] = ()
-
-
-class _LibraryLog:
-    """Takes the library's messages: warnings and errors go to `logging`; the last errors explain a failure."""
-
-    def __init__(self) -> None:
-        self.errors: deque[str] = deque(maxlen=8)
-        self._level = logging.DEBUG
-        self._callback = llama_cpp.llama_log_callback(self._take)
-
-    def install(self) -> None:
-        llama_cpp.llama_log_set(self._callback, ctypes.c_void_p(0))
-
-    def _take(self, level: int, text: bytes, _user_data: object) -> None:
-        if level != _CONTINUES_LAST:
-            self._level = _GGML_LEVELS.get(level, logging.DEBUG)
-        message = text.decode("utf-8", errors="replace").strip()
-        if message and self._level >= logging.ERROR:
-            self.errors.append(message)
-        if message and self._level >= logging.WARNING:
-            _LOG.log(self._level, "llama.cpp: %s", message)
-
-
-_library_log = _LibraryLog()
 
 
 class _TokenBatch:
@@ -130,11 +103,10 @@ class Runner:
     """
 
     def __init__(self, config: EngineConfig) -> None:
-        _library_log.install()
-        _library_log.errors.clear()
+        library_log.install()
         llama_cpp.llama_backend_init()
         self._config = config
-        self._model = _load_model(config)
+        self._model = model_file.load(config.model_path, config.n_gpu_layers)
         self.vocab = Vocab(_not_null(llama_cpp.llama_model_get_vocab(self._model)))
         self.context = self._make_context()
         self._memory = _not_null(llama_cpp.llama_get_memory(self.context))
@@ -144,10 +116,15 @@ class Runner:
 
     def metadata(self, key: str) -> str | None:
         """Return a value of the model file's header as text, None if it is not there."""
-        return _metadata(self._model, key)
+        return model_file.metadata(self._model, key)
+
+    def header(self) -> dict[str, str]:
+        """Return the values of the model file's header as text; lists are not among them."""
+        return model_file.header(self._model)
 
     def info(self) -> dict[str, Any]:
-        """Return what the engine reports about its model; sizes in bytes and tokens."""
+        """Return what the engine reports about its model; sizes in bytes and tokens, times in seconds since 1970."""
+        file = self._config.model_path.stat()
         return {
             "name": self.metadata("general.name") or self._config.model_path.stem,
             "architecture": self.metadata("general.architecture"),
@@ -157,7 +134,12 @@ class Runner:
             "n_vocab": self.vocab.n_tokens,
             "n_parameters": llama_cpp.llama_model_n_params(self._model),
             "weights_bytes": llama_cpp.llama_model_size(self._model),
-            "file_bytes": self._config.model_path.stat().st_size,
+            "file_bytes": file.st_size,
+            "file_modified_s": int(file.st_mtime),
+            "quantization": _QUANTIZATIONS.get(
+                llama_cpp.llama_model_ftype(self._model) & ~llama_cpp.LLAMA_FTYPE_GUESSED
+            ),
+            "gpu_share": self._gpu_share(),
         }
 
     def apply(self, operations: Iterable[MemoryOperation]) -> None:
@@ -247,13 +229,20 @@ class Runner:
         llama_cpp.llama_free(self.context)
         llama_cpp.llama_model_free(self._model)
 
+    def _gpu_share(self) -> float:
+        """Return the part of the layers that a GPU computes; the output counts as one of them, as in llama.cpp."""
+        if not llama_cpp.llama_supports_gpu_offload():
+            return 0.0
+        n_layers: int = llama_cpp.llama_model_n_layer(self._model) + 1
+        n_on_gpu = self._config.n_gpu_layers if self._config.n_gpu_layers >= 0 else n_layers
+        return min(n_on_gpu, n_layers) / n_layers
+
     def _decode(self) -> None:
         code = llama_cpp.llama_decode(self.context, self._batch.native())
         if code == _NO_FREE_CELL:
             raise NoFreeCellError
         if code != 0:
-            reasons = "; ".join(_library_log.errors) or "no message"
-            raise FatalDecodeError(f"llama_decode failed with code {code}: {reasons}")
+            raise FatalDecodeError(f"llama_decode failed with code {code}: {library_log.reasons()}")
 
     def _make_context(self) -> int:
         config = self._config
@@ -273,60 +262,10 @@ class Runner:
         if not context:
             llama_cpp.llama_model_free(self._model)
             raise ModelLoadError(
-                f"no context of {config.n_ctx_tokens} tokens for {config.model_path.name}: {_reasons()}. "
+                f"no context of {config.n_ctx_tokens} tokens for {config.model_path.name}: {library_log.reasons()}. "
                 "If memory is short, give the model a smaller context."
             )
         return context
-
-
-def _load_model(config: EngineConfig) -> int:
-    path = config.model_path
-    if not path.is_file():
-        raise ModelLoadError(f"the model file {path} does not exist")
-    _refuse_unsupported(path.name, bytes(path))
-    params = llama_cpp.llama_model_default_params()
-    params.n_gpu_layers = config.n_gpu_layers
-    model: int | None = llama_cpp.llama_model_load_from_file(bytes(path), params)
-    if not model:
-        raise ModelLoadError(f"{path.name} cannot be loaded: {_reasons()}")
-    return model
-
-
-def _refuse_unsupported(name: str, path: bytes) -> None:
-    """Read only the header; raise ModelLoadError for an architecture whose memory cannot be cut and shared by token."""
-    params = llama_cpp.llama_model_default_params()
-    params.vocab_only = True
-    model = llama_cpp.llama_model_load_from_file(path, params)
-    if not model:
-        raise ModelLoadError(f"{name} is not a readable GGUF model: {_reasons()}")
-    try:
-        architecture = _metadata(model, "general.architecture")
-        if llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model):
-            raise ModelLoadError(
-                f"{name} is of the recurrent architecture '{architecture}', whose state cannot be shared by prefix; "
-                "use a transformer model instead"
-            )
-        if llama_cpp.llama_model_has_encoder(model) or llama_cpp.llama_model_is_diffusion(model):
-            raise ModelLoadError(f"{name} is of the architecture '{architecture}', which is no causal language model")
-    finally:
-        llama_cpp.llama_model_free(model)
-
-
-def _metadata(model: int, key: str) -> str | None:
-    capacity = 256
-    while capacity <= _MAX_METADATA_BYTES:
-        buffer = ctypes.create_string_buffer(capacity)
-        needed = llama_cpp.llama_model_meta_val_str(model, key.encode(), buffer, capacity)
-        if needed < 0:
-            return None
-        if needed < capacity:
-            return buffer.value.decode("utf-8", errors="replace")
-        capacity = needed + 1
-    return None
-
-
-def _reasons() -> str:
-    return "; ".join(dict.fromkeys(_library_log.errors)) or "llama.cpp gives no reason"
 
 
 def _pointer(array: np.ndarray[Any, Any], kind: Any) -> Any:  # noqa: ANN401 -- ctypes builds pointer types at run time

@@ -25,14 +25,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from zoe_server import errors, protocol
 from zoe_server.errors import EngineCrashedError, EngineError, EngineUnavailableError, ZoeError
+from zoe_server.llama import header
 from zoe_server.llama.batch import Limits
 from zoe_server.llama.intake import Intake
 from zoe_server.llama.jump import JumpForward
 from zoe_server.llama.loop import EngineLoop
+from zoe_server.llama.model_file import ModelLoadError
 from zoe_server.llama.prefix_keeper import PrefixKeeper
 from zoe_server.llama.prefix_store import PrefixStore
 from zoe_server.llama.radix import NullPrefixCache, RadixTree
-from zoe_server.llama.runner import ModelLoadError, Runner
+from zoe_server.llama.runner import Runner
 from zoe_server.llama.sampler import Sampler
 from zoe_server.llama.scheduler import Scheduler
 
@@ -107,7 +109,7 @@ class Service:
             message = f"the model could not be started: {error}"
             await self._fatal(EngineUnavailableError(message), EXIT_NO_MODEL)
         else:
-            info = runner.info() | {"dialect": self._intake.dialect.name, "sampling": self._intake.defaults}
+            info = runner.info() | self._intake.info() | {"header": header.typed(runner.header())}
             self._send({"event": "ready", "info": info | {"load_s": round(time.monotonic() - started_s, 3)}})
 
     def _start_loop(self, runner: Runner) -> None:
