@@ -13,6 +13,11 @@ The transcript of one request on the socket between gateway and engine process, 
 
     -> {"op": "cancel", "id": "r1"}
         the request ends with `Finish(reason="cancelled")` within one step
+    -> {"op": "tokenize", "id": "q1", "text": "Lamp on", "add_special": false, "parse_special": true}
+    <- {"id": "q1", "event": "tokens", "tokens": [43, 1093, 389]}
+    -> {"op": "detokenize", "id": "q2", "tokens": [43, 1093, 389]}
+    <- {"id": "q2", "event": "detokenized", "text": "Lamp on"}
+        or, for either, {"id": "q2", "event": "failure", "error": {...}}
     <- {"event": "ready", "info": {...}}
         once, after the model is loaded and warmed up; before it: "loading", or "fatal"
     <- {"event": "progress", "step": 1234, "running": 1, "waiting": 0, ...}
@@ -74,6 +79,7 @@ class ChatRequest:
     (`[{"id", "type": "function", "function": {"name", "arguments": <JSON string>}}]`) and `tool_call_id`.
     `max_tokens` None means "until the model stops or the context is full"; 0 means "compute the prompt, generate
     nothing".
+    `prompt`, text or tokens, is given to the model as it is, in the place of messages and tools.
     `argument_values` restricts tool-call arguments to values that exist. A key is an argument's name (`"area"`) or
     `"tool_name.argument"`, which wins over the former; a None or empty value leaves that argument free.
     """
@@ -89,6 +95,7 @@ class ChatRequest:
     sampling: Sampling = Sampling()
     priority: Priority = "interactive"
     argument_values: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
+    prompt: str | tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,4 +229,6 @@ def decode_request(data: Mapping[str, Any]) -> ChatRequest:
     fields["argument_values"] = {
         key: None if values is None else tuple(values) for key, values in fields["argument_values"].items()
     }
+    if isinstance(fields["prompt"], list):
+        fields["prompt"] = tuple(fields["prompt"])
     return ChatRequest(**fields)

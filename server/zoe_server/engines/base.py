@@ -5,7 +5,7 @@ It knows no HTTP and no model; an implementation says where the model runs (a ch
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -49,6 +49,26 @@ class Engine(Protocol):
 
         Closing the generator before (`aclose`) cancels the request. Errors of the engine are not raised, they are
         `Failure`s.
+        """
+        ...
+
+    async def tokenize(self, text: str, *, add_special: bool = False, parse_special: bool = True) -> list[int]:
+        """Return the model's tokens of `text`.
+
+        `add_special` adds those that the vocabulary wants at the ends of a text; `parse_special` recognises the texts
+        of special tokens.
+
+        Raises:
+            errors.EngineUnavailableError: the engine is not running.
+        """
+        ...
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        """Return the text of `tokens`; bytes that are no character become the replacement character.
+
+        Raises:
+            errors.InvalidRequestError: one of them is not in the vocabulary.
+            errors.EngineUnavailableError: the engine is not running.
         """
         ...
 

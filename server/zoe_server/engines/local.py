@@ -15,7 +15,7 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,6 +77,7 @@ class LocalEngine:
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
         self._open: dict[str, asyncio.Queue[protocol.ChatEvent]] = {}
+        self._questions: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
         self._info: Mapping[str, Any] = {}
         self._health = Health(alive=False)
         self._closed: asyncio.Future[str] | None = None
@@ -133,6 +134,16 @@ class LocalEngine:
             if self._open.pop(wire_id, None) is not None:
                 self._send({"op": "cancel", "id": wire_id})
 
+    async def tokenize(self, text: str, *, add_special: bool = False, parse_special: bool = True) -> list[int]:
+        """Return the tokens of `text`. See `base.Engine.tokenize`."""
+        question = {"op": "tokenize", "text": text, "add_special": add_special, "parse_special": parse_special}
+        tokens: list[int] = (await self._ask(question))["tokens"]
+        return tokens
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        """Return the text of `tokens`. See `base.Engine.detokenize`."""
+        return str((await self._ask({"op": "detokenize", "tokens": list(tokens)}))["text"])
+
     async def wait_closed(self) -> str:
         """Return why the process is gone, once it is. See `base.Engine.wait_closed`."""
         if self._closed is None:
@@ -150,6 +161,20 @@ class LocalEngine:
             await asyncio.wait({self._reading})
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)  # the child may have removed its socket at the same moment
+
+    async def _ask(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the process's answer to what is no chat."""
+        if self._writer is None or not self._health.alive:
+            raise self._unavailable("it is not running")
+        self._serial += 1
+        wire_id = f"q{self._serial}"
+        answer: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
+        self._questions[wire_id] = answer
+        try:
+            self._send({**question, "id": wire_id})
+            return await answer
+        finally:
+            del self._questions[wire_id]
 
     async def _connect(self, socket_path: Path) -> asyncio.StreamReader:
         """Start the child and return the connection to it, as soon as it listens; ends early if the child does."""
@@ -234,6 +259,9 @@ class LocalEngine:
     def _dispatch(self, message: Mapping[str, Any]) -> None:
         request_id = message.get("id")
         if isinstance(request_id, str):
+            if request_id in self._questions:
+                self._answer(self._questions[request_id], message)
+                return
             queue = self._open.get(request_id)
             if queue is not None:  # the tail of a cancelled request has no reader any more
                 queue.put_nowait(protocol.decode_event(message))
@@ -245,12 +273,23 @@ class LocalEngine:
                 waiting=int(message.get("waiting", 0)),
             )
 
+    def _answer(self, question: asyncio.Future[Mapping[str, Any]], message: Mapping[str, Any]) -> None:
+        if question.done():
+            return
+        if message["event"] == "failure":
+            question.set_exception(errors.from_wire(message["error"]))
+        else:
+            question.set_result(message)
+
     def _close(self, reason: str, error: errors.ZoeError) -> None:
         """Take note that the engine is gone; every open request fails once, with `error`."""
         self._health = Health(alive=False)
         waiting, self._open = self._open, {}
         for queue in waiting.values():
             queue.put_nowait(protocol.Failure(error))
+        for question in self._questions.values():
+            if not question.done():
+                question.set_exception(error)
         if self._closed is not None and not self._closed.done():
             self._closed.set_result(reason)
 

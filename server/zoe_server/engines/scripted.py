@@ -17,11 +17,13 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Health
+
+_N_TOKENS: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,19 @@ class ScriptedEngine:
             if not finished:
                 self.cancelled.append(request.id)
 
+    async def tokenize(self, text: str, *, add_special: bool = False, parse_special: bool = True) -> list[int]:
+        """Return the bytes of `text`: this engine has no other tokens. See `base.Engine.tokenize`."""
+        del add_special, parse_special
+        self._check_alive()
+        return list(text.encode())
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        """Return the text of bytes. See `base.Engine.detokenize`."""
+        self._check_alive()
+        if wrong := [token for token in tokens if not 0 <= token < _N_TOKENS]:
+            raise errors.InvalidRequestError(f"tokens: {wrong[0]} is not a token of this model", param="tokens")
+        return bytes(tokens).decode(errors="replace")
+
     async def wait_closed(self) -> str:
         """Return why it is gone. See `base.Engine.wait_closed`."""
         if self._gone is None:
@@ -177,7 +192,8 @@ class ScriptedEngine:
         yield protocol.Finish(reason, protocol.Usage(prompt_tokens, 0, generated))
 
     def _steps(self, request: protocol.ChatRequest) -> Iterator[Step]:
-        said = next((str(m.get("content")) for m in reversed(request.messages) if m["role"] == "user"), "")
+        said = str(request.prompt or "")
+        said = said or next((str(m.get("content")) for m in reversed(request.messages) if m["role"] == "user"), "")
         for answer in self._answers or ():
             if answer.when in said:
                 yield from answer.steps
@@ -202,6 +218,10 @@ class ScriptedEngine:
             wanted.cancel()
         return self._lost()
 
+    def _check_alive(self) -> None:
+        if (lost := self._lost()) is not None:
+            raise lost
+
     def _lost(self) -> errors.ZoeError | None:
         if self._gone is None:
             return errors.EngineUnavailableError("the engine was not started")
@@ -213,4 +233,6 @@ class ScriptedEngine:
 
 
 def _words(request: protocol.ChatRequest) -> list[str]:
+    if request.prompt is not None:
+        return request.prompt.split() if isinstance(request.prompt, str) else [str(token) for token in request.prompt]
     return [word for message in request.messages for word in str(message.get("content") or "").split()]

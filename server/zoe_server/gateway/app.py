@@ -5,12 +5,14 @@ from __future__ import annotations
 from aiohttp import web
 
 from zoe_server.gateway.chat import chat_completions
+from zoe_server.gateway.completions import completions
 from zoe_server.gateway.health import health
 from zoe_server.gateway.middleware import count_requests, report_errors, require_key
 from zoe_server.gateway.models import list_models, one_model
 from zoe_server.gateway.ollama_chat import chat, generate
 from zoe_server.gateway.ollama_models import alive, list_running, list_tags, show, version
 from zoe_server.gateway.services import SERVICES, Services
+from zoe_server.gateway.tokens import detokenize, tokenize
 
 
 def create_app(state: Services) -> web.Application:
@@ -24,6 +26,9 @@ def create_app(state: Services) -> web.Application:
     app.router.add_get("/v1/models", list_models)
     app.router.add_get("/v1/models/{id:.+}", one_model)
     app.router.add_post("/v1/chat/completions", chat_completions)
+    app.router.add_post("/v1/completions", completions)
+    app.router.add_post("/tokenize", tokenize)
+    app.router.add_post("/detokenize", detokenize)
     _add_ollama(app.router)
     return app
 

@@ -72,20 +72,15 @@ class ZoeExtension(_Wire):
     priority: protocol.Priority = "interactive"
 
 
-class ChatBody(_Wire):
-    """The body of POST /v1/chat/completions."""
+class AnswerBody(_Wire):
+    """What the bodies of chats and of plain completions have in common."""
 
     model: str | None = None
-    messages: list[Message] = Field(min_length=1)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: int | None = Field(default=None, ge=1, le=MAX_CHOICES)
     max_tokens: int | None = Field(default=None, ge=0, le=MAX_TOKENS)
-    max_completion_tokens: int | None = Field(default=None, ge=0, le=MAX_TOKENS)
     stop: Stop | list[Stop] | None = None
-    tools: list[ToolSpec] | None = Field(default=None, max_length=1024)
-    tool_choice: Literal["auto", "none", "required"] | NamedChoice | None = None
-    parallel_tool_calls: bool | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_k: int | None = Field(default=None, ge=0, le=1_000_000)
     top_p: float | None = Field(default=None, ge=0, le=1)
@@ -94,15 +89,44 @@ class ChatBody(_Wire):
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     seed: int | None = Field(default=None, ge=-1, le=2**63 - 1)
-    logprobs: bool | None = None
-    top_logprobs: int | None = Field(default=None, ge=0, le=20)
-    response_format: ResponseFormat | None = None
     zoe: ZoeExtension = Field(default_factory=ZoeExtension)
 
     @property
     def include_usage(self) -> bool:
         """Whether the stream ends with a usage chunk."""
         return self.stream_options is not None and self.stream_options.include_usage
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The stop strings."""
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+    def sampling(self, index: int) -> protocol.Sampling:
+        """Return how tokens of choice `index` are drawn; where a seed is given, each choice has its own."""
+        seed = None if self.seed is None or self.seed < 0 else (self.seed + index) % SEED_RANGE
+        return protocol.Sampling(
+            temperature=self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            min_p=self.min_p,
+            repeat_penalty=self.repeat_penalty,
+            frequency_penalty=self.frequency_penalty or 0.0,
+            presence_penalty=self.presence_penalty or 0.0,
+            seed=seed,
+        )
+
+
+class ChatBody(AnswerBody):
+    """The body of POST /v1/chat/completions."""
+
+    messages: list[Message] = Field(min_length=1)
+    max_completion_tokens: int | None = Field(default=None, ge=0, le=MAX_TOKENS)
+    tools: list[ToolSpec] | None = Field(default=None, max_length=1024)
+    tool_choice: Literal["auto", "none", "required"] | NamedChoice | None = None
+    parallel_tool_calls: bool | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(default=None, ge=0, le=20)
+    response_format: ResponseFormat | None = None
 
 
 def parse_json(raw: bytes) -> dict[str, Any]:
@@ -149,7 +173,6 @@ def parse_chat(data: Mapping[str, Any]) -> ChatBody:
 def to_requests(body: ChatBody, request_id: str, model: str) -> tuple[protocol.ChatRequest, ...]:
     """Return one engine request per choice; they differ in their ids and, where a seed is given, in their seeds."""
     max_tokens = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
-    stop = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
     values = {key: None if names is None else tuple(names) for key, names in body.zoe.argument_values.items()}
     return tuple(
         protocol.ChatRequest(
@@ -160,8 +183,8 @@ def to_requests(body: ChatBody, request_id: str, model: str) -> tuple[protocol.C
             tool_choice=_tool_choice(body),
             parallel_tool_calls=body.parallel_tool_calls is not False,
             max_tokens=max_tokens,
-            stop=stop,
-            sampling=_sampling(body, index),
+            stop=body.stops,
+            sampling=body.sampling(index),
             priority=body.zoe.priority,
             argument_values=values,
         )
@@ -189,23 +212,14 @@ def _tool_choice(body: ChatBody) -> protocol.ToolChoice:
     return protocol.ToolChoice(body.tool_choice or "auto")
 
 
-def _sampling(body: ChatBody, index: int) -> protocol.Sampling:
-    seed = None if body.seed is None or body.seed < 0 else (body.seed + index) % SEED_RANGE
-    return protocol.Sampling(
-        temperature=body.temperature,
-        top_k=body.top_k,
-        top_p=body.top_p,
-        min_p=body.min_p,
-        repeat_penalty=body.repeat_penalty,
-        frequency_penalty=body.frequency_penalty or 0.0,
-        presence_penalty=body.presence_penalty or 0.0,
-        seed=seed,
-    )
+def check_stream_options(body: AnswerBody) -> None:
+    """Raise an `InvalidRequestError` for options of a stream that was not asked for."""
+    if body.stream_options is not None and not body.stream:
+        raise errors.InvalidRequestError("stream_options needs stream: true", param="stream_options")
 
 
 def _check_served(body: ChatBody) -> None:
-    if body.stream_options is not None and not body.stream:
-        raise errors.InvalidRequestError("stream_options needs stream: true", param="stream_options")
+    check_stream_options(body)
     if body.logprobs or body.top_logprobs:
         refuse("logprobs")
     if body.response_format is not None and body.response_format.type != "text":

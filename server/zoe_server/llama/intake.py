@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from zoe_server.errors import EngineUnavailableError
+from zoe_server.errors import EngineUnavailableError, InvalidRequestError
 from zoe_server.llama import dialects
 from zoe_server.llama.dialects.plain import Plain
 from zoe_server.llama.lookup import Lookup
@@ -18,8 +18,11 @@ from zoe_server.llama.sampler import TokenSampler, settings_for
 from zoe_server.llama.sequence import Sequence
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence as Tokens
+
     from zoe_server.llama.config import EngineConfig
     from zoe_server.llama.dialects import Dialect
+    from zoe_server.llama.grammar import Grammar
     from zoe_server.llama.runner import Runner
     from zoe_server.protocol import ChatRequest
 
@@ -70,15 +73,51 @@ class Intake:
         Raises:
             InvalidRequestError: the template refuses the messages, or a tool's schema or a sampling number is unusable.
         """
+        if request.prompt is not None:
+            return self._prepare_raw(request, request.prompt, arrived_s)
         prompt = self._template.render(request)
-        tokens = self._vocab.tokenize_prompt(prompt)
+        output = OutputStream(request, self.dialect, reasoning_open=opens_reasoning(prompt))
+        return self._job(request, self._vocab.tokenize_prompt(prompt), output, self.dialect.grammar(request), arrived_s)
+
+    def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
+        """Return the tokens of `text`; see `Vocab.tokenize`."""
+        return self._vocab.tokenize(
+            text.encode("utf-8", errors="replace"), add_special=add_special, parse_special=parse_special
+        )
+
+    def detokenize(self, tokens: Tokens[int]) -> str:
+        """Return the text of `tokens`.
+
+        Raises:
+            InvalidRequestError: one of them is not in the vocabulary.
+        """
+        self._check_tokens(tokens, "tokens")
+        return self._vocab.detokenize(tokens).decode("utf-8", errors="replace")
+
+    def _prepare_raw(self, request: ChatRequest, prompt: str | tuple[int, ...], arrived_s: float) -> Job:
+        """Return the job of a request whose prompt goes to the model as it is, and whose answer is text."""
+        tokens = self._vocab.tokenize_prompt(prompt) if isinstance(prompt, str) else list(prompt)
+        if not tokens:
+            raise InvalidRequestError("prompt: an empty prompt cannot be continued", param="prompt")
+        self._check_tokens(tokens, "prompt")
+        return self._job(request, tokens, OutputStream(request, Plain()), None, arrived_s)
+
+    def _job(
+        self, request: ChatRequest, tokens: list[int], output: OutputStream, grammar: Grammar | None, arrived_s: float
+    ) -> Job:
         settings = settings_for(request.sampling, self.defaults)
-        grammar = self.dialect.grammar(request)
         limit = self._n_ctx_tokens if request.max_tokens is None else request.max_tokens
         lookup = Lookup() if self._speculation else None
         sequence = Sequence(request.id, tokens, len(tokens), limit, request.priority, arrived_s, lookup=lookup)
-        output = OutputStream(request, self.dialect, reasoning_open=opens_reasoning(prompt))
         return Job(sequence, TokenSampler(settings, grammar, self._vocab, self._n_ctx_tokens), output)
+
+    def _check_tokens(self, tokens: Tokens[int], param: str) -> None:
+        for token in tokens:
+            if not 0 <= token < self._vocab.n_tokens:
+                raise InvalidRequestError(
+                    f"{param}: {token} is not a token of this model; they go from 0 to {self._vocab.n_tokens - 1}",
+                    param=param,
+                )
 
 
 def _dialect(name: str) -> Dialect:

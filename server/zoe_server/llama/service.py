@@ -178,6 +178,8 @@ class Service:
             self._accept(message["id"], message["request"])
         elif message["op"] == "cancel":
             self._cancel(message["id"])
+        elif message["op"] in ("tokenize", "detokenize"):
+            self._spawn(self._answer_question(message))
         elif message["op"] == "stats":
             self._send({"event": "stats", **(self._loop.stats() if self._loop else {})})
         else:
@@ -220,6 +222,16 @@ class Service:
         except Exception as error:
             _LOG.exception("a request could not be prepared")
             raise EngineError(f"the engine could not read the request: {type(error).__name__}") from error
+
+    async def _answer_question(self, message: dict[str, Any]) -> None:
+        """Answer what needs the vocabulary only, beside the loop."""
+        try:
+            if self._intake is None:
+                raise EngineUnavailableError("the model is still loading", retry_after_s=1.0)
+            answer = await self._aio.run_in_executor(self._pool, _vocabulary_answer, self._intake, message)
+        except ZoeError as error:
+            answer = protocol.encode_event(protocol.Failure(error))
+        self._send({"id": message["id"], **answer})
 
     def _cancel(self, request_id: str) -> None:
         if request_id in self._preparing:
@@ -270,3 +282,12 @@ class Service:
         except OSError:
             _LOG.debug("stdin cannot be read", exc_info=True)
         self._from_thread(self._leave, EXIT_LEFT)
+
+
+def _vocabulary_answer(intake: Intake, message: dict[str, Any]) -> dict[str, Any]:
+    if message["op"] == "detokenize":
+        return {"event": "detokenized", "text": intake.detokenize(message["tokens"])}
+    tokens = intake.tokenize(
+        message["text"], add_special=message["add_special"], parse_special=message["parse_special"]
+    )
+    return {"event": "tokens", "tokens": tokens}

@@ -43,12 +43,18 @@ class Vocab:
         tokens = self.tokenize(text.encode("utf-8", errors="replace"))
         return [llama_cpp.llama_vocab_bos(self.pointer), *tokens] if add_bos else tokens
 
-    def tokenize(self, text: bytes) -> list[int]:
-        """Return the tokens of `text`, special tokens recognised, none added."""
+    def tokenize(self, text: bytes, *, add_special: bool = False, parse_special: bool = True) -> list[int]:
+        """Return the tokens of `text`.
+
+        `add_special` adds those that the vocabulary wants at the ends of a text; `parse_special` recognises the texts
+        of special tokens.
+        """
         capacity = len(text) + 16
         while True:
             buffer = (llama_cpp.llama_token * capacity)()
-            count = llama_cpp.llama_tokenize(self.pointer, text, len(text), buffer, capacity, False, True)
+            count = llama_cpp.llama_tokenize(
+                self.pointer, text, len(text), buffer, capacity, add_special, parse_special
+            )
             if count >= 0:
                 return buffer[:count]
             capacity = -count

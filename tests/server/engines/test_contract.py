@@ -150,3 +150,30 @@ async def test_a_model_that_cannot_be_loaded_is_explained(spec: ModelSpec, tmp_p
     with pytest.raises(errors.EngineUnavailableError, match=r"missing\.gguf"):
         await engine.start()
     await engine.stop()
+
+
+@pytest.mark.parametrize("text", ["hello", "", "zwölf \N{SNOWMAN}", "two  spaces\n"])
+async def test_tokens_turn_back_into_their_text(engine: Engine, text: str) -> None:
+    tokens = await engine.tokenize(text)
+    assert await engine.detokenize(tokens) == text
+
+
+async def test_what_is_no_token_is_refused(engine: Engine) -> None:
+    with pytest.raises(errors.InvalidRequestError, match="1000000 is not a token"):
+        await engine.detokenize([1, 1_000_000])
+
+
+async def test_an_engine_that_is_gone_has_no_tokens(engine: Engine) -> None:
+    await engine.stop()
+    with pytest.raises(errors.EngineUnavailableError):
+        await engine.tokenize("hello")
+    with pytest.raises(errors.EngineUnavailableError):
+        await engine.detokenize([1])
+
+
+async def test_a_prompt_is_continued_as_it_is(engine: Engine, ask: Ask) -> None:
+    tokens = tuple(await engine.tokenize("hello"))
+    as_tokens = await events_of(engine, replace(ask(max_tokens=3), messages=(), prompt=tokens))
+    assert finish(as_tokens).usage.prompt_tokens == len(tokens)
+    as_text = await events_of(engine, replace(ask(max_tokens=3), messages=(), prompt="hello"))
+    assert finish(as_text).usage.completion_tokens == 3

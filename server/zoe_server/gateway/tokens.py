@@ -1,0 +1,52 @@
+"""POST /tokenize and /detokenize, in llama-server's form: a model's tokens of a text, and back."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
+
+from zoe_server.gateway.openai_wire import parse_json, refuse, validated
+from zoe_server.gateway.services import services
+from zoe_server.routing import fallback
+
+
+class TokenizeBody(BaseModel):
+    """The body of POST /tokenize."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    content: str
+    model: str | None = None
+    add_special: bool = False
+    parse_special: bool = True
+    with_pieces: bool = False
+
+
+class DetokenizeBody(BaseModel):
+    """The body of POST /detokenize."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    tokens: list[Annotated[int, Field(ge=0, lt=2**31)]]
+    model: str | None = None
+
+
+async def tokenize(request: web.Request) -> web.Response:
+    """Answer with the tokens of a text."""
+    state = services(request)
+    body = validated(TokenizeBody, parse_json(await request.read()))
+    if body.with_pieces:
+        refuse("with_pieces")
+    async with fallback.lease(state.fleet, state.router.route(body.model), 0) as (_, engine):
+        tokens = await engine.tokenize(body.content, add_special=body.add_special, parse_special=body.parse_special)
+    return web.json_response({"tokens": tokens})
+
+
+async def detokenize(request: web.Request) -> web.Response:
+    """Answer with the text of tokens."""
+    state = services(request)
+    body = validated(DetokenizeBody, parse_json(await request.read()))
+    async with fallback.lease(state.fleet, state.router.route(body.model), 0) as (_, engine):
+        return web.json_response({"content": await engine.detokenize(body.tokens)})
