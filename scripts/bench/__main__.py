@@ -8,10 +8,12 @@ import asyncio
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import restart, shared_prefix, tool_calls
+from bench import concurrency, restart, shared_prefix, single_stream, tool_calls
 from bench.figure import print_table
 
-BENCHMARKS = {benchmark.NAME: benchmark for benchmark in (shared_prefix, tool_calls, restart)}
+BENCHMARKS = {
+    benchmark.NAME: benchmark for benchmark in (shared_prefix, single_stream, tool_calls, restart, concurrency)
+}
 
 
 def main() -> None:

@@ -1,0 +1,107 @@
+"""One request at a time, on both servers in turns: how fast a prompt is computed and how fast an answer is written.
+
+Guessing tokens from the prompt is off in Zoe here: the greedy text of random weights repeats itself, and guessing would
+make a show of it. With zoe-nano, the time is taken that the server adds to the model's own: from the request to the
+whole answer of one token, less one step of the bare library.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from bench.bare_model import step_s
+from bench.client import Advance, Client
+from bench.figure import Figure, Target
+from bench.models import random_model
+from bench.prompts import words
+from bench.servers import LlamaServer, Load, ZoeServer, build_peer, running
+from zoe_server.catalogue.spec import bundled_model_path
+from zoe_server.llama.config import physical_cores
+
+NAME = "single-stream"
+TITLE = "one request at a time"
+PARAMETERS = 180_000_000
+N_CTX_TOKENS = 4096
+PROMPT_TOKENS = 3000
+DECODED_TOKENS = 128
+N_ROUNDS = 5
+N_SHORT = 200
+N_UNITS = 2 * (3 * N_ROUNDS + 2 * N_SHORT)
+MEDIAN_OVERHEAD_MS = 4.0
+Measure = Callable[[Client, int], Awaitable[float]]
+
+
+def say(text: str) -> list[dict[str, str]]:
+    """Return a chat of one sentence."""
+    return [{"role": "user", "content": text}]
+
+
+async def decode_tokens_per_s(client: Client, seed: int) -> float:
+    """Return how fast an answer grows after its first token."""
+    answer = await client.chat(say(words(seed, 30)), DECODED_TOKENS)
+    if answer.completion_tokens < DECODED_TOKENS // 2:
+        raise RuntimeError(f"the model ended its answer after {answer.completion_tokens} tokens")
+    return (answer.completion_tokens - 1) / (answer.last_token_s - answer.first_token_s)
+
+
+async def prefill_tokens_per_s(client: Client, seed: int) -> float:
+    """Return how fast a prompt that nobody has seen is computed."""
+    answer = await client.chat(say(words(seed, PROMPT_TOKENS)), 1)
+    return answer.uncached_tokens / answer.first_token_s
+
+
+async def short_request_ms(client: Client, seed: int) -> float:
+    """Return the time of a request whose prompt is known but for its last token, and whose answer is one token."""
+    del seed
+    began_s = time.perf_counter()
+    await client.chat(say("turn on the light"), 1)
+    return (time.perf_counter() - began_s) * 1000
+
+
+async def in_turns(
+    measure: Measure, zoe: Client, peer: Client, rounds: int, seed: int, advance: Advance
+) -> tuple[float, float]:
+    """Return the medians of both, measured one after the other in every round; a first round warms up."""
+    ours, theirs = [], []
+    for index in range(rounds + 1):
+        ours.append(await measure(zoe, seed + index))
+        theirs.append(await measure(peer, seed + index))
+        advance(2 if index else 0)
+    return statistics.median(ours[1:]), statistics.median(theirs[1:])
+
+
+async def run(advance: Advance) -> list[Figure]:
+    """Measure; `advance` is called after every measured request."""
+    program, nano = build_peer(), bundled_model_path()
+    return [
+        *await _large(program, random_model(PARAMETERS, 8192), advance),
+        *await _nano(program, nano, advance),
+    ]
+
+
+async def _large(program: Path, model: Path, advance: Advance) -> list[Figure]:
+    load = Load(model, N_CTX_TOKENS, 1, physical_cores())
+    async with running(ZoeServer(load, "speculation = false")) as zoe, running(LlamaServer(load, program)) as peer:
+        ours, theirs = await in_turns(decode_tokens_per_s, zoe, peer, N_ROUNDS, 10, advance)
+        decode = Figure("180 M: decode", ours, "tokens/s", peer=theirs, target=Target(0.97, "at least"))
+        ours, theirs = await in_turns(prefill_tokens_per_s, zoe, peer, N_ROUNDS, 100, advance)
+        return [
+            decode,
+            Figure("180 M: prefill of 3,000", ours, "tokens/s", peer=theirs, target=Target(0.97, "at least")),
+        ]
+
+
+async def _nano(program: Path, model: Path, advance: Advance) -> list[Figure]:
+    load = Load(model, N_CTX_TOKENS, 1, physical_cores())
+    bare_ms = 1000 * await asyncio.to_thread(step_s, model, load.n_threads)
+    async with running(ZoeServer(load, "speculation = false")) as zoe, running(LlamaServer(load, program)) as peer:
+        ours, theirs = await in_turns(short_request_ms, zoe, peer, N_SHORT, 0, advance)
+        return [
+            Figure("zoe-nano: request of one token", ours, "ms", peer=theirs),
+            Figure("zoe-nano: what the server adds, p50", ours - bare_ms, "ms", peer=theirs - bare_ms),
+            Figure("zoe-nano: what Zoe adds, p50", ours - bare_ms, "ms", target=Target(MEDIAN_OVERHEAD_MS)),
+        ]
