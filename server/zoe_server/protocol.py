@@ -80,6 +80,7 @@ class ChatRequest:
     `max_tokens` None means "until the model stops or the context is full"; 0 means "compute the prompt, generate
     nothing".
     `prompt`, text or tokens, is given to the model as it is, in the place of messages and tools.
+    `logprobs` asks for the probability of every token of the text and of so many others that could have stood there.
     `argument_values` restricts tool-call arguments to values that exist. A key is an argument's name (`"area"`) or
     `"tool_name.argument"`, which wins over the former; a None or empty value leaves that argument free.
     """
@@ -96,6 +97,7 @@ class ChatRequest:
     priority: Priority = "interactive"
     argument_values: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
     prompt: str | tuple[int, ...] | None = None
+    logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +127,28 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenProbability:
+    """A token as its bytes, with the natural logarithm of its probability."""
+
+    data: tuple[int, ...]
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnToken:
+    """A token of an answer, and those that were the most probable in its place, the most probable first."""
+
+    token: TokenProbability
+    top: tuple[TokenProbability, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
-    """Some of the answer, whole characters only."""
+    """Some of the answer, whole characters only; with the `tokens` that wrote it, if the request asked for
+    them; a token that wrote two pieces is told with the first."""
 
     text: str
+    tokens: tuple[DrawnToken, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +210,8 @@ def encode_event(event: ChatEvent) -> dict[str, Any]:
     """Return `event` as JSON data with its name under `event`."""
     if isinstance(event, Failure):
         return {"event": "failure", "error": errors.to_wire(event.error)}
+    if isinstance(event, Text) and not event.tokens:
+        return {"event": "text", "text": event.text}
     return {"event": _EVENT_NAMES[type(event)], **dataclasses.asdict(event)}
 
 
@@ -205,8 +227,15 @@ def decode_event(data: Mapping[str, Any]) -> ChatEvent:
         return Failure(errors.from_wire(fields["error"]))
     if cls is Finish:
         return Finish(fields["reason"], Usage(**fields["usage"]), Timings(**fields["timings"]))
+    if cls is Text:
+        return Text(fields["text"], tuple(_drawn_token(token) for token in fields.get("tokens", ())))
     event: ChatEvent = cls(**fields)
     return event
+
+
+def _drawn_token(data: Mapping[str, Any]) -> DrawnToken:
+    token, *top = (TokenProbability(tuple(one["data"]), one["logprob"]) for one in (data["token"], *data["top"]))
+    return DrawnToken(token, tuple(top))
 
 
 def encode_request(request: ChatRequest) -> dict[str, Any]:

@@ -225,3 +225,30 @@ async def test_13_the_same_request_gets_the_same_text_whole_and_streamed(
 async def test_13_another_seed_gets_another_text(client: Client) -> None:
     texts = {text(await client.chat(max_tokens=30, temperature=1.0, seed=seed)) for seed in range(3)}
     assert len(texts) == 3
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_14_probabilities_of_the_tokens_and_of_their_rivals(client: Client, stream: bool) -> None:
+    fields: dict[str, Any] = {"logprobs": True, "top_logprobs": 5, "temperature": 0}
+    if stream:
+        choices = [chunk["choices"][0] for chunk in await client.stream(**fields)]
+        text = "".join(choice["delta"].get("content") or "" for choice in choices)
+    else:
+        choices = (await client.chat(**fields))["choices"]
+        text = choices[0]["message"]["content"]
+    entries = [entry for choice in choices if choice["logprobs"] for entry in choice["logprobs"]["content"]]
+    assert len(entries) == 8
+    assert b"".join(bytes(entry["bytes"]) for entry in entries).decode(errors="replace") == text
+    for entry in entries:
+        assert [other["logprob"] for other in entry["top_logprobs"]] == sorted(
+            (other["logprob"] for other in entry["top_logprobs"]), reverse=True
+        )
+        assert len(entry["top_logprobs"]) == 5
+        assert entry["logprob"] <= 0
+
+
+async def test_14_more_than_twenty_are_refused_and_the_server_goes_on(client: Client) -> None:
+    message = {"messages": [{"role": "user", "content": "x"}], "logprobs": True, "top_logprobs": 21}
+    status, error = await client.refusal(message)
+    assert (status, error["param"]) == (400, "top_logprobs")
+    await client.chat()

@@ -31,6 +31,7 @@ class Choice:
 
     index: int
     text: list[str] = field(default_factory=list)
+    tokens: list[protocol.DrawnToken] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)
     finish: protocol.Finish | None = None
@@ -38,8 +39,9 @@ class Choice:
     def add(self, event: protocol.ChatEvent) -> None:
         """Take in the next event; a `Failure` is not for here."""
         match event:
-            case protocol.Text(text):
+            case protocol.Text(text, tokens):
                 self.text.append(text)
+                self.tokens += tokens
             case protocol.Reasoning(text):
                 self.reasoning.append(text)
             case protocol.ToolCallStart(_, call_id, name):
@@ -58,7 +60,7 @@ class Choice:
         if self.calls:
             message["tool_calls"] = self.calls
         reason = self.finish.reason if self.finish else None
-        return {"index": self.index, "message": message, "logprobs": None, "finish_reason": reason}
+        return {"index": self.index, "message": message, "logprobs": logprobs(self.tokens), "finish_reason": reason}
 
 
 def completion(head: AnswerHead, choices: Sequence[Choice]) -> dict[str, Any]:
@@ -91,7 +93,10 @@ class ChunkWriter:
             self._begun.add(index)
             yield self._chunk(index, {"role": "assistant", "content": ""})
         if delta is not None:
-            yield self._chunk(index, delta)
+            chunk = self._chunk(index, delta)
+            if isinstance(event, protocol.Text):
+                chunk["choices"][0]["logprobs"] = logprobs(event.tokens)
+            yield chunk
         if isinstance(event, protocol.Finish):
             yield from self._finish(index, event)
 
@@ -111,6 +116,23 @@ class ChunkWriter:
         choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}
         chunk = {**self._head.wire("chat.completion.chunk"), "choices": [choice]}
         return {**chunk, "usage": None} if self._include_usage else chunk
+
+
+def logprobs(tokens: Sequence[protocol.DrawnToken]) -> dict[str, Any] | None:
+    """Return the probabilities of tokens as OpenAI's `logprobs`; None where there are none."""
+    if not tokens:
+        return None
+    content = [{**_token(one.token), "top_logprobs": [_token(other) for other in one.top]} for one in tokens]
+    return {"content": content, "refusal": None}
+
+
+def _token(one: protocol.TokenProbability) -> dict[str, Any]:
+    return {"token": token_text(one), "logprob": one.logprob, "bytes": list(one.data)}
+
+
+def token_text(one: protocol.TokenProbability) -> str:
+    """Return a token as text; bytes that are no whole character are replaced."""
+    return bytes(one.data).decode(errors="replace")
 
 
 def usage(finishes: Sequence[protocol.Finish]) -> dict[str, Any]:

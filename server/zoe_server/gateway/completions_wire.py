@@ -57,8 +57,8 @@ def parse_completion(data: Mapping[str, Any]) -> CompletionBody:
     check_stream_options(body)
     if body.suffix:
         refuse("suffix")
-    if body.logprobs is not None:
-        refuse("logprobs")
+    if body.logprobs is not None and body.echo:
+        raise errors.InvalidRequestError("echo: a prompt that is repeated has no logprobs", param="echo")
     if body.best_of is not None and body.best_of > (body.n or 1):
         refuse("best_of")
     if not 1 <= len(body.prompts) <= _MAX_PROMPTS:
@@ -81,6 +81,7 @@ def to_requests(body: CompletionBody, request_id: str, model: str) -> tuple[prot
             sampling=body.sampling(choice),
             priority=body.zoe.priority,
             prompt=prompt,
+            logprobs=body.logprobs,
         )
         for index, (prompt, choice) in enumerate(choices)
     )

@@ -187,6 +187,7 @@ def to_requests(body: ChatBody, request_id: str, model: str) -> tuple[protocol.C
             sampling=body.sampling(index),
             priority=body.zoe.priority,
             argument_values=values,
+            logprobs=(body.top_logprobs or 0) if body.logprobs else None,
         )
         for index in range(body.n or 1)
     )
@@ -220,8 +221,8 @@ def check_stream_options(body: AnswerBody) -> None:
 
 def _check_served(body: ChatBody) -> None:
     check_stream_options(body)
-    if body.logprobs or body.top_logprobs:
-        refuse("logprobs")
+    if body.top_logprobs is not None and not body.logprobs:
+        raise errors.InvalidRequestError("top_logprobs needs logprobs: true", param="top_logprobs")
     if body.response_format is not None and body.response_format.type != "text":
         refuse("response_format")
 

@@ -13,6 +13,7 @@ from zoe_server.llama.dialects.plain import Plain
 from zoe_server.llama.lookup import Lookup
 from zoe_server.llama.loop import Job
 from zoe_server.llama.output import OutputStream
+from zoe_server.llama.probabilities import Probabilities, TokenLedger
 from zoe_server.llama.prompt import CHATML, ChatTemplate, knows_reasoning, opens_reasoning
 from zoe_server.llama.sampler import TokenSampler, settings_for
 from zoe_server.llama.sequence import Sequence
@@ -107,9 +108,11 @@ class Intake:
     ) -> Job:
         settings = settings_for(request.sampling, self.defaults)
         limit = self._n_ctx_tokens if request.max_tokens is None else request.max_tokens
+        asked = None if request.logprobs is None else Probabilities(request.logprobs, self._vocab.piece)
         lookup = Lookup() if self._speculation else None
         sequence = Sequence(request.id, tokens, len(tokens), limit, request.priority, arrived_s, lookup=lookup)
-        return Job(sequence, TokenSampler(settings, grammar, self._vocab, self._n_ctx_tokens), output)
+        sampler = TokenSampler(settings, grammar, self._vocab, self._n_ctx_tokens, asked)
+        return Job(sequence, sampler, output, TokenLedger() if asked else None)
 
     def _check_tokens(self, tokens: Tokens[int], param: str) -> None:
         for token in tokens:

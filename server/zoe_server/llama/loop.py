@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from zoe_server.llama.batch import Update
     from zoe_server.llama.output import OutputStream
     from zoe_server.llama.prefix_keeper import PrefixKeeper
+    from zoe_server.llama.probabilities import TokenLedger
     from zoe_server.llama.runner import Runner
     from zoe_server.llama.sampler import Sampler, TokenSampler
     from zoe_server.llama.scheduler import Scheduler
@@ -36,11 +37,15 @@ Emit = Callable[[str, list[ChatEvent]], None]
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A request that is ready to run: its tokens, how to draw its answer, and how to read it."""
+    """A request that is ready to run: its tokens, how to draw its answer, and how to read it.
+
+    `ledger` is there if the answer is to tell the probabilities of its tokens.
+    """
 
     sequence: Sequence
     sampler: TokenSampler
     output: OutputStream
+    ledger: TokenLedger | None = None
 
 
 class EngineLoop:
@@ -126,6 +131,9 @@ class EngineLoop:
             ended: FinishReason | None = update.finished
             said = update.tokens[:-1] if ended == "stop" else update.tokens
             events = job.output.feed(self.runner.vocab.detokenize(said))
+            if job.ledger is not None:
+                job.ledger.add(self.sampler.take_drawn(sequence.request_id)[: len(said)])
+                events = job.ledger.annotate(events)
             if events:
                 self._emit(sequence.request_id, events)
             if job.output.stopped and ended is None:
@@ -194,6 +202,8 @@ class EngineLoop:
 
     def _finish(self, job: Job, reason: FinishReason) -> None:
         events, reason = job.output.close(reason)
+        if job.ledger is not None:
+            events = job.ledger.annotate(events)
         sequence = job.sequence
         self._forget(job)
         self._emit(sequence.request_id, [*events, Finish(reason, sequence.usage(), sequence.timings(self._clock()))])

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
     from zoe_server.llama.grammar import Grammar
     from zoe_server.llama.jump import JumpForward
+    from zoe_server.llama.probabilities import Probabilities
     from zoe_server.llama.runner import Output
     from zoe_server.llama.tokenizer import Vocab
-    from zoe_server.protocol import Sampling
+    from zoe_server.protocol import DrawnToken, Sampling
 
 _BUILT_IN: Final = {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05, "repeat_penalty": 1.0}
 _RANDOM_SEED: Final = 0xFFFFFFFF
@@ -93,6 +94,11 @@ def _make_chain(settings: Settings, n_vocab: int, n_ctx_tokens: int) -> int:
     return chain
 
 
+def _logits(context: int, row: int, n_vocab: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return a row of the last decode, in the library's memory."""
+    return np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(context, row), shape=(n_vocab,))
+
+
 class Candidates:
     """Room for one row of logits as `llama_token_data_array`, reused for every token."""
 
@@ -118,14 +124,35 @@ class Candidates:
 
 
 class TokenSampler:
-    """The samplers of one answer; their random numbers, penalties and grammar outlive a preemption."""
+    """The samplers of one answer; their random numbers, penalties and grammar outlive a preemption.
 
-    def __init__(self, settings: Settings, grammar: Grammar | None, vocab: Vocab, n_ctx_tokens: int) -> None:
+    `probabilities`, if given, takes note of every token; then none is forced: the model is not asked about those.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        grammar: Grammar | None,
+        vocab: Vocab,
+        n_ctx_tokens: int,
+        probabilities: Probabilities | None = None,
+    ) -> None:
         self._gate = None if grammar is None else GrammarGate(grammar, vocab)
         self._chain = _make_chain(settings, vocab.n_tokens, n_ctx_tokens)
+        self._probabilities = probabilities
 
     def sample(self, context: int, row: int, candidates: Candidates) -> int | None:
         """Return a token drawn from row `row` of the last decode, or None if the grammar admits no token at all."""
+        token = self._sample(context, row, candidates)
+        if token is not None and self._probabilities is not None:
+            self._probabilities.note(token, _logits(context, row, candidates.n_vocab))
+        return token
+
+    def take_drawn(self) -> list[DrawnToken]:
+        """Return the probabilities of the tokens drawn since the last call; nothing if nobody asked for them."""
+        return [] if self._probabilities is None else self._probabilities.take()
+
+    def _sample(self, context: int, row: int, candidates: Candidates) -> int | None:
         gate = self._gate
         if gate is None or not gate.awake:
             free: int = llama_cpp.llama_sampler_sample(self._chain, context, row)
@@ -140,7 +167,7 @@ class TokenSampler:
 
     def forced(self, jump: JumpForward) -> tuple[int, ...]:
         """Go on with the tokens that the grammar leaves no choice about, and return them."""
-        if self._gate is None:
+        if self._gate is None or self._probabilities is not None:
             return ()
         tokens = self._gate.forced(jump)
         for token in tokens:
@@ -155,7 +182,7 @@ class TokenSampler:
             self._gate.close()
 
     def _draw(self, gate: GrammarGate, context: int, row: int, candidates: Candidates) -> int | None:
-        logits = np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(context, row), shape=(candidates.n_vocab,))
+        logits = _logits(context, row, candidates.n_vocab)
         candidates.fill(logits)
         llama_cpp.llama_sampler_apply(self._chain, ctypes.byref(candidates.native))
         token = candidates.selected
@@ -195,6 +222,10 @@ class Sampler:
         An answer whose grammar admits no token gets an end token and counts as stuck.
         """
         return [self._draw_all(output) for output in outputs]
+
+    def take_drawn(self, request_id: str) -> list[DrawnToken]:
+        """Return the probabilities of the request's tokens since the last call; see `TokenSampler.take_drawn`."""
+        return self._samplers[request_id].take_drawn()
 
     def is_stuck(self, request_id: str) -> bool:
         """Return whether the request's grammar admitted no token."""

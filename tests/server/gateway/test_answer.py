@@ -1,5 +1,6 @@
 """From events to the OpenAI form, whole and in chunks."""
 
+import json
 from typing import Any
 
 from hypothesis import given, settings
@@ -138,3 +139,37 @@ def test_choices_are_told_apart_and_the_prompt_counts_once() -> None:
         "total_tokens": 14,
         "prompt_tokens_details": {"cached_tokens": 0},
     }
+
+
+def token(text: bytes, *others: bytes) -> protocol.DrawnToken:
+    one, *top = (protocol.TokenProbability(tuple(data), -0.5) for data in (text, *others))
+    return protocol.DrawnToken(one, tuple(top))
+
+
+def test_probabilities_are_told_whole_and_with_the_piece_that_they_belong_to() -> None:
+    texts = protocol.Text("He", (token(b"He", b"He", b"\xff"),)), protocol.Text("llo", (token(b"llo"),))
+    entries = [
+        {
+            "token": "He",
+            "logprob": -0.5,
+            "bytes": [72, 101],
+            "top_logprobs": [
+                {"token": "He", "logprob": -0.5, "bytes": [72, 101]},
+                {"token": "\ufffd", "logprob": -0.5, "bytes": [255]},
+            ],
+        },
+        {"token": "llo", "logprob": -0.5, "bytes": [108, 108, 111], "top_logprobs": []},
+    ]
+    assert whole(*texts, FINISH)["choices"][0]["logprobs"] == {"content": entries, "refusal": None}
+    chunks = streamed(*((0, event) for event in (*texts, FINISH)))
+    assert [chunk["choices"][0]["logprobs"] for chunk in chunks] == [
+        None,
+        {"content": entries[:1], "refusal": None},
+        {"content": entries[1:], "refusal": None},
+        None,
+    ]
+
+
+def test_events_with_probabilities_survive_the_wire() -> None:
+    event = protocol.Text("He", (token(b"He", b"x"), token(b"\xff")))
+    assert protocol.decode_event(json.loads(json.dumps(protocol.encode_event(event)))) == event

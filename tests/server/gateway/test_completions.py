@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from zoe_server import errors, protocol
+from zoe_server.gateway.answer import AnswerHead
 from zoe_server.gateway.completions_wire import parse_completion, to_requests
+from zoe_server.gateway.text_answer import TextChoice, TextChunkWriter
 
 if TYPE_CHECKING:
     import aiohttp
@@ -43,7 +45,8 @@ async def streamed(response: aiohttp.ClientResponse) -> list[dict[str, Any]]:
         ({"prompt": ["a"] * 9}, "prompt"),
         ({"max_tokens": -1}, "max_tokens"),
         ({"n": 1_000_000}, "n"),
-        ({"logprobs": 2}, "logprobs"),
+        ({"logprobs": 6}, "logprobs"),
+        ({"logprobs": 1, "echo": True}, "echo"),
         ({"suffix": "end"}, "suffix"),
         ({"best_of": 3}, "best_of"),
         ({"prompt": [1, 2], "echo": True}, "echo"),
@@ -156,3 +159,24 @@ async def test_tokens_of_an_unknown_model_are_404(gateway: Gateway) -> None:
     response = await gateway.client.post("/tokenize", json={"content": "a", "model": "other"})
     assert response.status == 404
     assert (await response.json())["error"]["code"] == "model_not_found"
+
+
+def drawn(text: bytes, other: bytes) -> protocol.DrawnToken:
+    one, two = protocol.TokenProbability(tuple(text), -0.5), protocol.TokenProbability(tuple(other), -1.5)
+    return protocol.DrawnToken(one, (one, two))
+
+
+def test_probabilities_are_parallel_lists() -> None:
+    events = protocol.Text("He", (drawn(b"He", b"x"),)), protocol.Text("llo", (drawn(b"l", b"y"), drawn(b"lo", b"z")))
+    choice = TextChoice(0)
+    for event in events:
+        choice.add(event)
+    assert choice.wire()["logprobs"] == {
+        "tokens": ["He", "l", "lo"],
+        "token_logprobs": [-0.5, -0.5, -0.5],
+        "top_logprobs": [{"He": -0.5, "x": -1.5}, {"l": -0.5, "y": -1.5}, {"lo": -0.5, "z": -1.5}],
+        "text_offset": [0, 2, 3],
+    }
+    writer = TextChunkWriter(AnswerHead("id", 1, "m"), [""], 1, include_usage=False)
+    chunks = [chunk for event in events for chunk in writer.chunks(0, event)]
+    assert [chunk["choices"][0]["logprobs"]["text_offset"] for chunk in chunks] == [[0], [2, 3]]

@@ -103,7 +103,7 @@ def test_what_is_no_json_object_is_refused(raw: bytes) -> None:
             "tool_choice.function.name",
         ),
         ({"top_logprobs": 21}, "top_logprobs"),
-        ({"logprobs": True}, "logprobs"),
+        ({"top_logprobs": 2}, "top_logprobs"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"zoe": {"priority": "urgent"}}, "zoe.priority"),
         ({"zoe": {"argument_values": {"area": "Kitchen"}}}, "zoe.argument_values.area"),
@@ -161,6 +161,14 @@ def test_everything_arrives() -> None:
 def test_the_newer_name_of_the_token_limit_wins() -> None:
     assert translate(max_completion_tokens=0).max_tokens == 0
     assert translate(max_tokens=9, max_completion_tokens=4).max_tokens == 4
+
+
+@pytest.mark.parametrize(
+    ("fields", "n"),
+    [({}, None), ({"logprobs": False}, None), ({"logprobs": True}, 0), ({"logprobs": True, "top_logprobs": 20}, 20)],
+)
+def test_probabilities_only_where_asked_for(fields: dict[str, object], n: int | None) -> None:
+    assert translate(**fields).logprobs == n
 
 
 def test_a_named_tool_is_a_required_one() -> None:
