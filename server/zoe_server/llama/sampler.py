@@ -128,8 +128,7 @@ class GrammarGate:
 
     def __init__(self, grammar: Grammar, vocab: Vocab) -> None:
         self._vocab = vocab
-        self._triggers = tuple(trigger.encode() for trigger in grammar.triggers) if grammar.lazy else ()
-        self._text = b""  # what a trigger may still begin in
+        self._alarm = Alarm(grammar) if grammar.lazy else None
         self.awake = not grammar.lazy
         self._sampler = llama_cpp.llama_sampler_init_grammar(vocab.pointer, grammar.gbnf.encode(), b"root")
         if not self._sampler:
@@ -150,27 +149,73 @@ class GrammarGate:
         """Go on with `token`, which `allows` has admitted if the grammar is awake."""
         if self.awake:
             llama_cpp.llama_sampler_accept(self._sampler, token)
-        elif self._triggers:
-            self._text += self._vocab.piece(token)
-            found = [at for trigger in self._triggers if (at := self._text.find(trigger)) >= 0]
-            if found:
-                self._wake(self._text[min(found) :])
-            else:
-                self._text = self._text[-max(map(len, self._triggers)) :]
+        elif self._alarm is not None:
+            text = self._alarm.feed(self._vocab.piece(token))
+            if text is not None:
+                self._wake(text)
 
     def close(self) -> None:
         """Give the C library's memory back."""
         llama_cpp.llama_sampler_free(self._sampler)
 
     def _wake(self, text: bytes) -> None:
-        """Start with `text`, the trigger and what came in the same token."""
-        self._triggers = ()
-        for token in self._vocab.tokenize(text):
+        """Start with `text`, what woke the grammar and what came in the same token."""
+        self._alarm = None
+        for token in exact_tokens(self._vocab, text):
             if not self.allows(token):
                 _LOG.warning("the text %r does not fit the grammar that it starts; the answer stays free", text)
                 return
             llama_cpp.llama_sampler_accept(self._sampler, token)
         self.awake = True
+
+
+def exact_tokens(vocab: Vocab, text: bytes) -> list[int]:
+    """Return tokens that are exactly `text`; some vocabularies put a space before the first word of what they read."""
+    for before in (b"", b"\n"):
+        tokens = vocab.tokenize(before + text)
+        for n in range(len(tokens)):
+            if vocab.detokenize(tokens[n:]) == text:
+                return tokens[n:]
+    return vocab.tokenize(text)
+
+
+class Alarm:
+    """Watches an answer for what wakes its grammar."""
+
+    def __init__(self, grammar: Grammar) -> None:
+        self._triggers = _encoded(grammar.triggers)
+        self._openings = _encoded(grammar.openings)
+        self._reasoning_ends = _encoded(grammar.reasoning_ends)
+        self._n_kept = max(map(len, (*self._triggers, *self._reasoning_ends)), default=0)
+        self._text = b""  # what a trigger may still begin in
+        self._at_start = bool(self._openings)
+
+    def feed(self, piece: bytes) -> bytes | None:
+        """Take the next piece of the answer; return the text that wakes the grammar, None if it sleeps on."""
+        self._text += piece
+        found = [at for trigger in self._triggers if (at := self._text.find(trigger)) >= 0]
+        if found:
+            return self._text[min(found) :]
+        if not self._openings:
+            self._text = self._text[-self._n_kept :]
+            return None
+        return self._feed_opening()
+
+    def _feed_opening(self) -> bytes | None:
+        ends = [at + len(end) for end in self._reasoning_ends if (at := self._text.rfind(end)) >= 0]
+        if ends:
+            self._text, self._at_start = self._text[max(ends) :], True
+        begun = self._text.lstrip()
+        if self._at_start and begun.startswith(self._openings):
+            return begun
+        self._at_start = self._at_start and any(opening.startswith(begun) for opening in self._openings)
+        if not self._at_start:
+            self._text = self._text[-self._n_kept :] if self._n_kept else b""
+        return None
+
+
+def _encoded(texts: tuple[str, ...]) -> tuple[bytes, ...]:
+    return tuple(text.encode() for text in texts)
 
 
 class TokenSampler:
