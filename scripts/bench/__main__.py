@@ -8,10 +8,10 @@ import asyncio
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import shared_prefix
+from bench import restart, shared_prefix, tool_calls
 from bench.figure import print_table
 
-BENCHMARKS = {shared_prefix.NAME: shared_prefix}
+BENCHMARKS = {benchmark.NAME: benchmark for benchmark in (shared_prefix, tool_calls, restart)}
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
         benchmark = BENCHMARKS[name]
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            bar = progress.add_task(name, total=3 * benchmark.N_UNITS)
+            bar = progress.add_task(name, total=benchmark.N_UNITS)
             measured = asyncio.run(benchmark.run(lambda n, bar=bar: progress.advance(bar, n)))
         if options.json:
             print("\n".join(figure.json() for figure in measured))

@@ -31,7 +31,7 @@ OUTPUT_TOKENS = 32
 PARAMETERS = 180_000_000
 TEMPLATE_TOKENS_BEFORE = 7  # <|im_start|>system\n ... <|im_end|>\n
 TEMPLATE_TOKENS_AFTER = 10  # <|im_start|>user\n ... <|im_end|>\n<|im_start|>assistant\n
-N_UNITS = N_REQUESTS * OUTPUT_TOKENS
+N_UNITS = 3 * N_REQUESTS * OUTPUT_TOKENS
 Advance = Callable[[int], None]
 
 
@@ -135,7 +135,7 @@ def figures(kind: str, measured: Burst, baseline: Burst) -> list[Figure]:
 
 
 async def run(advance: Advance) -> list[Figure]:
-    """Measure; `advance` is called with the number of answer pieces that have just come, of `3 * N_UNITS`."""
+    """Measure; `advance` is called with the number of answer pieces that have just come, of `N_UNITS`."""
     path = random_model(PARAMETERS, 8192)
     cold, prime_s, primed = await with_engine(path, prefix_cache=True, advance=advance)
     baseline, _, _ = await with_engine(path, prefix_cache=False, advance=advance)

@@ -64,6 +64,8 @@ class ModelSettings(_Section):
     threads: int | None = Field(default=None, ge=1, le=512)
     gpu_layers: int | None = Field(default=None, ge=-1, le=1000)
     prefix_cache: bool = True
+    jump_forward: bool = True
+    speculation: bool = True
     sampling: SamplingDefaults = SamplingDefaults()
     chat_template: str | None = None
     dialect: str | None = None
@@ -84,6 +86,8 @@ class ServerSettings(_Section):
     api_key: str | None = None
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024, le=1024**3)
     queue_limit: int = Field(default=64, ge=1, le=100_000)
+    saved_prefix_bytes: int = Field(default=2 * 1024**3, ge=0)
+    """How much of what requests begin with is kept on disk through a restart; 0 keeps nothing."""
     keep_alive_interval_s: float = Field(default=10.0, gt=0, le=3600)
     ready_wait_s: float = Field(default=30.0, ge=0, le=3600)
     shutdown_grace_s: float = Field(default=15.0, ge=0, le=3600)
@@ -138,7 +142,7 @@ class Settings(BaseSettings):
 
     def specs(self) -> tuple[ModelSpec, ...]:
         """Return the configured models in the order they are to be loaded."""
-        return tuple(_spec(name, model, self.server.queue_limit) for name, model in self.models.items())
+        return tuple(_spec(name, model, self.server) for name, model in self.models.items())
 
 
 def load(
@@ -193,7 +197,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _spec(name: str, model: ModelSettings, queue_limit: int) -> ModelSpec:
+def _spec(name: str, model: ModelSettings, server: ServerSettings) -> ModelSpec:
     sampling: dict[str, float | int] = model.sampling.model_dump(exclude_none=True)
     bundled = name == BUNDLED_MODEL
     return ModelSpec(
@@ -208,11 +212,20 @@ def _spec(name: str, model: ModelSettings, queue_limit: int) -> ModelSpec:
         n_threads=model.threads,
         n_gpu_layers=model.gpu_layers,
         prefix_cache=model.prefix_cache,
-        queue_limit=queue_limit,
+        jump_forward=model.jump_forward,
+        speculation=model.speculation,
+        prefix_folder=_cache_folder() / "prefixes" if server.saved_prefix_bytes else None,
+        prefix_limit_bytes=server.saved_prefix_bytes,
+        queue_limit=server.queue_limit,
         sampling=sampling or (dict(_GREEDY) if bundled else {}),
         chat_template=model.chat_template,
         dialect=model.dialect,
     )
+
+
+def _cache_folder() -> Path:
+    """Return where this user's programs keep what they can make again (XDG Base Directory Specification)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zoe"
 
 
 def _usual_file() -> Path | None:

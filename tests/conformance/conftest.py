@@ -115,7 +115,13 @@ def running(config: Path | None, *options: str, wait: bool = True, **environment
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
-            env={**os.environ, "PYTHONPATH": source, "PYTHONUNBUFFERED": "1", **environment},
+            env={
+                **os.environ,
+                "PYTHONPATH": source,
+                "PYTHONUNBUFFERED": "1",
+                "ZOE_SERVER__SAVED_PREFIX_BYTES": "0",  # each server begins as if it were the first
+                **environment,
+            },
         )
         try:
             yield ZoeProcess(_url(process, wait=wait), process)

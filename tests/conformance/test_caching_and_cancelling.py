@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from tests.conformance.conftest import Client
 
 N_SLOTS = 4
@@ -51,3 +54,21 @@ async def test_30_others_are_not_disturbed(client: Client) -> None:
         one.cancel()
     assert (await staying)["choices"][0]["message"]["content"] == alone
     await client.until_busy("random", open_requests=0)
+
+
+async def test_a_restarted_server_still_has_what_requests_begin_with(
+    serve: Callable[..., Any], configure: Callable[..., Path], connect: Callable[..., Client], tmp_path: Path
+) -> None:
+    home = "The kitchen has a light, a lamp and a fan. " * 30
+    environment = {"XDG_CACHE_HOME": str(tmp_path), "ZOE_SERVER__SAVED_PREFIX_BYTES": str(1 << 30)}
+    config = configure("random")
+    with serve(config, **environment) as process:
+        client = connect(process)
+        await client.chat(f"{home} Turn on the light.")
+        usage = (await client.chat(f"{home} Is the fan on?"))["usage"]
+        async with asyncio.timeout(30):
+            while not list((tmp_path / "zoe" / "prefixes").glob("*.npz")):  # noqa: ASYNC110 -- another process writes it
+                await asyncio.sleep(0.02)
+    with serve(config, **environment) as process:
+        again = (await connect(process).chat(f"{home} Open the blinds."))["usage"]
+    assert again["prompt_tokens_details"]["cached_tokens"] >= usage["prompt_tokens_details"]["cached_tokens"] > 200

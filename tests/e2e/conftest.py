@@ -27,7 +27,7 @@ class Demo:
         ports = ["--port-ha", str(self.port_ha), "--port-zoe", str(self.port_zoe)]
         self._process = subprocess.Popen(
             [ROOT / "scripts" / "demo", *ports, *arguments],
-            env={**os.environ, _MARK: self.mark},
+            env={**os.environ, _MARK: self.mark, "ZOE_SERVER__SAVED_PREFIX_BYTES": "0"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -39,6 +39,10 @@ class ModelSpec:
     n_threads: int | None = None
     n_gpu_layers: int | None = None
     prefix_cache: bool = True
+    jump_forward: bool = True
+    speculation: bool = True
+    prefix_folder: Path | None = None
+    prefix_limit_bytes: int = 0
     queue_limit: int = 64
     sampling: Mapping[str, float | int] = field(default_factory=dict)
     chat_template: str | None = None

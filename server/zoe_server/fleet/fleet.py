@@ -6,9 +6,10 @@ It knows neither HTTP nor which model suits a request.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from zoe_server import errors
 from zoe_server.catalogue.spec import ModelSpec
@@ -20,7 +21,10 @@ from zoe_server.fleet.restart import RestartPolicy
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """Where one model stands; `reason` says why it is not ready (it may name files of this machine)."""
+    """Where one model stands; `reason` says why it is not ready (it may name files of this machine).
+
+    `info` is what the last engine that was ready told of the model.
+    """
 
     name: str
     state: State
@@ -29,6 +33,7 @@ class ModelStatus:
     load_s: float
     open_requests: int
     health: Health
+    info: Mapping[str, Any]
 
 
 class Fleet:
@@ -95,6 +100,7 @@ class Fleet:
                 load_s=keeper.load_s,
                 open_requests=self._open[name],
                 health=keeper.engine.health if keeper.engine else Health(alive=False),
+                info=keeper.info,
             )
             for name, keeper in self._keepers.items()
         )

@@ -12,9 +12,9 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 from zoe_server import errors
 from zoe_server.catalogue.spec import ModelSpec
@@ -56,6 +56,7 @@ class EngineKeeper:
         self.reason = "it is being loaded"
         self.crashes = 0
         self.load_s = 0.0
+        self.info: Mapping[str, Any] = {}
 
     @property
     def engine(self) -> Engine | None:
@@ -105,6 +106,7 @@ class EngineKeeper:
             await self._set(State.FAILED, error.message)
             return
         self.load_s = self._clock() - begun
+        self.info = engine.info
         try:
             await self._set(State.READY, "", engine)
             reason = await engine.wait_closed()

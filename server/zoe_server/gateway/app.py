@@ -8,6 +8,8 @@ from zoe_server.gateway.chat import chat_completions
 from zoe_server.gateway.health import health
 from zoe_server.gateway.middleware import count_requests, report_errors, require_key
 from zoe_server.gateway.models import list_models, one_model
+from zoe_server.gateway.ollama_chat import chat, generate
+from zoe_server.gateway.ollama_models import alive, list_running, list_tags, show, version
 from zoe_server.gateway.services import SERVICES, Services
 
 
@@ -22,7 +24,18 @@ def create_app(state: Services) -> web.Application:
     app.router.add_get("/v1/models", list_models)
     app.router.add_get("/v1/models/{id:.+}", one_model)
     app.router.add_post("/v1/chat/completions", chat_completions)
+    _add_ollama(app.router)
     return app
+
+
+def _add_ollama(router: web.UrlDispatcher) -> None:
+    router.add_get("/", alive)
+    router.add_get("/api/version", version)
+    router.add_get("/api/tags", list_tags)
+    router.add_get("/api/ps", list_running)
+    router.add_post("/api/show", show)
+    router.add_post("/api/chat", chat)
+    router.add_post("/api/generate", generate)
 
 
 async def _hide_versions(_request: web.Request, response: web.StreamResponse) -> None:

@@ -32,12 +32,13 @@ class _Call:
     plan: RoutePlan
     requests: Sequence[protocol.ChatRequest]
 
-    @property
-    def headers(self) -> dict[str, str]:
-        return {_ROUTE_HEADER: f"{self.plan.candidates[0]}; {self.plan.why}"}
-
     def head(self, model: str) -> AnswerHead:
         return AnswerHead(self.id, int(time.time()), model)
+
+
+def route_headers(plan: RoutePlan) -> dict[str, str]:
+    """Return the header that says which model answers, and why."""
+    return {_ROUTE_HEADER: f"{plan.candidates[0]}; {plan.why}"}
 
 
 async def chat_completions(request: web.Request) -> web.StreamResponse:
@@ -49,7 +50,7 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
     call = _Call(state, call_id, body, plan, openai_wire.to_requests(body, call_id, plan.candidates[0]))
     async with fan_out(state.fleet, plan, call.requests) as fanout:
         if body.stream:
-            return await _stream(call, fanout, EventStream(request, call.headers))
+            return await _stream(call, fanout, EventStream(request, route_headers(plan)))
         return await _whole(call, fanout)
 
 
@@ -58,7 +59,7 @@ async def _whole(call: _Call, fanout: Fanout) -> web.Response:
     while any(choice.finish is None for choice in choices):
         index, event = await fanout.next()
         choices[index].add(event)
-    return web.json_response(completion(call.head(fanout.model), choices), headers=call.headers)
+    return web.json_response(completion(call.head(fanout.model), choices), headers=route_headers(call.plan))
 
 
 async def _stream(call: _Call, fanout: Fanout, stream: EventStream) -> web.StreamResponse:

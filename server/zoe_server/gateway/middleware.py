@@ -1,4 +1,4 @@
-"""Around every handler: who may ask, whether we still take requests, and every failure as an OpenAI error object.
+"""Around every handler: who may ask, whether we still take requests, and every failure in the form of its API.
 
 A traceback never reaches a client; what we did not foresee is logged here and answered with a plain `server_error`.
 """
@@ -17,36 +17,44 @@ from zoe_server import errors
 from zoe_server.gateway.services import Services, services
 
 _LOGGER: Final = logging.getLogger(__name__)
-_OPEN_PATHS: Final = frozenset({"/health"})
+_OPEN_PATHS: Final = frozenset({"/", "/health"})
+_OLLAMA_PATHS: Final = "/api/"
 _CLIENT_CLOSED: Final = 499
 _INTERNAL: Final = "the server failed unexpectedly; its log has the details"
 
 
 def error_body(error: errors.ZoeError) -> dict[str, Any]:
-    """Return `error` as the body `{"error": {...}}`."""
+    """Return `error` as OpenAI's body `{"error": {...}}`."""
     known = {"message": error.message, "type": error.type, "param": error.param, "code": error.code}
     return {"error": {**error.details, **known}}
 
 
-def error_response(error: errors.ZoeError) -> web.Response:
-    """Return `error` as a JSON response with its status and, where it says when to come back, `Retry-After`."""
+def ollama_error_body(error: errors.ZoeError) -> dict[str, Any]:
+    """Return `error` as Ollama's body `{"error": "..."}`, which has no other place for the path of a wrong value."""
+    named = error.param is None or error.param in error.message
+    return {"error": error.message if named else f"{error.param}: {error.message}"}
+
+
+def error_response(request: web.Request, error: errors.ZoeError, status: int | None = None) -> web.Response:
+    """Return `error` as JSON with its own status or `status` and, where it says when to come back, `Retry-After`."""
     headers = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if error.status == web.HTTPUnauthorized.status_code:
         headers["WWW-Authenticate"] = "Bearer"
-    return web.json_response(error_body(error), status=error.status, headers=headers)
+    body = ollama_error_body(error) if request.path.startswith(_OLLAMA_PATHS) else error_body(error)
+    return web.json_response(body, status=status or error.status, headers=headers)
 
 
 @web.middleware
 async def report_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer every failure with an error object."""
+    """Answer every failure in words that a client understands."""
     try:
         return await handler(request)
     except errors.ZoeError as error:
         if error.status >= web.HTTPInternalServerError.status_code:
             _LOGGER.warning("%s %s: %s", request.method, request.path, error.message)
-        return error_response(error)
+        return error_response(request, error)
     except web.HTTPException as error:
         return _from_http(request, error)
     except ConnectionError:  # the client is gone; this is for nobody to read, and ends the handler in good order
@@ -54,7 +62,7 @@ async def report_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return web.Response(status=_CLIENT_CLOSED)
     except Exception:
         _LOGGER.exception("%s %s failed", request.method, request.path)
-        return error_response(errors.ZoeError(_INTERNAL))
+        return error_response(request, errors.ZoeError(_INTERNAL))
 
 
 @web.middleware
@@ -106,9 +114,9 @@ def _from_http(request: web.Request, error: web.HTTPException) -> web.Response:
     """Return what aiohttp itself refuses (no such path, wrong method, too large) as an error object."""
     if error.status == web.HTTPRequestEntityTooLarge.status_code:
         limit = services(request).settings.max_body_bytes
-        return error_response(errors.BodyTooLargeError(f"the request body is larger than {limit} bytes"))
+        return error_response(request, errors.BodyTooLargeError(f"the request body is larger than {limit} bytes"))
     refused = errors.InvalidRequestError(f"{request.method} {request.path}: {error.reason}")
-    response = web.json_response(error_body(refused), status=error.status)
+    response = error_response(request, refused, error.status)
     if "Allow" in error.headers:
         response.headers["Allow"] = error.headers["Allow"]
     return response

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal, NoReturn
+from typing import Annotated, Any, Final, Literal, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,10 +16,11 @@ from zoe_server import errors, protocol
 from zoe_server.gateway.messages import Message, to_messages
 
 MAX_CHOICES: Final = 8
-_MAX_TOKENS: Final = 2**31 - 1
-_SEED_RANGE: Final = 2**32 - 1  # the largest 32-bit value means "random" to llama.cpp, so a seed never becomes it
+MAX_TOKENS: Final = 2**31 - 1
+SEED_RANGE: Final = 2**32 - 1  # the largest 32-bit value means "random" to llama.cpp, so a seed never becomes it
 
-_Stop = Annotated[str, Field(min_length=1, max_length=1000)]
+Stop = Annotated[str, Field(min_length=1, max_length=1000)]
+_Form = TypeVar("_Form", bound=BaseModel)
 
 
 class _Wire(BaseModel):
@@ -79,9 +80,9 @@ class ChatBody(_Wire):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: int | None = Field(default=None, ge=1, le=MAX_CHOICES)
-    max_tokens: int | None = Field(default=None, ge=0, le=_MAX_TOKENS)
-    max_completion_tokens: int | None = Field(default=None, ge=0, le=_MAX_TOKENS)
-    stop: _Stop | list[_Stop] | None = None
+    max_tokens: int | None = Field(default=None, ge=0, le=MAX_TOKENS)
+    max_completion_tokens: int | None = Field(default=None, ge=0, le=MAX_TOKENS)
+    stop: Stop | list[Stop] | None = None
     tools: list[ToolSpec] | None = Field(default=None, max_length=1024)
     tool_choice: Literal["auto", "none", "required"] | NamedChoice | None = None
     parallel_tool_calls: bool | None = None
@@ -121,16 +122,25 @@ def parse_json(raw: bytes) -> dict[str, Any]:
     return data
 
 
+def validated(form: type[_Form], data: Mapping[str, Any]) -> _Form:
+    """Return `data` as a `form`.
+
+    Raises:
+        errors.InvalidRequestError: with the path of the value that is wrong.
+    """
+    try:
+        return form.model_validate(data)
+    except ValidationError as error:
+        raise _first_problem(error) from error
+
+
 def parse_chat(data: Mapping[str, Any]) -> ChatBody:
     """Return the validated body.
 
     Raises:
         errors.InvalidRequestError: with the path of the first value that is wrong.
     """
-    try:
-        body = ChatBody.model_validate(data)
-    except ValidationError as error:
-        raise _first_problem(error) from error
+    body = validated(ChatBody, data)
     _check_served(body)
     _check_tools(body)
     return body
@@ -146,7 +156,7 @@ def to_requests(body: ChatBody, request_id: str, model: str) -> tuple[protocol.C
             id=f"{request_id}-{index}",
             model=model,
             messages=to_messages(body.messages),
-            tools=_tools(body),
+            tools=to_tools(body.tools),
             tool_choice=_tool_choice(body),
             parallel_tool_calls=body.parallel_tool_calls is not False,
             max_tokens=max_tokens,
@@ -159,8 +169,17 @@ def to_requests(body: ChatBody, request_id: str, model: str) -> tuple[protocol.C
     )
 
 
-def _tools(body: ChatBody) -> tuple[protocol.Tool, ...]:
-    functions = [tool.function for tool in body.tools or ()]
+def to_tools(specs: Sequence[ToolSpec] | None) -> tuple[protocol.Tool, ...]:
+    """Return the tools as engines get them.
+
+    Raises:
+        errors.InvalidRequestError: two of them have the same name.
+    """
+    functions = [spec.function for spec in specs or ()]
+    names = [function.name for function in functions]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise errors.InvalidRequestError(f"two tools are named {name!r}", param=f"tools[{index}].function.name")
     return tuple(protocol.Tool(f.name, f.description or "", f.parameters or {}) for f in functions)
 
 
@@ -171,7 +190,7 @@ def _tool_choice(body: ChatBody) -> protocol.ToolChoice:
 
 
 def _sampling(body: ChatBody, index: int) -> protocol.Sampling:
-    seed = None if body.seed is None or body.seed < 0 else (body.seed + index) % _SEED_RANGE
+    seed = None if body.seed is None or body.seed < 0 else (body.seed + index) % SEED_RANGE
     return protocol.Sampling(
         temperature=body.temperature,
         top_k=body.top_k,
@@ -188,16 +207,13 @@ def _check_served(body: ChatBody) -> None:
     if body.stream_options is not None and not body.stream:
         raise errors.InvalidRequestError("stream_options needs stream: true", param="stream_options")
     if body.logprobs or body.top_logprobs:
-        _refuse("logprobs")
+        refuse("logprobs")
     if body.response_format is not None and body.response_format.type != "text":
-        _refuse("response_format")
+        refuse("response_format")
 
 
 def _check_tools(body: ChatBody) -> None:
     names = [tool.function.name for tool in body.tools or ()]
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            raise errors.InvalidRequestError(f"two tools are named {name!r}", param=f"tools[{index}].function.name")
     if isinstance(body.tool_choice, NamedChoice) and body.tool_choice.function.name not in names:
         raise errors.InvalidRequestError(
             f"tool_choice names {body.tool_choice.function.name!r}, which is not among the tools",
@@ -207,7 +223,8 @@ def _check_tools(body: ChatBody) -> None:
         raise errors.InvalidRequestError("tool_choice 'required' needs tools", param="tool_choice")
 
 
-def _refuse(param: str) -> NoReturn:
+def refuse(param: str) -> NoReturn:
+    """Raise the `InvalidRequestError` for a known field that is not served."""
     raise errors.InvalidRequestError(f"{param} is not supported", param=param, code="unsupported_parameter")
 
 

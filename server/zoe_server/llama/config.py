@@ -7,6 +7,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from zoe_server.llama.lookup import MAX_GUESSED_TOKENS
+
 
 def physical_cores() -> int:
     """Return how many physical cores this process may run on; two threads on one core only slow llama.cpp down."""
@@ -34,7 +36,10 @@ class EngineConfig(BaseModel):
 
     `n_slots` sequences share `n_ctx_tokens` KV cells, and each of them may use all; a step computes at most
     `n_batch_tokens`. `n_threads` None means one per physical core. A negative `n_gpu_layers` means all layers.
-    `dialect` and `chat_template` replace what the model file says.
+    `dialect` and `chat_template` replace what the model file says. With `jump_forward`, text that a grammar leaves no
+    choice about is not asked of the model; with `speculation`, tokens that the prompt suggests are tried together.
+    In `prefix_folder`, if one is given, the beginning that requests share is kept through a restart; together with
+    those of other models it takes at most `prefix_limit_bytes`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,10 +52,19 @@ class EngineConfig(BaseModel):
     n_threads: int | None = Field(default=None, ge=1)
     n_gpu_layers: int = -1
     prefix_cache: bool = True
+    jump_forward: bool = True
+    speculation: bool = True
+    prefix_folder: Path | None = None
+    prefix_limit_bytes: int = Field(default=2 << 30, ge=0)
     queue_limit: int = Field(default=64, ge=1)
     sampling: SamplingDefaults = SamplingDefaults()
     chat_template: str | None = None
     dialect: str | None = None
+
+    @property
+    def n_guessed_tokens(self) -> int:
+        """How many tokens may be guessed for one sequence in one step."""
+        return MAX_GUESSED_TOKENS if self.speculation else 0
 
     @model_validator(mode="after")
     def _batch_holds_a_token_of_every_slot(self) -> EngineConfig:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 from zoe_server.errors import EngineUnavailableError
 from zoe_server.llama import dialects
+from zoe_server.llama.dialects.plain import Plain
+from zoe_server.llama.lookup import Lookup
 from zoe_server.llama.loop import Job
 from zoe_server.llama.output import OutputStream
-from zoe_server.llama.prompt import ChatTemplate, opens_reasoning
+from zoe_server.llama.prompt import CHATML, ChatTemplate, knows_reasoning, opens_reasoning
 from zoe_server.llama.sampler import TokenSampler, settings_for
 from zoe_server.llama.sequence import Sequence
 
@@ -40,10 +42,27 @@ class Intake:
     def __init__(self, runner: Runner, config: EngineConfig) -> None:
         self._vocab = runner.vocab
         self._n_ctx_tokens = runner.n_ctx_tokens
-        source = config.chat_template or runner.metadata("tokenizer.chat_template") or ""
+        source = config.chat_template or runner.metadata("tokenizer.chat_template") or CHATML
+        self.chat_template = source
         self._template = ChatTemplate(source, bos_token=self._vocab.bos_text, eos_token=self._vocab.eos_text)
         self.dialect = _dialect(config.dialect) if config.dialect else dialects.detect(source)
+        self._speculation = config.speculation
         self.defaults = _model_defaults(runner) | config.sampling.model_dump(exclude_none=True)
+
+    @property
+    def abilities(self) -> list[str]:
+        """What the model can do besides answering: `tools`, `thinking`."""
+        able = {"tools": not isinstance(self.dialect, Plain), "thinking": knows_reasoning(self.chat_template)}
+        return [name for name, yes in able.items() if yes]
+
+    def info(self) -> dict[str, object]:
+        """Return what the engine reports about how its model is spoken to."""
+        return {
+            "dialect": self.dialect.name,
+            "sampling": self.defaults,
+            "chat_template": self.chat_template,
+            "abilities": self.abilities,
+        }
 
     def prepare(self, request: ChatRequest, arrived_s: float) -> Job:
         """Return the job of `request`, which came at `arrived_s`.
@@ -56,7 +75,8 @@ class Intake:
         settings = settings_for(request.sampling, self.defaults)
         grammar = self.dialect.grammar(request)
         limit = self._n_ctx_tokens if request.max_tokens is None else request.max_tokens
-        sequence = Sequence(request.id, tokens, len(tokens), limit, request.priority, arrived_s)
+        lookup = Lookup() if self._speculation else None
+        sequence = Sequence(request.id, tokens, len(tokens), limit, request.priority, arrived_s, lookup=lookup)
         output = OutputStream(request, self.dialect, reasoning_open=opens_reasoning(prompt))
         return Job(sequence, TokenSampler(settings, grammar, self._vocab, self._n_ctx_tokens), output)
 

@@ -18,10 +18,12 @@ from zoe_server.llama.runner import FatalDecodeError, NoFreeCellError
 from zoe_server.protocol import ChatEvent, Failure, Finish, Started
 
 if TYPE_CHECKING:
+    from zoe_server.llama.batch import Update
     from zoe_server.llama.output import OutputStream
+    from zoe_server.llama.prefix_keeper import PrefixKeeper
     from zoe_server.llama.runner import Runner
     from zoe_server.llama.sampler import Sampler, TokenSampler
-    from zoe_server.llama.scheduler import Scheduler, Update
+    from zoe_server.llama.scheduler import Scheduler
     from zoe_server.llama.sequence import Sequence
     from zoe_server.protocol import FinishReason
 
@@ -52,6 +54,7 @@ class EngineLoop:
         *,
         emit: Emit,
         progress: Callable[[dict[str, Any]], None],
+        keeper: PrefixKeeper | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.runner = runner
@@ -59,6 +62,7 @@ class EngineLoop:
         self.scheduler = scheduler
         self._emit = emit
         self._progress = progress
+        self._keeper = keeper
         self._clock = clock
         self._wakeup = threading.Condition()
         self._inbox: list[Job | str] = []  # jobs to start, and ids of requests to cancel
@@ -91,7 +95,7 @@ class EngineLoop:
         """
         try:
             while not self._stopping:
-                self._take_inbox()
+                self.take_inbox()
                 if not self.step():
                     self._rest()
                 self._report()
@@ -120,11 +124,10 @@ class EngineLoop:
             sequence = update.sequence
             job = self._jobs[sequence.request_id]
             ended: FinishReason | None = update.finished
-            if update.token is not None and ended != "stop":
-                piece = self.runner.vocab.piece(update.token)
-                events = job.output.feed(piece)
-                if events:
-                    self._emit(sequence.request_id, events)
+            said = update.tokens[:-1] if ended == "stop" else update.tokens
+            events = job.output.feed(self.runner.vocab.detokenize(said))
+            if events:
+                self._emit(sequence.request_id, events)
             if job.output.stopped and ended is None:
                 self.scheduler.finish(sequence, self._clock())
                 ended = "stop"
@@ -145,6 +148,9 @@ class EngineLoop:
             "total_cells": memory.ledger.n_cells,
             "computed_tokens": scheduler.computed_tokens,
             "reused_tokens": scheduler.reused_tokens,
+            "forced_tokens": self.sampler.forced_tokens,
+            "guessed_tokens": scheduler.guessed_tokens,
+            "right_guesses": scheduler.right_guesses,
             "evictions": memory.evictions,
             "preemptions": scheduler.preemptions,
             "audit_mismatches": self._audit_mismatches,
@@ -155,7 +161,8 @@ class EngineLoop:
             self._inbox.append(message)
             self._wakeup.notify()
 
-    def _take_inbox(self) -> None:
+    def take_inbox(self) -> None:
+        """Begin the jobs and do the cancellations that have come since the last step."""
         with self._wakeup:
             inbox, self._inbox = self._inbox, []
         for message in inbox:
@@ -217,6 +224,8 @@ class EngineLoop:
         """Audit once after work, then wait for a message, at most until the next report is due."""
         if self._audited_step != self._steps:
             self._audit()
+            if self._keeper is not None:
+                self._keeper.keep(self.scheduler.shared_prefix)
         with self._wakeup:
             if not self._inbox and not self._stopping:
                 self._wakeup.wait(max(0.0, self._reported_s + PROGRESS_S - self._clock()))

@@ -104,6 +104,11 @@ class KvMemory:
         self._operations: list[MemoryOperation] = []
 
     @property
+    def n_slots(self) -> int:
+        """All slots."""
+        return len(self._free) + len(self._running) + len(self._cached)
+
+    @property
     def n_cached(self) -> int:
         """Slots that hold tokens for nobody in particular."""
         return len(self._cached)
@@ -151,6 +156,10 @@ class KvMemory:
         if length > self.cache.length(slot):
             self.cache.extend(slot, tokens[self.cache.length(slot) : length])
 
+    def cut(self, slot: int, length: int) -> None:
+        """Let the library drop what `slot` has beyond `length` tokens, none of which `computed` was told about."""
+        self._operations.append(MemoryOperation("keep", slot, length))
+
     def release(self, slot: int, now: float) -> None:
         """End the work in `slot`: what is computed stays as a cached holder."""
         self._running.discard(slot)
@@ -166,6 +175,26 @@ class KvMemory:
         self._running.discard(slot)
         self._empty(slot)
 
+    def adopt(self, tokens: list[int]) -> int | None:
+        """Return a free slot that from now on holds `tokens` for nobody in particular, or None if there is no room.
+
+        The library is to be given their state before the next operation; `disown` takes it back if that fails.
+        """
+        if not self.cache.keeps or not self._free or self.n_free_cells < len(tokens):
+            return None
+        slot = self._free.pop()
+        self.ledger.allocate(slot, len(tokens))
+        self.cache.extend(slot, tokens)
+        self._cached[slot] = float("-inf")
+        return slot
+
+    def disown(self, slot: int) -> None:
+        """Forget a slot that `adopt` returned, of which the library has nothing."""
+        del self._cached[slot]
+        self.cache.truncate(slot, 0)
+        self.ledger.keep(slot, 0)
+        self._free.append(slot)
+
     def evict_one(self) -> bool:
         """Empty the cached holder that was of no use for the longest time; return whether there was one."""
         return self._evict(except_slot=-1)
@@ -177,7 +206,7 @@ class KvMemory:
 
     def expected_lengths(self) -> list[int]:
         """Return how many tokens the C library should have of every slot, once all operations are done."""
-        return [self.ledger.length(slot) for slot in range(len(self._free) + len(self._running) + len(self._cached))]
+        return [self.ledger.length(slot) for slot in range(self.n_slots)]
 
     def _fits_after_evictions(self, donor: Donor, n_wanted: int) -> bool:
         if not (self._free or self._cached):

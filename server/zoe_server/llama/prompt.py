@@ -79,6 +79,11 @@ class ChatTemplate:
         return text if text.isascii() else _LONE_SURROGATES.sub("\ufffd", text)
 
 
+def knows_reasoning(source: str) -> bool:
+    """Return whether a chat template is that of a model which reasons before it answers."""
+    return "<think>" in source
+
+
 def opens_reasoning(prompt: str) -> bool:
     """Return whether a rendered prompt ends inside the reasoning, as the templates of some reasoning models do."""
     return prompt.rstrip().endswith("<think>")

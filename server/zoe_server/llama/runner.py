@@ -1,4 +1,4 @@
-"""The model in the C library: loads it, computes batches, copies and drops sequences, and audits what it remembers.
+"""The model in the C library: computes batches, copies and drops sequences, and audits what it remembers.
 
 The runner knows no policy: it does what a batch says. It is used by one thread at a time.
 """
@@ -6,35 +6,34 @@ The runner knows no policy: it does what a batch says. It is used by one thread 
 from __future__ import annotations
 
 import ctypes
-import logging
-from collections import deque
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import llama_cpp
 import numpy as np
 
+from zoe_server.llama import library_log, model_file
 from zoe_server.llama.config import physical_cores
+from zoe_server.llama.model_file import ModelLoadError
 from zoe_server.llama.tokenizer import Vocab
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from numpy.typing import NDArray
+
+    from zoe_server.llama.batch import Batch
     from zoe_server.llama.config import EngineConfig
     from zoe_server.llama.memory import MemoryOperation
-    from zoe_server.llama.scheduler import Batch
     from zoe_server.llama.sequence import Sequence
 
-_LOG: Final = logging.getLogger(__name__)
-_GGML_LEVELS: Final = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
-_CONTINUES_LAST: Final = 5
-_MAX_METADATA_BYTES: Final = 1 << 20
+_FTYPE_PREFIX: Final = re.compile("LLAMA_FTYPE_(MOSTLY|ALL)_")
+_QUANTIZATIONS: Final = {
+    value: _FTYPE_PREFIX.sub("", name) for name, value in vars(llama_cpp).items() if _FTYPE_PREFIX.match(name)
+}
 _NO_FREE_CELL: Final = 1
 _WARM_UP_TOKENS: Final = 64
-
-
-class ModelLoadError(Exception):
-    """The model file cannot be used; the message says why and what to do."""
 
 
 class NoFreeCellError(Exception):
@@ -47,34 +46,14 @@ class FatalDecodeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The logits in `row` of the last decode belong to `sequence`, which wants a token."""
+    """The logits in `row` of the last decode belong to `sequence`, which wants a token.
+
+    Those in the rows after it come after each of the `guessed` tokens.
+    """
 
     sequence: Sequence
     row: int
-
-
-class _LibraryLog:
-    """Takes the library's messages: warnings and errors go to `logging`; the last errors explain a failure."""
-
-    def __init__(self) -> None:
-        self.errors: deque[str] = deque(maxlen=8)
-        self._level = logging.DEBUG
-        self._callback = llama_cpp.llama_log_callback(self._take)
-
-    def install(self) -> None:
-        llama_cpp.llama_log_set(self._callback, ctypes.c_void_p(0))
-
-    def _take(self, level: int, text: bytes, _user_data: object) -> None:
-        if level != _CONTINUES_LAST:
-            self._level = _GGML_LEVELS.get(level, logging.DEBUG)
-        message = text.decode("utf-8", errors="replace").strip()
-        if message and self._level >= logging.ERROR:
-            self.errors.append(message)
-        if message and self._level >= logging.WARNING:
-            _LOG.log(self._level, "llama.cpp: %s", message)
-
-
-_library_log = _LibraryLog()
+    guessed: tuple[int, ...] = ()
 
 
 class _TokenBatch:
@@ -100,14 +79,14 @@ class _TokenBatch:
     def clear(self) -> None:
         self.n_tokens = 0
 
-    def add(self, tokens: list[int], start: int, slot: int, *, wants_logits: bool) -> int:
-        """Append tokens at positions `start`...; return the row of the last one."""
+    def add(self, tokens: list[int], start: int, slot: int, *, n_logits: int) -> int:
+        """Append tokens at positions `start`...; the last `n_logits` want logits. Return the row of the last."""
         first, end = self.n_tokens, self.n_tokens + len(tokens)
         self._tokens[first:end] = tokens
         self._positions[first:end] = range(start, start + len(tokens))
         self._slots[first:end] = slot
         self._wants_logits[first:end] = 0
-        self._wants_logits[end - 1] = wants_logits
+        self._wants_logits[end - n_logits : end] = 1
         self.n_tokens = end
         return end - 1
 
@@ -124,11 +103,10 @@ class Runner:
     """
 
     def __init__(self, config: EngineConfig) -> None:
-        _library_log.install()
-        _library_log.errors.clear()
+        library_log.install()
         llama_cpp.llama_backend_init()
         self._config = config
-        self._model = _load_model(config)
+        self._model = model_file.load(config.model_path, config.n_gpu_layers)
         self.vocab = Vocab(_not_null(llama_cpp.llama_model_get_vocab(self._model)))
         self.context = self._make_context()
         self._memory = _not_null(llama_cpp.llama_get_memory(self.context))
@@ -138,10 +116,15 @@ class Runner:
 
     def metadata(self, key: str) -> str | None:
         """Return a value of the model file's header as text, None if it is not there."""
-        return _metadata(self._model, key)
+        return model_file.metadata(self._model, key)
+
+    def header(self) -> dict[str, str]:
+        """Return the values of the model file's header as text; lists are not among them."""
+        return model_file.header(self._model)
 
     def info(self) -> dict[str, Any]:
-        """Return what the engine reports about its model; sizes in bytes and tokens."""
+        """Return what the engine reports about its model; sizes in bytes and tokens, times in seconds since 1970."""
+        file = self._config.model_path.stat()
         return {
             "name": self.metadata("general.name") or self._config.model_path.stem,
             "architecture": self.metadata("general.architecture"),
@@ -151,7 +134,12 @@ class Runner:
             "n_vocab": self.vocab.n_tokens,
             "n_parameters": llama_cpp.llama_model_n_params(self._model),
             "weights_bytes": llama_cpp.llama_model_size(self._model),
-            "file_bytes": self._config.model_path.stat().st_size,
+            "file_bytes": file.st_size,
+            "file_modified_s": int(file.st_mtime),
+            "quantization": _QUANTIZATIONS.get(
+                llama_cpp.llama_model_ftype(self._model) & ~llama_cpp.LLAMA_FTYPE_GUESSED
+            ),
+            "gpu_share": self._gpu_share(),
         }
 
     def apply(self, operations: Iterable[MemoryOperation]) -> None:
@@ -173,11 +161,49 @@ class Runner:
         self._batch.clear()
         outputs: list[Output] = []
         for chunk in batch.chunks:
-            row = self._batch.add(chunk.tokens, chunk.start, chunk.slot, wants_logits=chunk.samples)
+            n_logits = chunk.samples + len(chunk.guessed)
+            last = self._batch.add([*chunk.tokens, *chunk.guessed], chunk.start, chunk.slot, n_logits=n_logits)
             if chunk.samples:
-                outputs.append(Output(chunk.sequence, row))
+                outputs.append(Output(chunk.sequence, last - len(chunk.guessed), chunk.guessed))
         self._decode()
         return outputs
+
+    def read_state(self, slot: int, length: int) -> NDArray[np.uint8]:
+        """Return the library's state of the first `length` tokens of `slot`, for `write_state`.
+
+        Raises:
+            FatalDecodeError: the library wrote less than it said.
+        """
+        spare = self._config.n_slots
+        llama_cpp.llama_memory_seq_cp(self._memory, slot, spare, 0, length)
+        state = np.empty(llama_cpp.llama_state_seq_get_size(self.context, spare), dtype=np.uint8)
+        buffer = _pointer(state, ctypes.POINTER(ctypes.c_uint8))
+        n_bytes = llama_cpp.llama_state_seq_get_data(self.context, buffer, state.nbytes, spare)
+        llama_cpp.llama_memory_seq_rm(self._memory, spare, -1, -1)
+        if n_bytes != state.nbytes:
+            raise FatalDecodeError(f"the state of a sequence has {n_bytes} bytes instead of {state.nbytes}")
+        return state
+
+    def write_state(self, slot: int, state: NDArray[np.uint8], length: int) -> bool:
+        """Give the empty `slot` a state of `length` tokens; on False the library refused it, and the slot is empty."""
+        buffer = _pointer(np.ascontiguousarray(state), ctypes.POINTER(ctypes.c_uint8))
+        read = llama_cpp.llama_state_seq_set_data(self.context, buffer, state.nbytes, slot)
+        if read and llama_cpp.llama_memory_seq_pos_max(self._memory, slot) + 1 == length:
+            return True
+        llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)
+        return False
+
+    def identity(self) -> dict[str, str | int]:
+        """Return what a saved state depends on: the model file, the library's build, and how the context was made."""
+        stat = self._config.model_path.stat()
+        return {
+            "model": self._config.model_path.name,
+            "model_bytes": stat.st_size,
+            "model_changed_ns": stat.st_mtime_ns,
+            "library": llama_cpp.__version__,
+            "n_layers": llama_cpp.llama_model_n_layer(self._model),
+            "swa_full": 1,
+        }
 
     def warm_up(self) -> None:
         """Compute a prompt chunk and a decode step for real, so that a broken build fails now and not in a request."""
@@ -185,7 +211,7 @@ class Runner:
         n_tokens = min(_WARM_UP_TOKENS, self._config.n_batch_tokens)
         for start, tokens in ((0, [token] * n_tokens), (n_tokens, [token])):
             self._batch.clear()
-            self._batch.add(tokens, start, 0, wants_logits=True)
+            self._batch.add(tokens, start, 0, n_logits=1)
             self._decode()
         self.clear()
 
@@ -203,13 +229,20 @@ class Runner:
         llama_cpp.llama_free(self.context)
         llama_cpp.llama_model_free(self._model)
 
+    def _gpu_share(self) -> float:
+        """Return the part of the layers that a GPU computes; the output counts as one of them, as in llama.cpp."""
+        if not llama_cpp.llama_supports_gpu_offload():
+            return 0.0
+        n_layers: int = llama_cpp.llama_model_n_layer(self._model) + 1
+        n_on_gpu = self._config.n_gpu_layers if self._config.n_gpu_layers >= 0 else n_layers
+        return min(n_on_gpu, n_layers) / n_layers
+
     def _decode(self) -> None:
         code = llama_cpp.llama_decode(self.context, self._batch.native())
         if code == _NO_FREE_CELL:
             raise NoFreeCellError
         if code != 0:
-            reasons = "; ".join(_library_log.errors) or "no message"
-            raise FatalDecodeError(f"llama_decode failed with code {code}: {reasons}")
+            raise FatalDecodeError(f"llama_decode failed with code {code}: {library_log.reasons()}")
 
     def _make_context(self) -> int:
         config = self._config
@@ -217,8 +250,10 @@ class Runner:
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = config.n_ctx_tokens
         params.n_batch = params.n_ubatch = config.n_batch_tokens
-        params.n_seq_max = config.n_slots
-        params.n_outputs_max = config.n_slots  # one row of logits per sequence; the default makes room for n_batch rows
+        params.n_seq_max = config.n_slots + 1  # one to spare, for reading the state of a part of a sequence
+        # Rows of logits: one per sequence and guess; the default makes room for n_batch rows.
+        n_rows = min(config.n_slots * (1 + config.n_guessed_tokens), config.n_batch_tokens)
+        params.n_outputs_max = max(n_rows, params.n_seq_max)
         params.n_threads = params.n_threads_batch = n_threads
         params.kv_unified = True  # a partial seq_cp aborts the process without it
         params.swa_full = True  # a shared prefix must stay whole where the model's attention has a window
@@ -227,60 +262,10 @@ class Runner:
         if not context:
             llama_cpp.llama_model_free(self._model)
             raise ModelLoadError(
-                f"no context of {config.n_ctx_tokens} tokens for {config.model_path.name}: {_reasons()}. "
+                f"no context of {config.n_ctx_tokens} tokens for {config.model_path.name}: {library_log.reasons()}. "
                 "If memory is short, give the model a smaller context."
             )
         return context
-
-
-def _load_model(config: EngineConfig) -> int:
-    path = config.model_path
-    if not path.is_file():
-        raise ModelLoadError(f"the model file {path} does not exist")
-    _refuse_unsupported(path.name, bytes(path))
-    params = llama_cpp.llama_model_default_params()
-    params.n_gpu_layers = config.n_gpu_layers
-    model: int | None = llama_cpp.llama_model_load_from_file(bytes(path), params)
-    if not model:
-        raise ModelLoadError(f"{path.name} cannot be loaded: {_reasons()}")
-    return model
-
-
-def _refuse_unsupported(name: str, path: bytes) -> None:
-    """Read only the header; raise ModelLoadError for an architecture whose memory cannot be cut and shared by token."""
-    params = llama_cpp.llama_model_default_params()
-    params.vocab_only = True
-    model = llama_cpp.llama_model_load_from_file(path, params)
-    if not model:
-        raise ModelLoadError(f"{name} is not a readable GGUF model: {_reasons()}")
-    try:
-        architecture = _metadata(model, "general.architecture")
-        if llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model):
-            raise ModelLoadError(
-                f"{name} is of the recurrent architecture '{architecture}', whose state cannot be shared by prefix; "
-                "use a transformer model instead"
-            )
-        if llama_cpp.llama_model_has_encoder(model) or llama_cpp.llama_model_is_diffusion(model):
-            raise ModelLoadError(f"{name} is of the architecture '{architecture}', which is no causal language model")
-    finally:
-        llama_cpp.llama_model_free(model)
-
-
-def _metadata(model: int, key: str) -> str | None:
-    capacity = 256
-    while capacity <= _MAX_METADATA_BYTES:
-        buffer = ctypes.create_string_buffer(capacity)
-        needed = llama_cpp.llama_model_meta_val_str(model, key.encode(), buffer, capacity)
-        if needed < 0:
-            return None
-        if needed < capacity:
-            return buffer.value.decode("utf-8", errors="replace")
-        capacity = needed + 1
-    return None
-
-
-def _reasons() -> str:
-    return "; ".join(dict.fromkeys(_library_log.errors)) or "llama.cpp gives no reason"
 
 
 def _pointer(array: np.ndarray[Any, Any], kind: Any) -> Any:  # noqa: ANN401 -- ctypes builds pointer types at run time

@@ -1,14 +1,12 @@
 """Draws tokens with the C library's samplers, and holds an answer to its grammar.
 
 The grammar is applied as llama.cpp's `common_sampler_sample` does: draw without it, ask it about that one token, and
-only if it refuses, draw again from the candidates that it admits; trying a whole vocabulary on a grammar is slow. A
-lazy grammar is woken here and not by the library, which ends the process when the text that woke it does not fit it.
+only if it refuses, draw again from the candidates that it admits; trying a whole vocabulary on a grammar is slow.
 """
 
 from __future__ import annotations
 
 import ctypes
-import logging
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -17,20 +15,20 @@ import llama_cpp
 import numpy as np
 
 from zoe_server.errors import InvalidRequestError
+from zoe_server.llama.grammar_gate import CANDIDATE, GrammarGate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zoe_server.llama.grammar import Grammar
+    from zoe_server.llama.jump import JumpForward
     from zoe_server.llama.runner import Output
     from zoe_server.llama.tokenizer import Vocab
     from zoe_server.protocol import Sampling
 
-_LOG: Final = logging.getLogger(__name__)
 _BUILT_IN: Final = {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05, "repeat_penalty": 1.0}
 _RANDOM_SEED: Final = 0xFFFFFFFF
 _REPEAT_WINDOW_TOKENS: Final = 64
-_CANDIDATE: Final = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])  # struct llama_token_data
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +99,7 @@ class Candidates:
     def __init__(self, n_vocab: int) -> None:
         self.n_vocab = n_vocab
         self._ids = np.arange(n_vocab, dtype=np.int32)
-        self._data = np.zeros(n_vocab, dtype=_CANDIDATE)
+        self._data = np.zeros(n_vocab, dtype=CANDIDATE)
         self._pointer = ctypes.cast(self._data.ctypes.data, llama_cpp.llama_token_data_p)
         self.native = llama_cpp.llama_token_data_array(self._pointer, n_vocab, -1, False)
 
@@ -117,105 +115,6 @@ class Candidates:
         row = self.native.selected
         chosen: Any = self.native.data[row].id if row >= 0 else None
         return None if chosen is None else int(chosen)
-
-
-class GrammarGate:
-    """A grammar that applies from the first token on, or, if lazy, from the first trigger in the text on.
-
-    Raises:
-        InvalidRequestError: llama.cpp cannot read the grammar.
-    """
-
-    def __init__(self, grammar: Grammar, vocab: Vocab) -> None:
-        self._vocab = vocab
-        self._alarm = Alarm(grammar) if grammar.lazy else None
-        self.awake = not grammar.lazy
-        self._sampler = llama_cpp.llama_sampler_init_grammar(vocab.pointer, grammar.gbnf.encode(), b"root")
-        if not self._sampler:
-            raise InvalidRequestError("the schemas of the tools cannot be turned into a grammar", param="tools")
-
-    def allows(self, token: int) -> bool:
-        """Return whether `token` may come next."""
-        one = llama_cpp.llama_token_data(token, 1.0, 0.0)
-        array = llama_cpp.llama_token_data_array(ctypes.pointer(one), 1, -1, False)
-        llama_cpp.llama_sampler_apply(self._sampler, ctypes.byref(array))
-        return bool(one.logit != -math.inf)
-
-    def constrain(self, candidates: Candidates) -> None:
-        """Give every candidate that may not come next a logit of minus infinity."""
-        llama_cpp.llama_sampler_apply(self._sampler, ctypes.byref(candidates.native))
-
-    def accept(self, token: int) -> None:
-        """Go on with `token`, which `allows` has admitted if the grammar is awake."""
-        if self.awake:
-            llama_cpp.llama_sampler_accept(self._sampler, token)
-        elif self._alarm is not None:
-            text = self._alarm.feed(self._vocab.piece(token))
-            if text is not None:
-                self._wake(text)
-
-    def close(self) -> None:
-        """Give the C library's memory back."""
-        llama_cpp.llama_sampler_free(self._sampler)
-
-    def _wake(self, text: bytes) -> None:
-        """Start with `text`, what woke the grammar and what came in the same token."""
-        self._alarm = None
-        for token in exact_tokens(self._vocab, text):
-            if not self.allows(token):
-                _LOG.warning("the text %r does not fit the grammar that it starts; the answer stays free", text)
-                return
-            llama_cpp.llama_sampler_accept(self._sampler, token)
-        self.awake = True
-
-
-def exact_tokens(vocab: Vocab, text: bytes) -> list[int]:
-    """Return tokens that are exactly `text`; some vocabularies put a space before the first word of what they read."""
-    for before in (b"", b"\n"):
-        tokens = vocab.tokenize(before + text)
-        for n in range(len(tokens)):
-            if vocab.detokenize(tokens[n:]) == text:
-                return tokens[n:]
-    return vocab.tokenize(text)
-
-
-class Alarm:
-    """Watches an answer for what wakes its grammar."""
-
-    def __init__(self, grammar: Grammar) -> None:
-        self._triggers = _encoded(grammar.triggers)
-        self._openings = _encoded(grammar.openings)
-        self._reasoning_ends = _encoded(grammar.reasoning_ends)
-        self._n_kept = max(map(len, (*self._triggers, *self._reasoning_ends)), default=0)
-        self._text = b""  # what a trigger may still begin in
-        self._at_start = bool(self._openings)
-
-    def feed(self, piece: bytes) -> bytes | None:
-        """Take the next piece of the answer; return the text that wakes the grammar, None if it sleeps on."""
-        self._text += piece
-        found = [at for trigger in self._triggers if (at := self._text.find(trigger)) >= 0]
-        if found:
-            return self._text[min(found) :]
-        if not self._openings:
-            self._text = self._text[-self._n_kept :]
-            return None
-        return self._feed_opening()
-
-    def _feed_opening(self) -> bytes | None:
-        ends = [at + len(end) for end in self._reasoning_ends if (at := self._text.rfind(end)) >= 0]
-        if ends:
-            self._text, self._at_start = self._text[max(ends) :], True
-        begun = self._text.lstrip()
-        if self._at_start and begun.startswith(self._openings):
-            return begun
-        self._at_start = self._at_start and any(opening.startswith(begun) for opening in self._openings)
-        if not self._at_start:
-            self._text = self._text[-self._n_kept :] if self._n_kept else b""
-        return None
-
-
-def _encoded(texts: tuple[str, ...]) -> tuple[bytes, ...]:
-    return tuple(text.encode() for text in texts)
 
 
 class TokenSampler:
@@ -239,6 +138,16 @@ class TokenSampler:
             gate.accept(token)
         return token
 
+    def forced(self, jump: JumpForward) -> tuple[int, ...]:
+        """Go on with the tokens that the grammar leaves no choice about, and return them."""
+        if self._gate is None:
+            return ()
+        tokens = self._gate.forced(jump)
+        for token in tokens:
+            llama_cpp.llama_sampler_accept(self._chain, token)
+            self._gate.accept(token)
+        return tokens
+
     def close(self) -> None:
         """Give the C library's memory back."""
         llama_cpp.llama_sampler_free(self._chain)
@@ -253,21 +162,23 @@ class TokenSampler:
         if token is not None and gate.allows(token):
             return token
         candidates.fill(logits)
-        gate.constrain(candidates)
+        gate.constrain(candidates.native)
         llama_cpp.llama_sampler_apply(self._chain, ctypes.byref(candidates.native))
         token = candidates.selected
         return token if token is not None and gate.allows(token) else None
 
 
 class Sampler:
-    """The samplers of all answers in work, by request id."""
+    """The samplers of all answers in work, by request id. `jump` finds forced tokens; None leaves all to the model."""
 
-    def __init__(self, context: int, vocab: Vocab) -> None:
+    def __init__(self, context: int, vocab: Vocab, jump: JumpForward | None = None) -> None:
         self._context = context
         self._candidates = Candidates(vocab.n_tokens)
-        self._end_token = min(vocab.eog_tokens, default=0)
+        self._eog_tokens = vocab.eog_tokens
+        self._jump = jump
         self._samplers: dict[str, TokenSampler] = {}
         self._stuck: set[str] = set()
+        self.forced_tokens = 0
 
     def add(self, request_id: str, sampler: TokenSampler) -> None:
         """Use `sampler` for the request from now on, and close it when the request is removed."""
@@ -278,17 +189,33 @@ class Sampler:
         self._samplers.pop(request_id).close()
         self._stuck.discard(request_id)
 
-    def sample(self, outputs: list[Output]) -> list[int]:
-        """Return one token per output. An answer whose grammar admits none gets an end token and counts as stuck."""
-        tokens: list[int] = []
-        for output in outputs:
-            request_id = output.sequence.request_id
-            token = self._samplers[request_id].sample(self._context, output.row, self._candidates)
-            if token is None:
-                self._stuck.add(request_id)
-            tokens.append(self._end_token if token is None else token)
-        return tokens
+    def sample(self, outputs: list[Output]) -> list[tuple[int, ...]]:
+        """Return for each output the token drawn, and those that then must follow.
+
+        An answer whose grammar admits no token gets an end token and counts as stuck.
+        """
+        return [self._draw_all(output) for output in outputs]
 
     def is_stuck(self, request_id: str) -> bool:
         """Return whether the request's grammar admitted no token."""
         return request_id in self._stuck
+
+    def _draw_all(self, output: Output) -> tuple[int, ...]:
+        """Draw on as long as what was drawn is what was guessed: only then do the next row's logits follow from it."""
+        drawn: tuple[int, ...] = ()
+        while True:
+            drawn += self._draw(output.sequence.request_id, output.row + len(drawn))
+            if drawn != output.guessed[: len(drawn)] or drawn[-1] in self._eog_tokens:
+                return drawn
+
+    def _draw(self, request_id: str, row: int) -> tuple[int, ...]:
+        sampler = self._samplers[request_id]
+        token = sampler.sample(self._context, row, self._candidates)
+        if token is None:
+            self._stuck.add(request_id)
+            return (min(self._eog_tokens, default=0),)
+        if self._jump is None or token in self._eog_tokens:
+            return (token,)
+        forced = sampler.forced(self._jump)
+        self.forced_tokens += len(forced)
+        return (token, *forced)

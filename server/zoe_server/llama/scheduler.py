@@ -6,74 +6,33 @@ One step, in the order in which the code decides:
    needs a slot and its reservation: prompt + max_tokens, but at most `MAX_RESERVED_TOKENS` of the latter, so that one
    request without a limit does not keep all others out; what that leaves uncovered, preemption pays for. No room:
    cached holders are evicted, then running background sequences give way to an interactive one.
-2. Cells for one token of every decoding sequence; if they are short, one cached holder is evicted, then the youngest
-   sequence is preempted, until they suffice.
-3. Decode first: one token of every decoding sequence, so that a long prompt never stalls a running voice stream.
+2. Cells for the next chunk of every decoding sequence; if they are short, one cached holder is evicted, then the
+   youngest sequence is preempted, until they suffice.
+3. Decode first: the newest tokens of every decoding sequence (one, or those that its grammar forced), so that a long
+   prompt never stalls a running voice stream. Where no prompt waits, guesses of what follows are computed with them.
 4. Prompt chunks fill the batch, oldest interactive first. Background prompts yield, unless an interactive one waits for
    them. `pace.Pace` bounds the chunk, so that a step stays short.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 from zoe_server.errors import ContextSizeError, QueueFullError
+from zoe_server.llama.batch import Batch, Chunk, Update
 from zoe_server.llama.memory import KvMemory
 from zoe_server.llama.pace import Pace
 
 if TYPE_CHECKING:
-    from zoe_server.llama.memory import MemoryOperation
+    from zoe_server.llama.batch import Limits
     from zoe_server.llama.radix import PrefixCache
     from zoe_server.llama.sequence import Sequence
     from zoe_server.protocol import FinishReason
 
 MIN_WAIT_TOKENS: Final = 32
 MAX_RESERVED_TOKENS: Final = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The sizes that the scheduler works within. `n_ctx_tokens` bounds one sequence, `n_cells` all of them together."""
-
-    n_ctx_tokens: int
-    n_cells: int
-    n_slots: int
-    n_batch_tokens: int
-    queue_limit: int
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """`tokens` of a sequence at positions `start`...; `samples` says that a token is drawn after the last one."""
-
-    sequence: Sequence
-    slot: int
-    start: int
-    tokens: list[int]
-    samples: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """One step: memory operations to do first, then the chunks to compute together; `started` left the queue in it."""
-
-    operations: tuple[MemoryOperation, ...]
-    chunks: tuple[Chunk, ...]
-    started: tuple[Sequence, ...]
-    scheduled_s: float
-
-    def __bool__(self) -> bool:
-        return bool(self.chunks)
-
-
-@dataclass(frozen=True, slots=True)
-class Update:
-    """What a step did to a sequence: the token it got (None: it only wanted its prompt computed), and why it ended."""
-
-    sequence: Sequence
-    token: int | None
-    finished: FinishReason | None
 
 
 class Scheduler:
@@ -85,6 +44,9 @@ class Scheduler:
         self.preemptions = 0
         self.computed_tokens = 0
         self.reused_tokens = 0
+        self.shared_prefix: list[int] = []  # what the last request shared with others of its kind, or primed for them
+        self.guessed_tokens = 0
+        self.right_guesses = 0
         self._eog_tokens = eog_tokens
         self._pace = Pace()
         self._waiting: list[Sequence] = []
@@ -127,8 +89,9 @@ class Scheduler:
         """Return the next step; it is empty when there is nothing to do."""
         started = self._admit_waiting(now)
         self._make_room_for_decode()
-        chunks = [self._chunk(sequence, 1) for sequence in self._running if not sequence.is_prefilling]
-        chunks += self._prefill_chunks(chunks)
+        chunks = [self._chunk(sequence, self._decode_tokens(sequence)) for sequence in self._decoding()]
+        prompts = self._prefill_chunks(sum(chunk.n_tokens for chunk in chunks))
+        chunks = chunks + prompts if prompts else self._with_guesses(chunks)
         if not chunks and (self._running or self._waiting):
             if not self.relieve():
                 raise RuntimeError("no sequence can go on, and there is nothing left to evict")
@@ -136,22 +99,25 @@ class Scheduler:
         operations = self.memory.take_operations() if chunks else ()
         return Batch(operations, tuple(chunks), tuple(started), now)
 
-    def commit(self, batch: Batch, tokens: list[int], now: float) -> list[Update]:
-        """Record that `batch` was computed and `tokens` were drawn for its sampling chunks, in their order."""
-        self._pace.observe(sum(len(chunk.tokens) for chunk in batch.chunks), now - batch.scheduled_s)
+    def commit(self, batch: Batch, tokens: list[tuple[int, ...]], now: float) -> list[Update]:
+        """Record that `batch` was computed; `tokens` were drawn for its sampling chunks, in their order.
+
+        Each is a sampled token with those that its grammar then forces, or several where guesses were right.
+        """
+        self._pace.observe(sum(chunk.n_tokens for chunk in batch.chunks), now - batch.scheduled_s)
         drawn = iter(tokens)
         updates: list[Update] = []
         for chunk in batch.chunks:
             sequence = chunk.sequence
             sequence.computed += len(chunk.tokens)
-            self.computed_tokens += len(chunk.tokens)
+            self.computed_tokens += chunk.n_tokens
+            at_end = not sequence.n_uncomputed
+            added = sequence.extend(next(drawn), now) if chunk.samples else ()
+            self._judge_guesses(chunk, added)
             self.memory.computed(chunk.slot, sequence.tokens, sequence.computed)
-            if sequence.n_uncomputed:
+            if not at_end:
                 continue
-            token = next(drawn) if chunk.samples else None
-            if token is not None:
-                sequence.append(token, now)
-            updates.append(Update(sequence, token, self._finish_reason(sequence, token)))
+            updates.append(Update(sequence, added, self._finish_reason(sequence, added)))
         for update in updates:
             if update.finished:
                 self.finish(update.sequence, now)
@@ -163,6 +129,8 @@ class Scheduler:
         if sequence in self._waiting:
             self._waiting.remove(sequence)
         elif sequence in self._running:
+            if sequence.limit_tokens == 0:
+                self.shared_prefix = sequence.tokens[: sequence.computed]
             self._leave_slot(sequence)
             self.memory.release(self._slot_of(sequence), now)
             self._typical_s += 0.2 * (now - (sequence.started_s or now) - self._typical_s)
@@ -189,6 +157,7 @@ class Scheduler:
                 if sequence.priority == "interactive":
                     self._awaited.add(flight)
                 continue
+            branches = donor.length < min(len(prompt), self.memory.cache.length(donor.slot))
             n_new = len(sequence.tokens) - donor.length + self._reserve_tokens(sequence)
             slot = self.memory.admit(sequence.tokens, donor, n_new + self._outstanding(), now)
             if slot is None:
@@ -199,6 +168,8 @@ class Scheduler:
             self._reserved[slot] = len(sequence.tokens) + self._reserve_tokens(sequence)
             if sequence.started_s is None:
                 started.append(sequence)
+            if branches:
+                self.shared_prefix = prompt[: donor.length]
             self.reused_tokens += donor.length
             sequence.place(slot, donor.length, now)
             self._running.append(sequence)
@@ -232,16 +203,47 @@ class Scheduler:
 
     def _make_room_for_decode(self) -> None:
         """Step 2 of the module's docstring."""
-        while self.memory.n_free_cells < sum(not sequence.is_prefilling for sequence in self._running):
+        while self.memory.n_free_cells < sum(map(self._decode_tokens, self._decoding())):
             if not self.relieve():
                 break
 
-    def _prefill_chunks(self, decoding: list[Chunk]) -> list[Chunk]:
+    def _decoding(self) -> list[Sequence]:
+        return [sequence for sequence in self._running if not sequence.is_prefilling]
+
+    def _decode_tokens(self, sequence: Sequence) -> int:
+        """Return how many tokens of a decoding sequence go into a batch that has room for all of them."""
+        return min(sequence.n_uncomputed, self.limits.n_batch_tokens // self.limits.n_slots)
+
+    def _with_guesses(self, chunks: list[Chunk]) -> list[Chunk]:
+        """Add guessed tokens to decode chunks, as far as cells are free without taking them from anybody."""
+        share = self.limits.n_batch_tokens // self.limits.n_slots
+        n_free = self.memory.n_free_cells - sum(chunk.n_tokens for chunk in chunks)
+        guessing: list[Chunk] = []
+        for chunk in chunks:
+            guessed = chunk.sequence.guess(min(share - chunk.n_tokens, n_free)) if chunk.samples else ()
+            n_free -= len(guessed)
+            guessing.append(replace(chunk, guessed=tuple(guessed)))
+        return guessing
+
+    def _judge_guesses(self, chunk: Chunk, added: tuple[int, ...]) -> None:
+        """Keep what was computed for right guesses, drop what was for wrong ones."""
+        sequence, guessed = chunk.sequence, chunk.guessed
+        if sequence.lookup is None or not guessed:
+            return
+        n_right = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(guessed, added, strict=False)))
+        sequence.lookup.judge(len(guessed), n_right, len(sequence.tokens))
+        sequence.computed += n_right
+        self.guessed_tokens += len(guessed)
+        self.right_guesses += n_right
+        if n_right < len(guessed):
+            self.memory.cut(chunk.slot, sequence.computed)
+
+    def _prefill_chunks(self, n_decoding: int) -> list[Chunk]:
         """Step 4 of the module's docstring."""
         prefilling = [sequence for sequence in self._running if sequence.is_prefilling]
         urgent = [s for s in prefilling if s.priority == "interactive" or s.slot in self._awaited]
-        budget = self._pace.budget_tokens(self.limits.n_batch_tokens, decoding=bool(decoding))
-        budget = min(budget, self.limits.n_batch_tokens - len(decoding), self.memory.n_free_cells - len(decoding))
+        budget = self._pace.budget_tokens(self.limits.n_batch_tokens, decoding=n_decoding > 0)
+        budget = min(budget, self.limits.n_batch_tokens - n_decoding, self.memory.n_free_cells - n_decoding)
         chunks: list[Chunk] = []
         for sequence in sorted(urgent or prefilling, key=lambda s: s.order):
             count = min(budget, sequence.n_uncomputed)
@@ -256,8 +258,8 @@ class Scheduler:
         samples = count == sequence.n_uncomputed and sequence.wants_token
         return Chunk(sequence, self._slot_of(sequence), start, sequence.tokens[start : start + count], samples)
 
-    def _finish_reason(self, sequence: Sequence, token: int | None) -> FinishReason | None:
-        if token in self._eog_tokens:
+    def _finish_reason(self, sequence: Sequence, tokens: tuple[int, ...]) -> FinishReason | None:
+        if tokens and tokens[-1] in self._eog_tokens:
             return "stop"
         return None if sequence.wants_token else "length"
 

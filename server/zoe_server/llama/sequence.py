@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from zoe_server.protocol import Timings, Usage
 
 if TYPE_CHECKING:
+    from zoe_server.llama.lookup import Lookup
     from zoe_server.protocol import Priority
 
 
@@ -19,8 +20,9 @@ class Sequence:
     """Tokens of a prompt and of the answer so far. Times are in seconds of one monotonic clock.
 
     `tokens[:computed]` have KV cells in `slot`; the rest waits to be computed. After the last one was computed, a token
-    is sampled, unless the limit of `limit_tokens` generated tokens is reached. A preempted sequence has no slot and
-    nothing computed, but keeps its tokens, so that its answer goes on where it stopped.
+    is sampled, unless the limit of `limit_tokens` generated tokens is reached; `n_newest` tokens came of it the last
+    time, more than one where a grammar forced some or guesses were right. A preempted sequence has no slot and nothing
+    computed, but keeps its tokens, so that its answer goes on where it stopped.
     """
 
     request_id: str
@@ -33,6 +35,8 @@ class Sequence:
     slot: int | None = None
     computed: int = 0
     cached_tokens: int = 0
+    n_newest: int = 1
+    lookup: Lookup | None = None
     preemptions: int = 0
     started_s: float | None = None
     first_token_s: float | None = None
@@ -50,8 +54,8 @@ class Sequence:
 
     @property
     def is_prefilling(self) -> bool:
-        """Whether more than the one token of an ordinary decode step is left to compute."""
-        return self.n_uncomputed > 1
+        """Whether more than the tokens of the last decode step are left to compute."""
+        return self.n_uncomputed > self.n_newest
 
     @property
     def wants_token(self) -> bool:
@@ -66,14 +70,23 @@ class Sequence:
 
     def displace(self) -> None:
         """Give the slot back in the middle of the work."""
-        self.slot, self.computed = None, 0
+        self.slot, self.computed, self.n_newest = None, 0, 1
         self.preemptions += 1
 
-    def append(self, token: int, now: float) -> None:
-        """Add a sampled token."""
-        self.tokens.append(token)
+    def extend(self, tokens: tuple[int, ...], now: float) -> tuple[int, ...]:
+        """Add a sampled token and those that it forced, as far as the limit allows; return what was added."""
+        added = tokens[: self.limit_tokens - self.n_generated]
+        self.tokens += added
+        self.n_newest = len(added)
         if self.first_token_s is None:
             self.first_token_s = now
+        return added
+
+    def guess(self, limit: int) -> list[int]:
+        """Return at most `limit` tokens that may follow the sampled ones and still fit this request's own limit."""
+        if self.lookup is None:
+            return []
+        return self.lookup.guess(self.tokens, min(limit, self.limit_tokens - self.n_generated - 1))
 
     def usage(self) -> Usage:
         """Return the token counts; `cached_tokens` are those of the first admission."""

@@ -25,12 +25,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from zoe_server import errors, protocol
 from zoe_server.errors import EngineCrashedError, EngineError, EngineUnavailableError, ZoeError
+from zoe_server.llama import header
+from zoe_server.llama.batch import Limits
 from zoe_server.llama.intake import Intake
+from zoe_server.llama.jump import JumpForward
 from zoe_server.llama.loop import EngineLoop
+from zoe_server.llama.model_file import ModelLoadError
+from zoe_server.llama.prefix_keeper import PrefixKeeper
+from zoe_server.llama.prefix_store import PrefixStore
 from zoe_server.llama.radix import NullPrefixCache, RadixTree
-from zoe_server.llama.runner import ModelLoadError, Runner
+from zoe_server.llama.runner import Runner
 from zoe_server.llama.sampler import Sampler
-from zoe_server.llama.scheduler import Limits, Scheduler
+from zoe_server.llama.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -59,6 +65,7 @@ class Service:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="intake")
         self._intake: Intake | None = None
         self._loop: EngineLoop | None = None
+        self._keeper: PrefixKeeper | None = None
         self._open: set[str] = set()
         self._preparing: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -92,6 +99,7 @@ class Service:
             self._send({"event": "loading", "phase": "warmup"})
             await self._flush()
             await self._aio.run_in_executor(self._pool, runner.warm_up)
+            await self._aio.run_in_executor(self._pool, self._start_loop, runner)
         except ModelLoadError as error:
             await self._fatal(EngineUnavailableError(str(error), code="model_load_failed"), EXIT_NO_MODEL)
         except ZoeError as error:
@@ -101,23 +109,34 @@ class Service:
             message = f"the model could not be started: {error}"
             await self._fatal(EngineUnavailableError(message), EXIT_NO_MODEL)
         else:
-            self._start_loop(runner)
-            info = runner.info() | {"dialect": self._intake.dialect.name, "sampling": self._intake.defaults}
+            info = runner.info() | self._intake.info() | {"header": header.typed(runner.header())}
             self._send({"event": "ready", "info": info | {"load_s": round(time.monotonic() - started_s, 3)}})
 
     def _start_loop(self, runner: Runner) -> None:
         config = self._config
         limits = Limits(runner.n_ctx_tokens, runner.n_cells, config.n_slots, config.n_batch_tokens, config.queue_limit)
         cache = RadixTree() if config.prefix_cache else NullPrefixCache()
+        scheduler = Scheduler(limits, cache, runner.vocab.eog_tokens)
         self._loop = EngineLoop(
             runner,
-            Sampler(runner.context, runner.vocab),
-            Scheduler(limits, cache, runner.vocab.eog_tokens),
+            Sampler(runner.context, runner.vocab, JumpForward(runner.vocab) if config.jump_forward else None),
+            scheduler,
+            keeper=self._restored(runner, scheduler),
             emit=lambda request_id, events: self._from_thread(self._deliver, request_id, events),
             progress=lambda stats: self._from_thread(self._send, {"event": "progress", **stats}),
         )
         self._thread = threading.Thread(target=self._run_loop, args=(self._loop,), name="engine", daemon=True)
         self._thread.start()
+
+    def _restored(self, runner: Runner, scheduler: Scheduler) -> PrefixKeeper | None:
+        """Return what keeps shared prefixes on disk, with those of the last run brought back."""
+        config = self._config
+        if config.prefix_folder is None or not config.prefix_cache:
+            return None
+        store = PrefixStore(config.prefix_folder, runner.identity(), config.prefix_limit_bytes)
+        self._keeper = PrefixKeeper(store, runner, scheduler.memory)
+        self._keeper.restore()
+        return self._keeper
 
     def _run_loop(self, loop: EngineLoop) -> None:
         """The engine thread."""
@@ -134,6 +153,8 @@ class Service:
         if self._loop is not None:
             self._loop.stop()
             await asyncio.to_thread(self._thread.join, _STOP_WAIT_S)
+        if self._keeper is not None:
+            await asyncio.to_thread(self._keeper.close)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Read one connection; only the first one counts."""

@@ -13,6 +13,8 @@ from zoe_server import errors
 from zoe_server.catalogue.spec import TOOLS_ROLE, ModelSpec
 
 AUTOMATIC: Final = "zoe"
+LATEST: Final = ":latest"
+"""The tag that Ollama's clients put behind a name without one; with or without it, it is the same name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,23 @@ class Router:
         Raises:
             errors.ModelNotFoundError: no model has this name.
         """
-        if model is None or model == AUTOMATIC:
-            role = f"first model with role {TOOLS_ROLE}" if TOOLS_ROLE in self._default.roles else "first model"
-            return RoutePlan((self._default.name,), f"automatic: {role}")
-        name = self._names.get(model)
+        if model is None:
+            return self._automatic()
+        name = self._find(model)
+        if name == AUTOMATIC:
+            return self._automatic()
         if name is None:
             raise errors.ModelNotFoundError(
                 f"the model {model[:200]!r} does not exist; available: {', '.join(self.names)}", param="model"
             )
         return RoutePlan((name,), "named by the request" if name == model else f"alias of {name}")
+
+    def _automatic(self) -> RoutePlan:
+        role = f"first model with role {TOOLS_ROLE}" if TOOLS_ROLE in self._default.roles else "first model"
+        return RoutePlan((self._default.name,), f"automatic: {role}")
+
+    def _find(self, model: str) -> str | None:
+        """Return the name of the model that is meant, `zoe` itself, or None."""
+        known = {AUTOMATIC: AUTOMATIC, **self._names}
+        spellings = (model, model.removesuffix(LATEST), model + LATEST)
+        return next((known[spelling] for spelling in spellings if spelling in known), None)

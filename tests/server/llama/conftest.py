@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from zoe_server.llama.batch import Limits
 from zoe_server.llama.config import EngineConfig
 from zoe_server.llama.intake import Intake
+from zoe_server.llama.jump import JumpForward
 from zoe_server.llama.loop import EngineLoop, Job
+from zoe_server.llama.prefix_keeper import PrefixKeeper
+from zoe_server.llama.prefix_store import PrefixStore
 from zoe_server.llama.radix import NullPrefixCache, RadixTree
 from zoe_server.llama.runner import Runner
 from zoe_server.llama.sampler import Sampler
-from zoe_server.llama.scheduler import Limits, Scheduler
+from zoe_server.llama.scheduler import Scheduler
 from zoe_server.protocol import TERMINAL_EVENTS, ChatEvent, ChatRequest, Finish, Sampling, Text
 from zoe_server.training.random_gguf import write_random_gguf
 
@@ -36,11 +40,17 @@ class Engine:
         limits = Limits(self.runner.n_ctx_tokens, self.runner.n_cells, c.n_slots, c.n_batch_tokens, c.queue_limit)
         cache = RadixTree() if c.prefix_cache else NullPrefixCache()
         self.scheduler = Scheduler(limits, cache, self.runner.vocab.eog_tokens)
-        self.sampler = Sampler(self.runner.context, self.runner.vocab)
+        jump = JumpForward(self.runner.vocab) if c.jump_forward else None
+        self.sampler = Sampler(self.runner.context, self.runner.vocab, jump)
         self.events: dict[str, list[ChatEvent]] = {}
+        self.keeper = None
+        if c.prefix_folder is not None:
+            store = PrefixStore(c.prefix_folder, self.runner.identity(), c.prefix_limit_bytes)
+            self.keeper = PrefixKeeper(store, self.runner, self.scheduler.memory)
         self.loop = EngineLoop(
-            self.runner, self.sampler, self.scheduler, emit=self._collect, progress=lambda stats: None
-        )
+            self.runner, self.sampler, self.scheduler,
+            emit=self._collect, progress=lambda stats: None, keeper=self.keeper,
+        )  # fmt: skip
 
     def _collect(self, request_id: str, events: list[ChatEvent]) -> None:
         self.events.setdefault(request_id, []).extend(events)
@@ -54,7 +64,7 @@ class Engine:
         self.loop.submit(self.prepare(name, text, **fields))
 
     def step(self) -> bool:
-        self.loop._take_inbox()
+        self.loop.take_inbox()
         return self.loop.step()
 
     def run(self, max_steps: int = 5000) -> None:

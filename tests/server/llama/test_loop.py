@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from zoe_server.errors import ContextSizeError, EngineCrashedError, QueueFullError
+from zoe_server.llama.batch import Batch
 from zoe_server.llama.memory import MemoryOperation
 from zoe_server.llama.runner import FatalDecodeError
-from zoe_server.llama.scheduler import Batch
 from zoe_server.protocol import Failure, Sampling, Started, Tool, ToolCallArguments, ToolCallStart, ToolChoice
 from zoe_server.training.random_gguf import whole_words
 
@@ -229,3 +229,19 @@ def test_fatal_failure_reaches_every_open_request_once(engine: Engine) -> None:
 
 def test_empty_batch_is_false() -> None:
     assert not Batch((), (), (), 0.0)
+
+
+@pytest.mark.parametrize("sampling", [Sampling(temperature=0.0), Sampling(temperature=0.7, top_k=3, seed=4)])
+def test_guessing_saves_steps_and_changes_no_token(make_engine: Callable[..., Engine], sampling: Sampling) -> None:
+    """The second of several calls says again what the first one said; jump-forward decoding would hide the guesses."""
+    calls, steps = [], []
+    for speculation in (True, False):
+        engine = make_engine(speculation=speculation, jump_forward=False)
+        engine.ask("calls", "lamps on", max_tokens=250, sampling=sampling, tools=(TURN_ON,),
+                   tool_choice=ToolChoice("required"), argument_values={"name": ("Kitchen light", "Lamp")})  # fmt: skip
+        engine.run()
+        calls.append([event.text for event in engine.events["calls"] if isinstance(event, ToolCallArguments)])
+        steps.append(engine.loop.stats()["step"])
+        assert (engine.scheduler.right_guesses > 0) == speculation
+    assert "".join(calls[0]) == "".join(calls[1]) != ""
+    assert steps[0] < steps[1]

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gguf import GGUFReader, GGUFValueType
 
+from zoe_server.catalogue.spec import bundled_model_path
+from zoe_server.llama.batch import Batch, Chunk
 from zoe_server.llama.config import EngineConfig
 from zoe_server.llama.memory import MemoryOperation
-from zoe_server.llama.runner import FatalDecodeError, ModelLoadError, NoFreeCellError, Runner
-from zoe_server.llama.scheduler import Batch, Chunk
+from zoe_server.llama.model_file import ModelLoadError
+from zoe_server.llama.runner import FatalDecodeError, NoFreeCellError, Runner
 from zoe_server.llama.sequence import Sequence
 from zoe_server.training.random_gguf import write_random_gguf
 
@@ -69,7 +72,22 @@ def test_info_tells_sizes(runner: Runner, tiny_gguf: Path) -> None:
     assert info["architecture"] == "llama"
     assert info["n_ctx_tokens"] == 256
     assert info["file_bytes"] == tiny_gguf.stat().st_size
+    assert info["file_modified_s"] == int(tiny_gguf.stat().st_mtime)
     assert info["n_parameters"] > 10_000
+    assert 0.0 <= info["gpu_share"] <= 1.0
+
+
+def test_info_tells_how_the_weights_are_stored() -> None:
+    runner = load(bundled_model_path())
+    assert runner.info()["quantization"] == "Q8_0"
+    runner.close()
+
+
+def test_the_header_is_that_of_the_file(runner: Runner, tiny_gguf: Path) -> None:
+    header = runner.header()
+    written = {key: field for key, field in GGUFReader(tiny_gguf).fields.items() if not key.startswith("GGUF.")}
+    assert set(header) == {key for key, field in written.items() if field.types[0] is not GGUFValueType.ARRAY}
+    assert header["general.architecture"] == "llama"
 
 
 def test_context_is_bounded_by_what_the_model_was_trained_for(tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from zoe_server.errors import InvalidRequestError
+from zoe_server.llama.alarm import Alarm
 from zoe_server.llama.grammar import Grammar
+from zoe_server.llama.grammar_gate import GrammarGate, exact_tokens
 from zoe_server.llama.loop import Job
-from zoe_server.llama.sampler import Alarm, GrammarGate, TokenSampler, exact_tokens, settings_for
+from zoe_server.llama.sampler import TokenSampler, settings_for
 from zoe_server.protocol import Failure, Sampling
 
 if TYPE_CHECKING:

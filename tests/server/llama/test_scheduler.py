@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoe_server.errors import ContextSizeError, QueueFullError
+from zoe_server.llama.batch import Batch, Limits, Update
+from zoe_server.llama.lookup import Lookup
 from zoe_server.llama.radix import NullPrefixCache, PrefixCache, RadixTree
-from zoe_server.llama.scheduler import Batch, Limits, Scheduler, Update
+from zoe_server.llama.scheduler import Scheduler
 from zoe_server.llama.sequence import Sequence
 from zoe_server.protocol import FinishReason, Priority
 
@@ -23,15 +27,24 @@ def next_token(tokens: list[int]) -> int:
     return random.Random(hash(tuple(tokens))).randrange(1, 50)
 
 
+def repeating(tokens: list[int]) -> int:
+    """A 'model' that mostly says again what followed the same token before."""
+    chance = random.Random(hash(tuple(tokens)))
+    followers = [after for before, after in pairwise(tokens) if before == tokens[-1]]
+    return followers[-1] if followers and chance.random() < 0.8 else chance.randrange(1, 50)
+
+
 @dataclass
 class Library:
     """What llama.cpp would hold: per slot the tokens and the cells; it refuses what the real one refuses."""
 
     n_cells: int
+    n_forced: int = 0  # tokens that follow a drawn one without a step of their own
+    model: Callable[[list[int]], int] = next_token
     tokens: dict[int, list[int]] = field(default_factory=dict)
     cells: dict[int, list[object]] = field(default_factory=dict)
 
-    def run(self, batch: Batch) -> list[int]:
+    def run(self, batch: Batch) -> list[tuple[int, ...]]:
         for operation in batch.operations:
             if operation.kind == "copy":
                 assert not self.tokens.get(operation.slot)
@@ -46,10 +59,19 @@ class Library:
             held = self.tokens.setdefault(chunk.slot, [])
             assert held == chunk.sequence.tokens[: chunk.start], "the slot does not hold what comes before the chunk"
             held.extend(chunk.tokens)
-            self.cells.setdefault(chunk.slot, []).extend(object() for _ in chunk.tokens)
             if chunk.samples:
-                drawn.append(next_token(held))
+                drawn.append(self.draw(held, chunk.guessed))
+            held.extend(chunk.guessed)
+            self.cells.setdefault(chunk.slot, []).extend(object() for _ in range(chunk.n_tokens))
         assert self.n_used <= self.n_cells, "more cells than there are"
+        return drawn
+
+    def draw(self, held: list[int], guessed: tuple[int, ...]) -> tuple[int, ...]:
+        """Draw as the sampler does: on and on while what was drawn is what was guessed."""
+        drawn: tuple[int, ...] = ()
+        while drawn == guessed[: len(drawn)]:
+            so_far = [*held, *drawn]
+            drawn += tuple(expected(so_far, 1 + self.n_forced, self.model)[len(so_far) :])
         return drawn
 
     @property
@@ -59,16 +81,18 @@ class Library:
 
 class Harness:
     def __init__(self, *, cells: int = 4096, slots: int = 8, batch: int = 512, queue: int = 64, ctx: int | None = None,
-                 cache: PrefixCache | None = None) -> None:  # fmt: skip
+                 cache: PrefixCache | None = None, forced: int = 0,
+                 model: Callable[[list[int]], int] = next_token) -> None:  # fmt: skip
         self.limits = Limits(ctx or cells, cells, slots, batch, queue)
         self.scheduler = Scheduler(self.limits, cache or RadixTree(), frozenset({EOG}))
-        self.library = Library(cells)
+        self.library = Library(cells, forced, model)
         self.now = 0.0
         self.finished: dict[str, tuple[Sequence, FinishReason]] = {}
         self.batches: list[Batch] = []
 
     def submit(self, name: str, tokens: list[int], limit: int = 4, priority: Priority = "interactive") -> Sequence:
-        sequence = Sequence(name, list(tokens), len(tokens), limit, priority, self.now)
+        lookup = Lookup() if self.library.model is repeating else None
+        sequence = Sequence(name, list(tokens), len(tokens), limit, priority, self.now, lookup=lookup)
         self.scheduler.submit(sequence)
         return sequence
 
@@ -97,10 +121,10 @@ class Harness:
         return {chunk.sequence.request_id: len(chunk.tokens) for chunk in self.batches[-1].chunks}
 
 
-def expected(tokens: list[int], count: int) -> list[int]:
+def expected(tokens: list[int], count: int, model: Callable[[list[int]], int] = next_token) -> list[int]:
     tokens = list(tokens)
     for _ in range(count):
-        tokens.append(next_token(tokens))
+        tokens.append(model(tokens))
     return tokens
 
 
@@ -160,6 +184,46 @@ def test_decode_comes_before_prompt_chunks_in_every_step() -> None:
         assert h.batches[-1].chunks[0].sequence.request_id == "voice"
         assert h.in_batch()["voice"] == 1
         assert h.in_batch()["long"] > 0
+
+
+def test_forced_tokens_are_computed_together_and_first() -> None:
+    h = Harness(batch=64, slots=8, forced=3)
+    voice = h.submit("voice", prompt(3, 10), limit=50)
+    h.step()
+    h.submit("long", prompt(4, 1000))
+    for n_steps in range(1, 6):
+        h.step()
+        assert h.batches[-1].chunks[0].sequence.request_id == "voice"
+        assert h.in_batch() == {"voice": 4, "long": 60}
+        assert voice.n_generated == 4 * (n_steps + 1)
+
+
+def test_many_forced_tokens_leave_room_for_every_sequence() -> None:
+    h = Harness(batch=16, slots=8, forced=20)
+    sequences = [h.submit(f"r{i}", prompt(i, 5), limit=50) for i in range(8)]
+    h.run()
+    assert all(sum(len(chunk.tokens) for chunk in batch.chunks) <= 16 for batch in h.batches)
+    assert [sequence.tokens for sequence in sequences] == [expected(prompt(i, 5), 50) for i in range(8)]
+
+
+def test_right_guesses_save_steps_and_change_nothing() -> None:
+    names = prompt(5, 60)
+    h = Harness(model=repeating)
+    sequence = h.submit("again", names * 3, limit=100)
+    h.run()
+    assert sequence.tokens == expected(names * 3, 100, repeating)
+    assert h.scheduler.right_guesses > 10
+    assert len(h.batches) <= 102 - h.scheduler.right_guesses
+
+
+def test_nothing_is_guessed_while_a_prompt_waits() -> None:
+    h = Harness(batch=64, model=repeating)
+    h.submit("voice", prompt(5, 20) * 3, limit=50)
+    h.step()
+    h.submit("long", prompt(4, 1000))
+    for _ in range(5):
+        h.step()
+        assert not any(chunk.guessed for chunk in h.batches[-1].chunks)
 
 
 def test_a_step_beside_a_voice_stream_stays_short() -> None:
@@ -301,10 +365,23 @@ REQUESTS = st.lists(
     batch=st.integers(4, 64),
     cancels=st.sets(st.integers(0, 9)),
     keeps=st.booleans(),
+    forced=st.integers(0, 9),
+    model=st.sampled_from([next_token, repeating]),
 )
-def test_everybody_gets_the_answer_of_a_fresh_run(requests, shared, cells, slots, batch, cancels, keeps) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def test_everybody_gets_the_answer_of_a_fresh_run(  # noqa: PLR0917 -- given by name
+    requests: list[tuple[list[int], int, Priority, int]],
+    shared: int,
+    cells: int,
+    slots: int,
+    batch: int,
+    cancels: set[int],
+    keeps: bool,
+    forced: int,
+    model: Callable[[list[int]], int],
+) -> None:
     """Whatever is shared, evicted, preempted or cancelled: no request's tokens change, and all of them end."""
-    h = Harness(cells=cells, slots=slots, batch=batch, cache=RadixTree() if keeps else NullPrefixCache())
+    cache = RadixTree() if keeps else NullPrefixCache()
+    h = Harness(cells=cells, slots=slots, batch=batch, cache=cache, forced=forced, model=model)
     open_sequences: dict[int, Sequence] = {}
     for i, (tokens, limit, priority, pause) in enumerate(requests):
         full = SHARED[:shared] + tokens
@@ -317,7 +394,7 @@ def test_everybody_gets_the_answer_of_a_fresh_run(requests, shared, cells, slots
     for i, sequence in open_sequences.items():
         tokens, limit, _, _ = requests[i]
         full = SHARED[:shared] + tokens
-        assert sequence.tokens == expected(full, min(limit, cells - len(full)))
+        assert sequence.tokens == expected(full, min(limit, cells - len(full)), model)
     memory = h.scheduler.memory
     h.library.run(Batch(memory.take_operations(), (), (), 0.0))
     held = {slot: len(tokens) for slot, tokens in h.library.tokens.items() if tokens}

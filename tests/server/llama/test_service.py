@@ -113,6 +113,9 @@ async def test_transcript(ready: Process) -> None:
     info = ready.messages[-1]["info"]
     assert info["dialect"] == "hermes"
     assert info["load_s"] > 0
+    assert info["abilities"] == ["tools"]
+    assert "<tool_call>" in info["chat_template"]
+    assert info["header"]["llama.context_length"] >= info["n_ctx_tokens"]
 
     ready.chat("a")
     finish = await ready.until("finish", "a")

@@ -29,7 +29,25 @@ def test_names_and_aliases_are_exact(asked: str, answers: str) -> None:
     assert Router([CHAT, TOOLS]).route(asked).candidates == (answers,)
 
 
-@pytest.mark.parametrize("asked", ["", "ZOE", "qwen ", "gpt-4", "x" * 100_000])
+@pytest.mark.parametrize(
+    ("asked", "answers"), [("zoe:latest", "qwen"), ("qwen:latest", "qwen"), ("llama3.2:latest", "llama-3.2-3b")]
+)
+def test_the_tag_latest_changes_nothing(asked: str, answers: str) -> None:
+    assert Router([CHAT, TOOLS]).route(asked).candidates == (answers,)
+
+
+def test_a_name_with_the_tag_latest_answers_without_it() -> None:
+    tagged = ModelSpec("tagged:latest", Path("d.gguf"))
+    assert Router([CHAT, tagged]).route("tagged").candidates == ("tagged:latest",)
+
+
+def test_an_exact_name_wins_over_the_tag_latest() -> None:
+    tagged = ModelSpec("qwen:latest", Path("d.gguf"))
+    router = Router([TOOLS, tagged])
+    assert [router.route(name).candidates for name in ("qwen", "qwen:latest")] == [("qwen",), ("qwen:latest",)]
+
+
+@pytest.mark.parametrize("asked", ["", "ZOE", ":latest", "phi3:latest", "zoe:mini", "qwen ", "gpt-4", "x" * 100_000])
 def test_an_unknown_model_is_refused_with_the_list_of_those_that_exist(asked: str) -> None:
     with pytest.raises(errors.ModelNotFoundError) as caught:
         Router([CHAT, TOOLS]).route(asked)

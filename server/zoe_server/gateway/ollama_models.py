@@ -1,0 +1,145 @@
+"""What Ollama's clients ask before they chat: is somebody there, which models are there, what can they do?
+
+Asking never loads a model; only details wait for one that is being loaded. They come from its engine, which has read
+the model's file, so lists say little about a model that was never ready.
+Source: Ollama, `docs/api.md` and `api/types.go`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from aiohttp import web
+
+from zoe_server.catalogue.spec import ModelSpec
+from zoe_server.fleet.process import State
+from zoe_server.gateway.ollama_answer import timestamp
+from zoe_server.gateway.ollama_wire import ShowBody
+from zoe_server.gateway.openai_wire import parse_json, validated
+from zoe_server.gateway.services import services
+from zoe_server.routing import fallback
+from zoe_server.routing.router import LATEST
+
+API_VERSION: Final = "0.12.6"
+"""The version of Ollama whose API this is: clients compare it with the one that first had what they need."""
+
+_ALIVE: Final = "Ollama is running"  # some clients look for these very words
+_NEVER: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+_UNITS: Final = ((10**9, "B", 1), (10**6, "M", 2), (10**3, "K", 0))
+
+
+async def alive(_request: web.Request) -> web.Response:
+    """Say that the server runs; open to everybody, so it tells nothing else."""
+    return web.Response(text=_ALIVE)
+
+
+async def version(_request: web.Request) -> web.Response:
+    """Answer with the version of the API."""
+    return web.json_response({"version": API_VERSION})
+
+
+async def list_tags(request: web.Request) -> web.Response:
+    """Answer with the automatic choice and every name of every configured model."""
+    state = services(request)
+    specs = {spec.name: spec for spec in state.fleet.specs}
+    status = {model.name: model for model in state.fleet.status()}
+    names = {_tagged(name): state.router.route(name).candidates[0] for name in state.router.names}
+    listed = [_listed(tagged, specs[name], status[name].info, state.started_at) for tagged, name in names.items()]
+    return web.json_response({"models": listed})
+
+
+async def list_running(request: web.Request) -> web.Response:
+    """Answer with the models that are loaded."""
+    state = services(request)
+    both = zip(state.fleet.specs, state.fleet.status(), strict=True)
+    running = [_running(spec, status.info, state.started_at) for spec, status in both if status.state is State.READY]
+    return web.json_response({"models": running})
+
+
+async def show(request: web.Request) -> web.Response:
+    """Answer with all that is known of one model, waiting for it while it is being loaded.
+
+    Raises:
+        errors.ModelNotFoundError: there is none of that name.
+        errors.EngineUnavailableError: its engine cannot start, or not in time.
+    """
+    state = services(request)
+    plan = state.router.route(validated(ShowBody, parse_json(await request.read())).wanted)
+    async with fallback.lease(state.fleet, plan, 0) as (name, engine):
+        spec = next(spec for spec in state.fleet.specs if spec.name == name)
+        return web.json_response(_shown(spec, engine.info, state.started_at))
+
+
+def _tagged(name: str) -> str:
+    return name if ":" in name else name + LATEST
+
+
+def _listed(name: str, spec: ModelSpec, info: Mapping[str, Any], started_at: int) -> dict[str, Any]:
+    return {
+        "name": name,
+        "model": name,
+        "modified_at": _modified_at(info, started_at),
+        "size": info.get("file_bytes", 0),
+        "digest": _digest(spec, info),
+        "details": _details(info),
+    }
+
+
+def _running(spec: ModelSpec, info: Mapping[str, Any], started_at: int) -> dict[str, Any]:
+    weights_bytes = info.get("weights_bytes", 0)
+    return {
+        **_listed(_tagged(spec.name), spec, info, started_at),
+        "size": weights_bytes,
+        "size_vram": round(weights_bytes * info.get("gpu_share", 0.0)),
+        "expires_at": timestamp(_NEVER),
+        "context_length": info.get("n_ctx_tokens", spec.n_ctx_tokens),
+    }
+
+
+def _shown(spec: ModelSpec, info: Mapping[str, Any], started_at: int) -> dict[str, Any]:
+    parameters = {"num_ctx": info.get("n_ctx_tokens", spec.n_ctx_tokens), **info.get("sampling", {})}
+    model_info = dict(info.get("header", {}))
+    if "n_parameters" in info:
+        model_info["general.parameter_count"] = info["n_parameters"]
+    return {
+        "parameters": "\n".join(f"{name:<30} {value}" for name, value in parameters.items()),
+        "template": info.get("chat_template", ""),
+        "details": _details(info),
+        "model_info": model_info,
+        "capabilities": ["completion", *info.get("abilities", ())],
+        "modified_at": _modified_at(info, started_at),
+    }
+
+
+def _details(info: Mapping[str, Any]) -> dict[str, Any]:
+    family = info.get("architecture")
+    return {
+        "parent_model": "",
+        "format": "gguf",
+        "family": family or "",
+        "families": [family] if family else [],
+        "parameter_size": _human(info["n_parameters"]) if "n_parameters" in info else "",
+        "quantization_level": info.get("quantization") or "",
+    }
+
+
+def _modified_at(info: Mapping[str, Any], started_at: int) -> str:
+    return timestamp(datetime.fromtimestamp(info.get("file_modified_s", started_at), UTC))
+
+
+def _digest(spec: ModelSpec, info: Mapping[str, Any]) -> str:
+    """Return what changes when the model does: a digest of what is known of the file, which is too long to read."""
+    known = [spec.name, info.get("file_bytes"), info.get("file_modified_s"), info.get("header")]
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+
+
+def _human(count: int) -> str:
+    """Return a number as Ollama writes it: 8B, 3.2B, 5.05M."""
+    for size, letter, n_digits in _UNITS:
+        if count >= size:
+            return f"{count / size:.{0 if count % size == 0 else n_digits}f}{letter}"
+    return str(count)

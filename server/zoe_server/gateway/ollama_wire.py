@@ -1,0 +1,204 @@
+"""Ollama's form of a request: strict validation, and its translation to `protocol.ChatRequest`.
+
+Whatever a client sends ends here as a valid request or as an `InvalidRequestError` that names the path of the value.
+What only tells a server how to run its models (`num_ctx`, `num_gpu`, ...) is ignored: this one is configured by its
+owner.
+Source: Ollama, `docs/api.md` and `api/types.go`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from zoe_server import errors, protocol
+from zoe_server.gateway.ollama_messages import Message, to_messages
+from zoe_server.gateway.openai_wire import MAX_TOKENS, SEED_RANGE, Stop, ToolSpec, refuse, to_tools
+
+_RANDOM_SEED: Final = -1
+_DURATION: Final = r"^[+-]?([0-9.]+(ns|us|\u00b5s|\u03bcs|ms|s|m|h)?)+$"
+
+
+def _whole(value: object) -> object:
+    """Return an integer for 1.0, which is how clients without integers write it."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_Int = Annotated[int, BeforeValidator(_whole)]
+_Duration = Annotated[str, Field(pattern=_DURATION, max_length=100)]
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+
+
+class Options(_Wire):
+    """`options`: how tokens are drawn, and when the answer ends."""
+
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_k: _Int | None = Field(default=None, ge=0, le=1_000_000)
+    top_p: float | None = Field(default=None, ge=0, le=1)
+    min_p: float | None = Field(default=None, ge=0, le=1)
+    repeat_penalty: float | None = Field(default=None, gt=0, le=10)
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
+    seed: _Int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
+    num_predict: _Int | None = Field(default=None, ge=-MAX_TOKENS, le=MAX_TOKENS)
+    stop: Stop | list[Stop] | None = None
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The bound of the answer; Ollama's 0 and negative numbers mean that there is none."""
+        return self.num_predict if self.num_predict is not None and self.num_predict > 0 else None
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The stop strings."""
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+    @property
+    def sampling(self) -> protocol.Sampling:
+        """How tokens are drawn."""
+        return protocol.Sampling(
+            temperature=self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            min_p=self.min_p,
+            repeat_penalty=self.repeat_penalty,
+            frequency_penalty=self.frequency_penalty or 0.0,
+            presence_penalty=self.presence_penalty or 0.0,
+            seed=None if self.seed is None or self.seed == _RANDOM_SEED else self.seed % SEED_RANGE,
+        )
+
+
+class AnswerBody(_Wire):
+    """What the bodies of /api/chat and /api/generate have in common."""
+
+    model: str = Field(min_length=1)
+    stream: bool | None = None
+    format: str | dict[str, Any] | None = None
+    options: Options | None = None
+    keep_alive: float | _Duration | None = None
+    think: bool | Literal["low", "medium", "high"] | None = None
+    logprobs: bool | None = None
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the answer comes in records; that is what clients get that do not say."""
+        return self.stream is not False
+
+    @property
+    def unloads(self) -> bool:
+        """Whether the model need not stay: `keep_alive` is 0, as a number or as a duration."""
+        kept = self.keep_alive
+        return kept is not None and not (any(c in "123456789" for c in kept) if isinstance(kept, str) else kept)
+
+    @property
+    def shows_thinking(self) -> bool:
+        """Whether reasoning is part of the answer; a client that does not say gets it, beside the text."""
+        return self.think is not False
+
+
+class ChatBody(AnswerBody):
+    """The body of POST /api/chat; without messages it only asks for the model to be loaded."""
+
+    messages: list[Message] | None = None
+    tools: list[ToolSpec] | None = Field(default=None, max_length=1024)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to answer."""
+        return not self.messages
+
+    def to_request(self, request_id: str, model: str) -> protocol.ChatRequest:
+        """Return the engine's request.
+
+        Raises:
+            errors.InvalidRequestError: it asks for what is not served, with the path of the value.
+        """
+        messages = self.messages or []
+        for index, message in enumerate(messages):
+            _check_images(message.images, f"messages[{index}].images")
+        return _request(self, request_id, model, messages, self.tools)
+
+
+class GenerateBody(AnswerBody):
+    """The body of POST /api/generate; without a prompt it only asks for the model to be loaded."""
+
+    prompt: str | None = None
+    system: str | None = None
+    images: list[Any] | None = None
+    suffix: str | None = None
+    template: str | None = None
+    context: list[int] | None = None
+    raw: bool | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to answer."""
+        return not self.prompt
+
+    def to_request(self, request_id: str, model: str) -> protocol.ChatRequest:
+        """Return the engine's request: a chat of one user message, behind the system message where there is one.
+
+        Raises:
+            errors.InvalidRequestError: it asks for what is not served, with the path of the value.
+        """
+        _check_images(self.images, "images")
+        for field in ("suffix", "template", "context", "raw"):
+            if getattr(self, field):
+                refuse(field)
+        messages = [Message(role="system", content=self.system)] if self.system else []
+        return _request(self, request_id, model, [*messages, Message(role="user", content=self.prompt)])
+
+
+class ShowBody(_Wire):
+    """The body of POST /api/show; `name` is what older clients call the model."""
+
+    model: str | None = None
+    name: str | None = None
+
+    @property
+    def wanted(self) -> str:
+        """The model that is meant.
+
+        Raises:
+            errors.InvalidRequestError: none is named.
+        """
+        wanted = self.model or self.name
+        if not wanted:
+            raise errors.InvalidRequestError("model is required", param="model")
+        return wanted
+
+
+def _request(
+    body: AnswerBody, request_id: str, model: str, messages: list[Message], tools: list[ToolSpec] | None = None
+) -> protocol.ChatRequest:
+    _check_format(body)
+    if body.logprobs:
+        refuse("logprobs")
+    options = body.options or Options()
+    return protocol.ChatRequest(
+        id=request_id,
+        model=model,
+        messages=to_messages(messages),
+        tools=to_tools(tools),
+        max_tokens=options.max_tokens,
+        stop=options.stops,
+        sampling=options.sampling,
+    )
+
+
+def _check_format(body: AnswerBody) -> None:
+    if body.format:
+        refuse("format")
+
+
+def _check_images(images: list[Any] | None, path: str) -> None:
+    if images:
+        raise errors.InvalidRequestError(
+            f"{path}: pictures are not supported, the models here read text only",
+            param=path,
+            code="unsupported_parameter",
+        )
