@@ -211,6 +211,9 @@ HARMONY: dict[str, tuple[str, Expected]] = {
         [("reasoning", "Hm."), ON],
     ),
     "recipient first": (f" to=functions.on<|channel|>commentary json<|message|>{LAMP}", [("text", " "), ON]),
+    "no space before the recipient": (
+        f"{ANALYSIS}to=functions.on<|channel|>commentary<|message|>{LAMP}", [("reasoning", "Hm."), ON],
+    ),
     "preamble": (
         (f"<|channel|>commentary<|message|>One moment.<|end|><|start|>assistant<|channel|>commentary to=functions.on"
         f"<|message|>{LAMP}<|call|>"),

@@ -32,7 +32,7 @@ CHANNEL: Final = "<|channel|>"
 MESSAGE: Final = "<|message|>"
 ENDS: Final = ("<|end|>", "<|call|>", "<|return|>")
 TO: Final = "to=functions."
-_RECIPIENT: Final = re.compile(r"\bto=(?!assistant\b)([^\s<]+)")
+_RECIPIENT: Final = re.compile(r"to=(?!assistant\b)([^\s<]+)")
 _CHANNEL: Final = re.compile(r"<\|channel\|>\s*(\w+)")
 _MAX_HEADER: Final = 400
 
@@ -91,15 +91,12 @@ class Harmony(CallDialect):
         rules = tools.rules
         channel = f'{literal(CHANNEL)} ("commentary" | "analysis")'
         body = sequence(f'({literal(" <|constrain|>json")} | " json")?', literal(MESSAGE))
+        behind_name, with_channel = rules.add("body", body), rules.add("body", sequence(channel, body))
         arguments = tools.arguments()
-        in_channel = rules.add("body", body)
-        in_role = rules.add("body", sequence(channel, body))
-        calls = (
-            sequence(
-                channel, literal(f" {TO}"), choice({name: f"{in_channel} {each}" for name, each in arguments.items()})
-            ),
-            sequence(f'" "? {literal(TO)}', choice({name: f"{in_role} {each}" for name, each in arguments.items()})),
-        )
+        names = choice({name: f"{behind_name} {each}" for name, each in arguments.items()})
+        in_role = choice({name: f"{with_channel} {each}" for name, each in arguments.items()})
         thought = rules.add("thought", '([^<] | "<"+ [^|<])*')
         analysis = sequence(literal(f"{CHANNEL}analysis{MESSAGE}"), thought, literal("<|end|>"))
-        return f"({analysis})? {literal(START)}? ({' | '.join(calls)})"
+        start = rules.add("start", f"({analysis})? {literal(START)}")
+        in_channel = sequence(channel, literal(f" {TO}"), names)
+        return f'{start}? {in_channel} | ({start} " " | " "?) {literal(TO)} {in_role}'

@@ -262,6 +262,8 @@ FORMS: dict[str, tuple[str, dict[str, bool]]] = {
             f'to=functions.types <|constrain|>json{MESSAGE}{{"z": true}}': True,
             f'<|start|>assistant to=functions.types<|channel|>commentary json{MESSAGE}{{"z": true}}': True,
             f' to=functions.types<|channel|>analysis{MESSAGE}{{"z": true}}': True,
+            f'<|start|>assistantto=functions.types<|channel|>commentary{MESSAGE}{{"z": true}}': False,
+            f"<|channel|>analysis{MESSAGE}Hm.<|end|> to=functions.types<|channel|>commentary{MESSAGE}{{}}": False,
             f'<|channel|>analysis{MESSAGE}Hm.<|end|>': False,
             f'<|channel|>final{MESSAGE}Hm.': False,
             f'<|channel|>commentary to=functions.types{MESSAGE}{{}}': False,
