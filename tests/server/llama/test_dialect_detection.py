@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import pytest
 
 from zoe_server.catalogue.spec import DIALECTS
 from zoe_server.llama import dialects
 from zoe_server.training.random_gguf import HERMES_TEMPLATE
+
+if TYPE_CHECKING:
+    from conftest import Engine
 
 LLAMA_HEADER = "{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' }}"
 GEMMA_TURN = "{{ '<start_of_turn>' + role + '\\n' + message['content'] | trim + '<end_of_turn>\\n' }}"
@@ -85,3 +91,9 @@ def test_every_dialect_is_told_by_some_template_and_has_the_name_that_the_settin
 def test_a_dialect_that_does_not_exist_is_answered_with_those_that_do() -> None:
     with pytest.raises(KeyError, match=r"klingon.*hermes, llama3, .*, plain"):
         dialects.by_name("klingon")
+
+
+def test_a_template_that_shows_no_tools_makes_no_model_that_calls_them(make_engine: Callable[..., Engine]) -> None:
+    reasoning = make_engine(chat_template="{{ messages[0].content }}{{ '<think>' }}").intake
+    assert (reasoning.dialect.name, reasoning.abilities) == ("json", ["thinking"])
+    assert make_engine(chat_template="{{ messages[0].content }}").intake.abilities == []
