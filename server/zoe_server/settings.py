@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableEnvironmentError
 
-from zoe_server.catalogue.spec import BUNDLED_MODEL, TOOLS_ROLE, ModelSpec, bundled_model_path
+from zoe_server.catalogue.spec import BUNDLED_MODEL, DIALECTS, TOOLS_ROLE, ModelSpec, bundled_model_path
 
 AUTOMATIC_MODEL: Final = "zoe"
 _ENV_PREFIX: Final = "ZOE_"
@@ -69,6 +69,13 @@ class ModelSettings(_Section):
     sampling: SamplingDefaults = SamplingDefaults()
     chat_template: str | None = None
     dialect: str | None = None
+
+    @field_validator("dialect")
+    @classmethod
+    def _dialect_exists(cls, name: str | None) -> str | None:
+        if name is not None and name not in DIALECTS:
+            raise ValueError(f"no dialect is called {name!r}; there are {', '.join(DIALECTS)}")
+        return name
 
 
 class ServerSettings(_Section):

@@ -42,6 +42,7 @@ def test_models_keep_their_order_and_their_values(tmp_path: Path) -> None:
         roles = ["tools"]
         context_tokens = 8192
         slots = 2
+        dialect = "functionary-v3.2"
         sampling = { temperature = 0.5, top_k = 40 }
         [models.zoe-nano]
         """,
@@ -49,6 +50,7 @@ def test_models_keep_their_order_and_their_values(tmp_path: Path) -> None:
     big, nano = settings.load().specs()
     assert (big.name, big.path, big.aliases) == ("big", tmp_path / "models" / "big.gguf", ("qwen2.5:7b",))
     assert (big.n_ctx_tokens, big.n_slots, dict(big.sampling)) == (8192, 2, {"temperature": 0.5, "top_k": 40})
+    assert (big.dialect, nano.dialect) == ("functionary-v3.2", None)
     assert nano.path.name == "zoe-nano.gguf"
 
 
@@ -95,6 +97,10 @@ def test_a_blank_key_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
         ("[server]\nport = 70000", "server.port"),
         ('[models.a]\npath = "a.gguf"\nslots = 0', "models.a.slots"),
         ('[models.a]\npath = "a.gguf"\nengine = "abacus"', "models.a.engine"),
+        (
+            '[models.a]\npath = "a.gguf"\ndialect = "klingon"',
+            "models.a.dialect: no dialect is called 'klingon'; there are hermes, llama3, mistral",
+        ),
         ("[models.a]", "models.a.path"),
         ("models = {}", "models"),
         ('[models.zoe]\npath = "a.gguf"', "models.zoe"),

@@ -13,6 +13,11 @@ from typing import Final
 
 BUNDLED_MODEL: Final = "zoe-nano"
 TOOLS_ROLE: Final = "tools"
+DIALECTS: Final = (
+    *("hermes", "llama3", "mistral", "harmony", "gemma", "functiongemma", "gemma4"),
+    *("functionary-v3.1", "functionary-v3.2", "json", "plain"),
+)
+"""The ways of writing tool calls that the llama engine knows; without a choice, the chat template tells."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,13 +25,16 @@ _LONE_SURROGATES: Final = re.compile("[\ud800-\udfff]")
 class Grammar:
     """A GBNF grammar whose root rule is `root`.
 
-    A lazy grammar sleeps until the generated text contains one of `triggers`; from the trigger's first character on,
+    A lazy grammar sleeps until the generated text contains one of `triggers`, or until the answer begins with one of
+    `openings`: at its start or behind one of `reasoning_ends`, white space aside. From the first character of that on,
     the text must match. After a complete match only the end of generation is possible.
     """
 
     gbnf: str
     lazy: bool = False
     triggers: tuple[str, ...] = ()
+    openings: tuple[str, ...] = ()
+    reasoning_ends: tuple[str, ...] = ()
 
 
 def json_text(value: object) -> str:
@@ -109,13 +112,17 @@ JSON_RULES: Final[Mapping[str, str]] = {
     "json-number": '"-"? ("0" | [1-9] [0-9]{0,17}) ("." [0-9]{1,18})? ([eE] [-+]? [0-9]{1,3})?',
     "json-integer": '"0" | "-"? [1-9] [0-9]{0,17}',
 }
-_JSON_RULE_NAME: Final = re.compile("json-[a-z]+")
+_BASE_RULE_NAME: Final = re.compile("[a-z]+-[a-z]+")
 
 
 class Rules:
-    """The rules of one grammar. Equal bodies become one rule, so what forty tools share is written once."""
+    """The rules of one grammar. Equal bodies become one rule, so what forty tools share is written once.
 
-    def __init__(self) -> None:
+    Bodies may refer to the rules of `base`, whose names have no digits.
+    """
+
+    def __init__(self, base: Mapping[str, str] = JSON_RULES) -> None:
+        self._base = base
         self._bodies: dict[str, str] = {}
         self._names: dict[str, str] = {}
 
@@ -137,17 +144,17 @@ class Rules:
         self._bodies[name] = body
 
     def render(self, root: str) -> str:
-        """Return the GBNF text with `root` as the body of the root rule and the JSON rules that are used."""
+        """Return the GBNF text with `root` as the body of the root rule and the base rules that are used."""
         lines = [f"root ::= {root}", *(f"{name} ::= {body}" for name, body in self._bodies.items())]
         wanted = list(dict.fromkeys(name for line in lines for name in _references(line)))
         for name in wanted:  # grows while it is walked
-            wanted += [other for other in _references(JSON_RULES[name]) if other not in wanted]
-        return "\n".join([*lines, *(f"{name} ::= {JSON_RULES[name]}" for name in wanted)]) + "\n"
+            wanted += [other for other in _references(self._base[name]) if other not in wanted]
+        return "\n".join([*lines, *(f"{name} ::= {self._base[name]}" for name in wanted)]) + "\n"
 
 
 _STRINGS_AND_CLASSES: Final = re.compile(r'"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]')
 
 
 def _references(body: str) -> list[str]:
-    """Return the JSON rules that `body` refers to, in order; the contents of literals do not count."""
-    return list(dict.fromkeys(_JSON_RULE_NAME.findall(_STRINGS_AND_CLASSES.sub(" ", body))))
+    """Return the base rules that `body` refers to, in order; the contents of literals do not count."""
+    return list(dict.fromkeys(_BASE_RULE_NAME.findall(_STRINGS_AND_CLASSES.sub(" ", body))))

@@ -13,6 +13,7 @@ import llama_cpp
 import numpy as np
 
 from zoe_server.errors import InvalidRequestError
+from zoe_server.llama.alarm import Alarm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +65,7 @@ class GrammarState:
 
 
 class GrammarGate:
-    """A grammar that applies from the first token on, or, if lazy, from the first trigger in the text on.
+    """A grammar that applies from the first token on, or, if lazy, from what wakes it on (see `Grammar`).
 
     Raises:
         InvalidRequestError: llama.cpp cannot read the grammar.
@@ -73,8 +74,8 @@ class GrammarGate:
     def __init__(self, grammar: Grammar, vocab: Vocab) -> None:
         self._vocab = vocab
         self._gbnf = grammar.gbnf
-        self._triggers = tuple(trigger.encode() for trigger in grammar.triggers) if grammar.lazy else ()
-        self._text = b""  # what a trigger may still begin in; once awake, what the grammar has accepted
+        self._alarm = Alarm(grammar) if grammar.lazy else None
+        self._text = b""  # what the grammar has accepted
         self.awake = not grammar.lazy
         sampler = llama_cpp.llama_sampler_init_grammar(vocab.pointer, grammar.gbnf.encode(), b"root")
         if not sampler:
@@ -94,13 +95,10 @@ class GrammarGate:
         if self.awake:
             self._text += self._vocab.piece(token)
             self._state.accept(token)
-        elif self._triggers:
-            self._text += self._vocab.piece(token)
-            found = [at for trigger in self._triggers if (at := self._text.find(trigger)) >= 0]
-            if found:
-                self._wake(self._text[min(found) :])
-            else:
-                self._text = self._text[-max(map(len, self._triggers)) :]
+        elif self._alarm is not None:
+            text = self._alarm.feed(self._vocab.piece(token))
+            if text is not None:
+                self._wake(text)
 
     def forced(self, jump: JumpForward) -> tuple[int, ...]:
         """Return the tokens that must follow; they are not accepted yet."""
@@ -111,11 +109,21 @@ class GrammarGate:
         self._state.close()
 
     def _wake(self, text: bytes) -> None:
-        """Start with `text`, the trigger and what came in the same token."""
-        self._triggers, self._text = (), text
-        for token in self._vocab.tokenize(text):
+        """Start with `text`, what woke the grammar and what came in the same token."""
+        self._alarm, self._text = None, text
+        for token in exact_tokens(self._vocab, text):
             if not self.allows(token):
                 _LOG.warning("the text %r does not fit the grammar that it starts; the answer stays free", text)
                 return
             self._state.accept(token)
         self.awake = True
+
+
+def exact_tokens(vocab: Vocab, text: bytes) -> list[int]:
+    """Return tokens that are exactly `text`; some vocabularies put a space before the first word of what they read."""
+    for before in (b"", b"\n"):
+        tokens = vocab.tokenize(before + text)
+        for n in range(len(tokens)):
+            if vocab.detokenize(tokens[n:]) == text:
+                return tokens[n:]
+    return vocab.tokenize(text)

@@ -56,7 +56,8 @@ class Intake:
     @property
     def abilities(self) -> list[str]:
         """What the model can do besides answering: `tools`, `thinking`."""
-        able = {"tools": not isinstance(self.dialect, Plain), "thinking": knows_reasoning(self.chat_template)}
+        tools = not isinstance(self.dialect, Plain) and "tools" in self.chat_template
+        able = {"tools": tools, "thinking": knows_reasoning(self.chat_template)}
         return [name for name, yes in able.items() if yes]
 
     def info(self) -> dict[str, object]:

@@ -61,7 +61,7 @@ class JumpForward:
         self._pieces = [piece for piece, _ in pieces]
         self._tokens = [token for _, token in pieces]
         self._bytes = {piece[0]: token for piece, token in reversed(pieces) if len(piece) == 1}
-        self._probe = [*self._bytes.values(), *sorted(vocab.eog_tokens)[:1]]
+        self._probe = [*self._bytes.values(), *sorted(vocab.eog_tokens)]
         self._known: OrderedDict[tuple[str, bytes], tuple[int, ...]] = OrderedDict()
 
     def tokens(self, state: State, grammar: str, text: bytes) -> tuple[int, ...]:

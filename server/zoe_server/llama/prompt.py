@@ -29,6 +29,7 @@ CHATML: Final = """\
 """
 """The template of a model that brings none, as in llama.cpp."""
 
+_REASONING: Final = ("<think>", "[THINK]", "<|channel>thought", "<|channel|>analysis")
 _LONE_SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -81,7 +82,7 @@ class ChatTemplate:
 
 def knows_reasoning(source: str) -> bool:
     """Return whether a chat template is that of a model which reasons before it answers."""
-    return "<think>" in source
+    return any(marker in source for marker in _REASONING)
 
 
 def opens_reasoning(prompt: str) -> bool:

@@ -1,4 +1,4 @@
-"""JSON schema to GBNF: which JSON texts satisfy a tool's parameters, written as `json.dumps` writes them.
+"""JSON schema to GBNF: which texts satisfy a tool's parameters, in JSON as `json.dumps` writes it or another notation.
 
 Honoured: type (also a list), properties in the order of the schema with `required`, nested objects and arrays with
 minItems/maxItems, enum, const, minLength/maxLength, minimum/maximum (also exclusive), additionalProperties where there
@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from zoe_server.llama import json_schema
-from zoe_server.llama.grammar import Rules, alternatives, choice, json_text, literal, sequence
+from zoe_server.llama.grammar import Rules, alternatives, choice, literal, sequence
 from zoe_server.llama.json_schema import Document, Schema
+from zoe_server.llama.notation import JSON, Notation
 from zoe_server.llama.number_grammar import integer_between, number_between
 
 MAX_DEPTH: Final = 40
@@ -25,14 +26,12 @@ MAX_STRING: Final = 512
 MAX_ITEMS: Final = 128
 """Larger bounds on the number of items are not counted."""
 
-_PLAIN: Final = {"boolean": '("true" | "false")', "null": '"null"'}
 
-
-def arguments(rules: Rules, parameters: Schema, values: Mapping[str, Sequence[str]]) -> str:
+def arguments(rules: Rules, parameters: Schema, values: Mapping[str, Sequence[str]], notation: Notation = JSON) -> str:
     """Return the expression for a tool's arguments; rules it needs are added to `rules`.
 
     `values` limits arguments by name to strings that exist (see `json_schema.grounded`). A tool without properties
-    takes `{}` only.
+    takes none.
     """
     document = Document(parameters)
     schema = {"type": "object", "properties": {}, **document.resolve(parameters)}
@@ -42,46 +41,58 @@ def arguments(rules: Rules, parameters: Schema, values: Mapping[str, Sequence[st
             name: json_schema.grounded(value, values[name], document) if values.get(name) else value
             for name, value in properties.items()
         }
-    return _SchemaGrammar(rules, document).value(schema, 0, frozenset())
+    grammar = _SchemaGrammar(rules, document, notation)
+    return grammar.value(schema, 0, frozenset(), outermost=bool(notation.assign))
 
 
 class _SchemaGrammar:
     """Turns the schemas of one document into rules of `rules`.
 
     In `value`, `above` are the references being built for the very same position of the text: a rule must not start
-    with itself, which llama.cpp refuses as left recursion.
+    with itself, which llama.cpp refuses as left recursion. `outermost` says that the value is all arguments at once,
+    in a notation that writes them otherwise than an object inside them.
     """
 
-    def __init__(self, rules: Rules, document: Document) -> None:
+    def __init__(self, rules: Rules, document: Document, notation: Notation) -> None:
         self._rules = rules
         self._document = document
+        self._notation = notation
+        self._any_value = notation.rule("value")
         self._references: dict[str, str] = {}
         self._starts: dict[str, set[str]] = {}
         """The references whose text may start with another reference's text, and with which; free of cycles."""
 
-    def value(self, schema: object, depth: int, above: frozenset[str]) -> str:
+    def value(self, schema: object, depth: int, above: frozenset[str], *, outermost: bool = False) -> str:
         """Return the expression for `schema`, which is a rule's name, a literal or an alternation in parentheses."""
         if not isinstance(schema, Mapping) or depth > MAX_DEPTH or not self._document.spend():
-            return "json-value"
-        if isinstance(schema.get("$ref"), str) and json_schema.is_only(schema, "$ref"):
+            return self._anything(outermost=outermost)
+        if isinstance(schema.get("$ref"), str) and json_schema.is_only(schema, "$ref") and not outermost:
             return self._reference(schema["$ref"], depth, above)
         if "$ref" in schema:
             schema = self._document.resolve(schema)
         if json_schema.branches(schema, "allOf"):
-            return self._all_of(schema, depth, above)
-        if (fixed := json_schema.fixed_values(schema)) is not None:
-            return self._rules.add("enum", choice({json_text(value): "" for value in fixed}))
+            return self._all_of(schema, depth, above, outermost=outermost)
+        if (fixed := json_schema.fixed_values(schema)) is not None and not outermost:
+            return self._rules.add("enum", choice({self._notation.text(value): "" for value in fixed}))
         for keyword in ("anyOf", "oneOf"):
             if json_schema.branches(schema, keyword):
-                return self._any_of(schema, keyword, depth, above)
+                return self._any_of(schema, keyword, depth, above, outermost=outermost)
+        return self._of_type(schema, depth, outermost=outermost)
+
+    def _of_type(self, schema: Schema, depth: int, *, outermost: bool) -> str:
+        if outermost:
+            return self._rules.add("object", self._object(schema, depth, outermost=True))
         return self._one_of("types", [self._typed(name, schema, depth) for name in json_schema.types(schema)])
+
+    def _anything(self, *, outermost: bool) -> str:
+        return self._map({}, 0, outermost=True) if outermost else self._any_value
 
     def _one_of(self, stem: str, parts: Sequence[str]) -> str:
         return parts[0] if len(set(parts)) == 1 else self._rules.add(stem, alternatives(parts))
 
     def _reference(self, reference: str, depth: int, above: frozenset[str]) -> str:
         if above & self._reachable(reference):
-            return "json-value"
+            return self._any_value
         for other in above:
             self._starts[other].add(reference)
         if reference not in self._references:
@@ -97,23 +108,23 @@ class _SchemaGrammar:
             found += [other for other in self._starts.get(name, ()) if other not in found]
         return set(found)
 
-    def _all_of(self, schema: Schema, depth: int, above: frozenset[str]) -> str:
+    def _all_of(self, schema: Schema, depth: int, above: frozenset[str], *, outermost: bool) -> str:
         found = json_schema.branches(schema, "allOf")
         if len(found) == 1 and json_schema.is_only(schema, "allOf"):
-            return self.value(found[0], depth + 1, above)
+            return self.value(found[0], depth + 1, above, outermost=outermost)
         if not self._document.spend(len(found)):
-            return "json-value"
+            return self._anything(outermost=outermost)
         whole: Schema = {key: value for key, value in schema.items() if key != "allOf"}
         for branch in found:
             whole = json_schema.merged(whole, self._document.resolve(branch))
-        return self.value(whole, depth + 1, above)
+        return self.value(whole, depth + 1, above, outermost=outermost)
 
-    def _any_of(self, schema: Schema, keyword: str, depth: int, above: frozenset[str]) -> str:
+    def _any_of(self, schema: Schema, keyword: str, depth: int, above: frozenset[str], *, outermost: bool) -> str:
         found = json_schema.branches(schema, keyword)
         if not json_schema.is_only(schema, keyword):
             rest = {key: value for key, value in schema.items() if key != keyword}
             found = [json_schema.merged(self._document.resolve(branch), rest) for branch in found]
-        return self._one_of("any", [self.value(branch, depth + 1, above) for branch in found])
+        return self._one_of("any", [self.value(branch, depth + 1, above, outermost=outermost) for branch in found])
 
     def _typed(self, name: str, schema: Schema, depth: int) -> str:
         match name:
@@ -125,22 +136,27 @@ class _SchemaGrammar:
                 return self._string(schema)
             case "integer" | "number":
                 return self._number(name, schema)
-        return _PLAIN.get(name, "json-value")
+        true, false, null = map(literal, self._notation.words)
+        return {"boolean": f"({true} | {false})", "null": null}.get(name, self._any_value)
 
-    def _object(self, schema: Schema, depth: int) -> str:
-        members = [
-            (sequence(literal(json_text(name) + ": "), self.value(value, depth + 1, frozenset())), required)
-            for name, value, required in json_schema.properties(schema)
-        ]
+    def _object(self, schema: Schema, depth: int, *, outermost: bool = False) -> str:
+        properties = list(json_schema.properties(schema))
+        if self._notation.alphabetic:
+            properties.sort(key=lambda each: each[0].lower())
+        members = []
+        for name, value, required in properties:
+            key = literal(self._notation.key(name, outermost=outermost))
+            members.append((sequence(key, self.value(value, depth + 1, frozenset())), required))
         if not members:
-            return self._map(schema, depth)
-        return sequence(literal("{"), self._members(members), literal("}"))
+            return self._map(schema, depth, outermost=outermost)
+        start, end = self._notation.brackets if outermost else ("{", "}")
+        return sequence(literal(start), self._members(members), literal(end))
 
     def _members(self, members: Sequence[tuple[str, bool]]) -> str:
         """Return the expression for the members in their order; a rule for each tail keeps the size linear."""
         tails = [""]
         for member, required in reversed(members):
-            following = sequence(literal(", "), member)
+            following = sequence(literal(self._notation.comma), member)
             body = sequence(following if required else f"({following})?", tails[0])
             tails.insert(0, self._rules.add("more", body))
         firsts = []
@@ -150,28 +166,33 @@ class _SchemaGrammar:
                 return alternatives(firsts)
         return "(" + " | ".join(firsts) + ")?"
 
-    def _map(self, schema: Schema, depth: int) -> str:
+    def _map(self, schema: Schema, depth: int, *, outermost: bool) -> str:
         """Return the expression for an object without named properties: free if the schema does not say otherwise."""
+        notation = self._notation
+        start, end = notation.brackets if outermost else ("{", "}")
         additional = schema.get("additionalProperties", "properties" not in schema)
         if additional is False:
-            return literal("{}")
-        value = self.value(additional, depth + 1, frozenset()) if isinstance(additional, Mapping) else "json-value"
-        member = self._rules.add("member", sequence("json-string", literal(": "), value))
-        least, most = json_schema.counts(schema, "minProperties", "maxProperties", MAX_ITEMS)
-        return _repeated("{", member, "}", least, most)
+            return literal(start + end)
+        value = self.value(additional, depth + 1, frozenset()) if isinstance(additional, Mapping) else self._any_value
+        key, colon = (notation.name_rule, notation.assign) if outermost else (notation.key_rule, notation.colon)
+        member = self._rules.add("member", sequence(key, literal(colon), value))
+        return self._repeated(
+            start, member, end, *json_schema.counts(schema, "minProperties", "maxProperties", MAX_ITEMS)
+        )
 
     def _array(self, schema: Schema, depth: int) -> str:
         items = {} if "prefixItems" in schema else schema.get("items", {})
         item = self.value(items, depth + 1, frozenset())
         least, most = json_schema.counts(schema, "minItems", "maxItems", MAX_ITEMS)
-        return _repeated("[", item, "]", least, most)
+        return self._repeated("[", item, "]", least, most)
 
     def _string(self, schema: Schema) -> str:
         least, most = json_schema.counts(schema, "minLength", "maxLength", MAX_STRING)
         if least == 0 and most is None:
-            return "json-string"
+            return self._notation.rule("string")
+        quote, char = literal(self._notation.quote), self._notation.rule("char")
         times = f"{{{least},{'' if most is None else most}}}"
-        return self._rules.add("string", f'"\\"" json-char{times} "\\""' if most != 0 else literal('""'))
+        return self._rules.add("string", f"{quote} {char}{times} {quote}" if most != 0 else f"{quote} {quote}")
 
     def _number(self, name: str, schema: Schema) -> str:
         low, high = json_schema.number_limits(schema)
@@ -180,10 +201,9 @@ class _SchemaGrammar:
         body = integer_between(*json_schema.integer_limits(schema)) if name == "integer" else number_between(low, high)
         return f"json-{name}" if body is None else self._rules.add(name, body)
 
-
-def _repeated(start: str, item: str, end: str, least: int, most: int | None) -> str:
-    if most == 0:
-        return literal(start + end)
-    more = f"({literal(', ')} {item}){{{max(0, least - 1)},{'' if most is None else most - 1}}}"
-    inner = item if most == 1 else f"{item} {more}"
-    return sequence(literal(start), inner if least else f"({inner})?", literal(end))
+    def _repeated(self, start: str, item: str, end: str, least: int, most: int | None) -> str:
+        if most == 0:
+            return literal(start + end)
+        times = f"{{{max(0, least - 1)},{'' if most is None else most - 1}}}"
+        inner = item if most == 1 else f"{item} ({literal(self._notation.comma)} {item}){times}"
+        return sequence(literal(start), inner if least else f"({inner})?", literal(end))

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _PIECE_BYTES = 256
+_MORE_ENDS = (b"<start_function_response>",)
+"""Tokens with which a model hands over to a tool, and which llama.cpp does not know to end the generation."""
 
 
 class Vocab:
@@ -20,7 +22,8 @@ class Vocab:
         self.pointer = pointer
         self.n_tokens = llama_cpp.llama_vocab_n_tokens(pointer)
         self._pieces: dict[int, bytes] = {}
-        self.eog_tokens = frozenset(t for t in range(self.n_tokens) if llama_cpp.llama_vocab_is_eog(pointer, t))
+        ends = (t for t in range(self.n_tokens) if llama_cpp.llama_vocab_is_eog(pointer, t))
+        self.eog_tokens = frozenset(ends) | self._more_ends()
 
     @property
     def bos_text(self) -> str:
@@ -69,6 +72,12 @@ class Vocab:
     def detokenize(self, tokens: Iterable[int]) -> bytes:
         """Return the bytes of `tokens` in a row."""
         return b"".join(self.piece(token) for token in tokens)
+
+    def _more_ends(self) -> frozenset[int]:
+        if llama_cpp.llama_vocab_type(self.pointer) == llama_cpp.LLAMA_VOCAB_TYPE_NONE:
+            return frozenset()
+        found = ((text, self.tokenize(text)) for text in _MORE_ENDS)
+        return frozenset(tokens[0] for text, tokens in found if len(tokens) == 1 and self.piece(tokens[0]) == text)
 
     def _read_piece(self, token: int) -> bytes:
         capacity = _PIECE_BYTES

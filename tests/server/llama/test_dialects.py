@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zoe_server.llama import dialects
 from zoe_server.llama.dialects.base import Dialect
-from zoe_server.llama.dialects.hermes import Hermes, new_call_id
+from zoe_server.llama.dialects.call_dialect import new_call_id
+from zoe_server.llama.dialects.hermes import Hermes
 from zoe_server.llama.dialects.plain import Plain
 from zoe_server.protocol import (
     ChatEvent,
@@ -24,7 +24,6 @@ from zoe_server.protocol import (
     ToolCallStart,
     ToolChoice,
 )
-from zoe_server.training.random_gguf import HERMES_TEMPLATE
 
 TOOLS = (Tool("on"), Tool("off"), Tool("ü"))
 CALL = '<tool_call>\n{"name": "on", "arguments": {"name": "Lamp"}}\n</tool_call>'
@@ -115,6 +114,7 @@ TRANSCRIPTS: dict[str, tuple[str, Expected]] = {
     ),
     "think later": ("The tag <think> opens </think>.", SAME),
     "lone end of reasoning": ("So.</think>Yes.", SAME),
+    "lone end of reasoning, nothing before it": ("\n</think>Yes.</think>", [("text", "\nYes.</think>")]),
 }  # fmt: skip
 
 
@@ -204,7 +204,8 @@ def test_anything_is_read_alike_however_it_is_cut(parts: list[str]) -> None:
 @given(st.text(alphabet='<think>/tol_ca{}" \n'))
 @settings(max_examples=200, deadline=None)
 def test_without_markers_nothing_is_lost(text: str) -> None:
-    if not any(marker in text for marker in ("<tool_call>", "<think>")):
+    ends_at_once = text.lstrip(" \n").startswith("</think>")
+    if not any(marker in text for marker in ("<tool_call>", "<think>")) and not ends_at_once:
         assert read([text]) == ([("text", text)] if text else [])
 
 
@@ -261,11 +262,3 @@ def test_plain_is_text_only() -> None:
     assert read([text[:9], "", text[9:]], Plain()) == [("text", text)]
     plain: Dialect = Plain()
     assert plain.grammar(request()) is None
-
-
-def test_the_dialect_is_told_by_the_template() -> None:
-    assert dialects.detect(HERMES_TEMPLATE).name == "hermes"
-    assert dialects.detect("{{ messages }}").name == "plain"
-    assert [dialects.by_name(name).name for name in dialects.names()] == ["hermes", "plain"]
-    with pytest.raises(KeyError, match="hermes, plain"):
-        dialects.by_name("klingon")

@@ -7,13 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zoe_server.catalogue.spec import DIALECTS
+from zoe_server.llama import dialects
 from zoe_server.llama.grammar import Grammar
 from zoe_server.llama.grammar_gate import GrammarGate
 from zoe_server.llama.jump import MAX_FORCED_BYTES, JumpForward
-from zoe_server.protocol import Tool, ToolCallArguments, ToolChoice
+from zoe_server.protocol import ChatRequest, Tool, ToolCallArguments, ToolChoice
 
 if TYPE_CHECKING:
     from conftest import Engine
@@ -48,10 +51,11 @@ class Language:
     sentences: frozenset[bytes]
     vocab: Letters
     written: bytes = b""
+    end: int = END
     open_clones: list[Language] = field(default_factory=list)
 
     def clone(self) -> Language:
-        copy = Language(self.sentences, self.vocab, self.written, self.open_clones)
+        copy = Language(self.sentences, self.vocab, self.written, self.end, self.open_clones)
         self.open_clones.append(copy)
         return copy
 
@@ -59,8 +63,8 @@ class Language:
         return [token for token in tokens if self._allows(token)]
 
     def _allows(self, token: int) -> bool:
-        if token == END:
-            return self.written in self.sentences
+        if token in self.vocab.eog_tokens:
+            return token == self.end and self.written in self.sentences
         text = self.written + self.vocab.piece(token)
         return any(sentence.startswith(text) for sentence in self.sentences)
 
@@ -100,6 +104,13 @@ def test_forced_are_the_rest_of_a_name_and_what_all_names_go_on_with() -> None:
 def test_a_token_that_could_go_on_is_left_to_the_model() -> None:
     language = Language(frozenset({b"light", b"lights"}), Letters(["light", "lights"]))
     assert JumpForward(language.vocab).tokens(language, "kinds", b"") == ()
+
+
+def test_an_answer_that_may_end_with_any_of_the_end_tokens_is_not_forced_on() -> None:
+    vocab = Letters(["<end>"])
+    vocab.eog_tokens |= {vocab.n_tokens - 1}
+    language = Language(frozenset({b"on", b"only"}), vocab, b"on", end=vocab.n_tokens - 1)
+    assert JumpForward(vocab).tokens(language, "ends", b"on") == ()
 
 
 def test_what_was_found_is_remembered_by_grammar_and_text() -> None:
@@ -160,6 +171,52 @@ def test_a_call_is_valid_and_takes_fewer_steps(make_engine: Callable[..., Engine
         steps[jump_forward] = engine.loop.stats()["step"]
         assert (engine.sampler.forced_tokens > 0) == jump_forward
     assert steps[True] <= 0.6 * steps[False]
+
+
+WITH_CALLS = [name for name in DIALECTS if name != "plain"]
+
+
+@pytest.mark.parametrize("dialect", WITH_CALLS)
+def test_forced_tokens_make_valid_calls_in_every_dialect(make_engine: Callable[..., Engine], dialect: str) -> None:
+    engine = make_engine(dialect=dialect)
+    engine.ask("call", "dim the light", max_tokens=400, tools=(SET_LIGHT,), tool_choice=ToolChoice("required"),
+               parallel_tool_calls=False, argument_values={"name": NAMES})  # fmt: skip
+    engine.run()
+    pieces = [event.text for event in engine.events["call"] if isinstance(event, ToolCallArguments)]
+    arguments = json.loads("".join(pieces))
+    assert arguments["name"] in NAMES
+    assert 0 <= arguments["brightness"] <= 100
+    assert engine.finish("call").reason == "tool_calls"
+    assert engine.sampler.forced_tokens > 0
+
+
+@pytest.mark.parametrize("dialect", WITH_CALLS)
+def test_whatever_wakes_a_dialects_grammar_fits_it(engine: Engine, dialect: str) -> None:
+    vocab = engine.runner.vocab
+    request = ChatRequest("r", "m", (), tools=(SET_LIGHT,))
+    grammar = dialects.by_name(dialect).grammar(request)
+    assert grammar is not None
+    for text in grammar.triggers + grammar.openings:
+        gate = GrammarGate(grammar, vocab)
+        for token in vocab.tokenize(text.encode()):
+            gate.accept(token)
+        assert gate.awake, text
+        forced = gate.forced(JumpForward(vocab))
+        assert all(token not in vocab.eog_tokens for token in forced)
+        gate.close()
+
+
+def test_the_only_tools_name_is_forced_behind_harmonys_recipient(engine: Engine) -> None:
+    vocab = engine.runner.vocab
+    grammar = dialects.by_name("harmony").grammar(ChatRequest("r", "m", (), tools=(SET_LIGHT,)))
+    assert grammar is not None
+    gate = GrammarGate(grammar, vocab)
+    for token in vocab.tokenize(b"to=functions."):
+        gate.accept(token)
+    forced = vocab.detokenize(gate.forced(JumpForward(vocab)))
+    assert f"{SET_LIGHT.name}<|channel|>".encode().startswith(forced)
+    assert forced.startswith(b"light__HassLight")
+    gate.close()
 
 
 def test_the_limit_of_tokens_holds_within_forced_text(make_engine: Callable[..., Engine]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from zoe_server.errors import EngineUnavailableError, InvalidRequestError
-from zoe_server.llama.prompt import ChatTemplate, opens_reasoning
+from zoe_server.llama.prompt import ChatTemplate, knows_reasoning, opens_reasoning
 from zoe_server.protocol import ChatRequest, Tool, ToolChoice
 from zoe_server.training.random_gguf import HERMES_TEMPLATE
 
@@ -142,6 +142,20 @@ def test_the_prompt_can_always_be_encoded() -> None:
 def test_reasoning_opened_by_the_prompt_is_seen() -> None:
     assert opens_reasoning("<|assistant|><think>\n")
     assert not opens_reasoning("<|assistant|><think></think>\n")
+
+
+@pytest.mark.parametrize(
+    ("source", "reasons"),
+    [
+        (HERMES_TEMPLATE, False),
+        ("{{- '<think>\\n' + message.reasoning_content }}", True),
+        ("{{- '[THINK]' + block['thinking'] + '[/THINK]' }}", True),
+        ("{{- '<|channel>thought\\n' + thinking_text + '\\n<channel|>' -}}", True),
+        ('{{- "<|start|>assistant<|channel|>analysis<|message|>" + message.thinking + "<|end|>" }}', True),
+    ],
+)
+def test_a_model_that_reasons_is_told_by_its_template(source: str, reasons: bool) -> None:
+    assert knows_reasoning(source) == reasons
 
 
 def test_zoe_nano_reads_home_assistants_own_tools() -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from zoe_server.errors import InvalidRequestError
+from zoe_server.llama.alarm import Alarm
 from zoe_server.llama.grammar import Grammar
-from zoe_server.llama.grammar_gate import GrammarGate
+from zoe_server.llama.grammar_gate import GrammarGate, exact_tokens
 from zoe_server.llama.loop import Job
 from zoe_server.llama.sampler import TokenSampler, settings_for
 from zoe_server.protocol import Failure, Sampling
@@ -97,6 +98,62 @@ def test_text_that_does_not_fit_the_grammar_it_starts_stays_free(engine: Engine)
     assert accept(gate, engine, "the kitchen or anything, another kit")
     assert not gate.awake
     gate.close()
+
+
+OPENING = Grammar(
+    'root ::= "{\\"n\\": 1}"',
+    lazy=True,
+    triggers=("[CALLS]",),
+    openings=('{"n": ', '[{"n": '),
+    reasoning_ends=("</think>",),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "woken"),
+    [
+        ('{"n": 1', '{"n": '),
+        (' \n [{"n": 1', '[{"n": '),
+        ('<think>\nHm {"n": 1}.\n</think>\n\n{"n": 1', '{"n": '),
+        ('Hm</think>{"n": 1', '{"n": '),
+        ("{[CALLS][", "[CALLS]"),
+        ('So: {"n": 1}', None),
+        ('{"m": {"n": 1}}', None),
+        ('<think>\n{"m": 1}</think> So {"n": 1}', None),
+        ('{"n', None),
+        ("", None),
+    ],
+)
+def test_an_opening_counts_only_where_the_answer_begins(text: str, woken: str | None) -> None:
+    alarm = Alarm(OPENING)
+    found = (alarm.feed(char.encode()) for char in text)
+    assert next((each for each in found if each is not None), None) == (woken.encode() if woken else None)
+    whole = Alarm(OPENING).feed(text.encode())
+    assert (whole is None) == (woken is None)
+
+
+def test_an_opening_wakes_the_grammar(engine: Engine) -> None:
+    gate = GrammarGate(OPENING, engine.runner.vocab)
+    assert accept(gate, engine, '\n{"n": 1')
+    assert gate.awake
+    assert not gate.allows(engine.runner.vocab.tokenize(b"2")[0])
+    assert accept(gate, engine, "}")
+    assert gate.allows(min(engine.runner.vocab.eog_tokens))
+    gate.close()
+
+
+class SpacingVocab:
+    """Puts a space before the first word, as SentencePiece vocabularies do; a token is a byte."""
+
+    def tokenize(self, text: bytes) -> list[int]:
+        return list(b" " + text)
+
+    def detokenize(self, tokens: list[int]) -> bytes:
+        return bytes(tokens)
+
+
+def test_what_wakes_a_grammar_is_tokenized_without_a_space_of_its_own() -> None:
+    assert exact_tokens(SpacingVocab(), b'{"n": ') == list(b'{"n": ')  # type: ignore[arg-type]  # all it needs
 
 
 def test_unreadable_grammar_is_the_requests_fault(engine: Engine) -> None:

@@ -1,0 +1,256 @@
+"""Reads the answers of every dialect that has calls, one character after the other, so that cuts cannot matter.
+
+A `Form` says what the markers of a dialect are; a `CallReader` reads one call. The rules for all of them:
+
+Reasoning stands between its markers, at the start of the answer or where the prompt itself opened it. A lone end
+marker is swallowed if nothing but white space came before it; later it is text, because what came before it is
+already sent as text. Markers that are tokens of their own, and so never text, mean the same anywhere. A call inside
+reasoning counts, and what follows it is text.
+
+A call is complete when its brackets are; the marker behind it may follow or be missing. What is no call of a tool that
+may be called is text, and if some of its arguments were already sent, these are void (see `Parser`).
+
+A call printed as plain text is found where a line begins with it; in reasoning, only where the reasoning begins with
+it, or in any line if the dialect has no other way of calling: a line that reasons about a call is none.
+
+White space around calls is handed on: whoever shows the text removes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from zoe_server.llama.dialects.base import Parser
+from zoe_server.llama.dialects.call_reader import CallReader
+from zoe_server.llama.dialects.enclosed_call import OPENERS, EnclosedCall
+from zoe_server.protocol import ChatEvent, Reasoning, Text, ToolCallArguments, ToolCallStart
+
+WHITE_SPACE: Final = " \t\r\n"
+
+NewReader = Callable[[], CallReader]
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """The markers around reasoning; with `anywhere`, they mean the same in the middle of the answer."""
+
+    start: str
+    end: str
+    anywhere: bool = False
+
+
+THINK: Final = Thinking("<think>", "</think>")
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What the parser has to know of a dialect: which marker starts a call, and who reads what follows the marker.
+
+    `calls_at_start` and `skipped_at_start` count only where the answer begins; what is skipped is no text. `plain`
+    reads calls without any marker. The longest marker counts.
+    """
+
+    calls: Mapping[str, NewReader] = field(default_factory=dict)
+    calls_at_start: Mapping[str, NewReader] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
+    skipped_at_start: tuple[str, ...] = ()
+    thinking: tuple[Thinking, ...] = (THINK,)
+    plain: NewReader = EnclosedCall
+    plain_in_reasoning: bool = False
+
+
+class CallParser(Parser):
+    """Reads one answer.
+
+    In prose, at most the beginning of a marker is held back. In a call the raw text is kept until the call is complete,
+    to be given back if it turns out not to be one.
+    """
+
+    def __init__(
+        self,
+        form: Form,
+        tool_names: frozenset[str],
+        call_ids: Callable[[], str],
+        *,
+        reasoning_open: bool,
+        calls_only: bool,
+    ) -> None:
+        self._form = form
+        self._tool_names = tool_names
+        self._call_ids = call_ids
+        self._calls_only = calls_only
+        self._prose: type[Text | Reasoning] = Reasoning if reasoning_open else Text
+        self._blank = self._line_blank = True
+        self._read: Callable[[str], None] = self._read_prose
+        self._held = ""
+        self._call: CallReader = EnclosedCall()
+        self._marked = self._continuing = self._started = False
+        self._ends: list[str] = []
+        self._following: Mapping[str, NewReader] = {}
+        self._index = -1
+        self._events: list[ChatEvent] = []
+
+    def feed(self, text: str) -> list[ChatEvent]:
+        """Return the events that `text` makes certain."""
+        for char in text:
+            self._read(char)
+        return self._take()
+
+    def close(self, *, truncated: bool = False) -> list[ChatEvent]:
+        """Return what was held back; if truncated, no half call, and no half marker where only a call could follow."""
+        while self._read == self._read_call and not self._is_dropped(truncated=truncated):
+            self._give_back()
+        if self._read == self._read_prose and not (truncated and self._calls_only):
+            self._write(self._held)
+        self._held, self._read = "", self._read_prose
+        return self._take()
+
+    def _take(self) -> list[ChatEvent]:
+        events, self._events = self._events, []
+        return events
+
+    def _is_dropped(self, *, truncated: bool) -> bool:
+        """Return whether the unfinished call is no text either."""
+        if self._continuing and not self._call.begun:
+            return True
+        return truncated and (self._calls_only or self._marked or self._call.likely)
+
+    def _write(self, text: str) -> None:
+        """Send prose, joined to the prose before it."""
+        if not text:
+            return
+        _, line_break, line = text.rpartition("\n")
+        self._line_blank = (self._line_blank or bool(line_break)) and not line.strip(WHITE_SPACE)
+        self._blank = self._blank and not text.strip(WHITE_SPACE)
+        last = self._events[-1] if self._events else None
+        if isinstance(last, Text | Reasoning) and type(last) is self._prose:
+            self._events[-1] = self._prose(last.text + text)
+        else:
+            self._events.append(self._prose(text))
+
+    def _read_prose(self, char: str) -> None:
+        self._held += char
+        while self._held:
+            markers = self._markers()
+            if any(marker.startswith(self._held) and marker != self._held for marker in markers):
+                return
+            found = [marker for marker in markers if self._held.startswith(marker)]
+            if found:
+                self._enter_and_go_on(max(found, key=len))
+                return
+            self._write(self._held[0])
+            self._held = self._held[1:]
+
+    def _enter_and_go_on(self, marker: str) -> None:
+        """Enter with `marker`, and read on what was held to see whether it becomes a longer one."""
+        rest, self._held = self._held[len(marker) :], marker
+        self._enter(marker)
+        for char in rest:
+            self._read(char)
+
+    def _markers(self) -> list[str]:
+        """Return the markers that mean something here."""
+        form = self._form
+        reasoning = self._prose is Reasoning
+        markers = [*form.skipped, *(form.skipped_at_start if self._blank else ())]
+        if self._tool_names:
+            markers += [*form.calls, *(form.calls_at_start if self._blank else ())]
+            if self._line_blank and (not reasoning or self._blank or form.plain_in_reasoning):
+                markers += OPENERS
+        here = [thinking for thinking in form.thinking if self._blank or thinking.anywhere]
+        markers += [thinking.end for thinking in (form.thinking if reasoning else here)]
+        markers += [] if reasoning else [thinking.start for thinking in here]
+        return markers
+
+    def _enter(self, marker: str) -> None:
+        form = self._form
+        reader = form.calls.get(marker) or (form.calls_at_start.get(marker) if self._blank else None)
+        if reader is not None:
+            self._open(reader(), marked=True)
+        elif marker in OPENERS:
+            self._open(form.plain(), marked=False, text=marker)
+        else:
+            self._held = ""
+            if marker not in form.skipped + form.skipped_at_start:
+                starts = any(thinking.start == marker for thinking in form.thinking)
+                self._prose = Reasoning if starts else Text
+
+    def _open(self, call: CallReader, *, marked: bool, text: str = "", continuing: bool = False) -> None:
+        """Begin a call; the marker is held, and `text` is the part of it that belongs to the call itself."""
+        self._call, self._marked, self._continuing, self._started = call, marked, continuing, False
+        self._read = self._read_call
+        for char in text:
+            call.feed(char)
+
+    def _read_call(self, char: str) -> None:
+        if not self._call.feed(char):
+            self._give_back()
+            self._read(char)
+            return
+        self._held += char
+        name = self._call.name
+        if name is not None and not self._started and not self._start_call(name):
+            return
+        if self._call.fragment:
+            self._send(ToolCallArguments(self._index, self._call.fragment))
+        if self._call.complete:
+            self._finish_call()
+
+    def _start_call(self, name: str) -> bool:
+        """Announce the call if there is such a tool, else give its text back."""
+        if name not in self._tool_names:
+            self._give_back()
+            return False
+        self._index += 1
+        self._started = True
+        self._send(ToolCallStart(self._index, self._call_ids(), name))
+        return True
+
+    def _finish_call(self) -> None:
+        call = self._call.call()
+        if call is None:
+            self._give_back()
+            return
+        name, arguments = call
+        if self._started:
+            self._send(ToolCallArguments(self._index, "}"))
+        elif self._start_call(name):
+            self._send(ToolCallArguments(self._index, arguments))
+        else:
+            return
+        self._prose, self._blank, self._line_blank = Text, False, True
+        self._held, self._ends, self._following = "", list(self._call.ends), self._call.following
+        self._read = self._read_call_end if self._ends or self._following else self._read_prose
+
+    def _send(self, event: ToolCallStart | ToolCallArguments) -> None:
+        """Send an event of a call, joined to the piece of arguments before it."""
+        last = self._events[-1] if self._events else None
+        if isinstance(event, ToolCallArguments) and isinstance(last, ToolCallArguments) and last.index == event.index:
+            self._events[-1] = ToolCallArguments(event.index, last.text + event.text)
+        else:
+            self._events.append(event)
+
+    def _give_back(self) -> None:
+        """Send the raw text of what is no call; behind the beginning of a call without a marker, another may begin."""
+        held, self._held, self._read = self._held, "", self._read_prose
+        rest = "" if self._marked or self._started else held[1:]
+        self._write(held[: len(held) - len(rest)])
+        for char in rest:
+            self._read(char)
+
+    def _read_call_end(self, char: str) -> None:
+        """Swallow white space and the end markers; another call may follow; anything else is prose again."""
+        self._held += char
+        marker = self._held.lstrip(WHITE_SPACE)
+        if marker in self._following:
+            self._open(self._following[marker](), marked=False, text=marker, continuing=True)
+        elif marker in self._ends:
+            self._ends.remove(marker)
+            self._held, self._following = "", {}
+            self._read = self._read_call_end if self._ends else self._read_prose
+        elif not any(end.startswith(marker) for end in (*self._ends, *self._following)):
+            text, self._held, self._read = self._held, "", self._read_prose
+            for each in text:
+                self._read(each)
