@@ -13,6 +13,8 @@ from typing import Final
 
 BUNDLED_MODEL: Final = "zoe-nano"
 TOOLS_ROLE: Final = "tools"
+EMBEDDINGS_ROLE: Final = "embeddings"
+"""Of a model that makes embeddings, and therefore does nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
