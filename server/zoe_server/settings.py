@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableEnvironmentError
 
-from zoe_server.catalogue.spec import BUNDLED_MODEL, TOOLS_ROLE, ModelSpec, bundled_model_path
+from zoe_server.catalogue.spec import BUNDLED_MODEL, EMBEDDINGS_ROLE, TOOLS_ROLE, ModelSpec, bundled_model_path
 
 AUTOMATIC_MODEL: Final = "zoe"
 _ENV_PREFIX: Final = "ZOE_"
@@ -57,7 +57,7 @@ class ModelSettings(_Section):
     engine: Literal["llama", "scripted"] = "llama"
     path: Path | None = None
     aliases: tuple[_ModelName, ...] = ()
-    roles: tuple[Literal["tools", "chat"], ...] = ()
+    roles: tuple[Literal["tools", "chat", "embeddings"], ...] = ()
     context_tokens: int = Field(default=4096, ge=256, le=1_048_576)
     slots: int = Field(default=8, ge=1, le=64)
     batch_tokens: int = Field(default=512, ge=64, le=16_384)
@@ -69,6 +69,13 @@ class ModelSettings(_Section):
     sampling: SamplingDefaults = SamplingDefaults()
     chat_template: str | None = None
     dialect: str | None = None
+
+    @field_validator("roles")
+    @classmethod
+    def _embeddings_stand_alone(cls, roles: tuple[str, ...]) -> tuple[str, ...]:
+        if EMBEDDINGS_ROLE in roles and len(roles) > 1:
+            raise ValueError(f"a model with the role {EMBEDDINGS_ROLE!r} cannot have another")
+        return roles
 
 
 class ServerSettings(_Section):
