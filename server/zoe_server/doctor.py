@@ -15,6 +15,7 @@ import psutil  # type: ignore[import-untyped]  # it comes without type informati
 
 from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import BUNDLED_MODEL, ModelSpec
+from zoe_server.engines.base import Engine
 from zoe_server.engines.child import Child, explain_exit, python_env
 from zoe_server.engines.registry import create_engine
 from zoe_server.settings import Settings, SettingsError, check_bind
@@ -102,17 +103,25 @@ def check_memory(spec: ModelSpec) -> Finding:
 
 
 async def check_engine(spec: ModelSpec) -> Finding:
-    """Start the model's engine and let it compute one token: the real test of the llama.cpp build on this CPU."""
+    """Start the model's engine and let it compute a little: the real test of the llama.cpp build on this CPU."""
     subject = f"self-test of {spec.name}"
     engine = create_engine(spec)
-    request = protocol.ChatRequest("doctor", spec.name, ({"role": "user", "content": "Hello"},), max_tokens=1)
     try:
         await engine.start()
-        terminal = [event async for event in engine.chat(request)][-1]
+        await _compute(engine, spec.name)
     except errors.ZoeError as error:
         return Finding(False, subject, error.message)
     finally:
         await engine.stop()
-    if isinstance(terminal, protocol.Failure):
-        return Finding(False, subject, terminal.error.message)
     return Finding(True, subject, "it computes")
+
+
+async def _compute(engine: Engine, model: str) -> None:
+    """Let the engine do a little of what its model is for."""
+    if "embeddings" in engine.info.get("abilities", ()):
+        await engine.embed(protocol.EmbedRequest("doctor", model, ("Hello",)))
+        return
+    request = protocol.ChatRequest("doctor", model, ({"role": "user", "content": "Hello"},), max_tokens=1)
+    terminal = [event async for event in engine.chat(request)][-1]
+    if isinstance(terminal, protocol.Failure):
+        raise terminal.error

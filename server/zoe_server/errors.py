@@ -45,16 +45,36 @@ class InvalidRequestError(ZoeError):
     type = "invalid_request_error"
 
 
+class ModelKindError(InvalidRequestError):
+    """The model is of a kind that cannot do this."""
+
+    code = "unsupported_model"
+
+    @classmethod
+    def no_embeddings(cls) -> ModelKindError:
+        """Return the error of a model that writes text, asked for embeddings."""
+        return cls("this model makes no embeddings; name a model that is made for them", param="model")
+
+    @classmethod
+    def only_embeddings(cls) -> ModelKindError:
+        """Return the error of an embedding model that is asked to write."""
+        return cls("this model makes embeddings and cannot write; name a model that does", param="model")
+
+
 class ContextSizeError(InvalidRequestError):
-    """The prompt has more tokens than the context holds."""
+    """The prompt, or the text at the path `param`, has more tokens than the context holds."""
 
     type = "exceed_context_size_error"
     code = "context_length_exceeded"
 
-    def __init__(self, n_prompt_tokens: int, n_ctx: int) -> None:
+    def __init__(self, n_prompt_tokens: int, n_ctx: int, param: str | None = None) -> None:
+        what, advice = "the request", "expose fewer devices, shorten the history, or give the model a larger context"
+        if param is not None:
+            what, advice = param, "split it into shorter texts"
         super().__init__(
-            f"the request has {n_prompt_tokens} prompt tokens and exceeds the available context size ({n_ctx} tokens); "
-            "expose fewer devices, shorten the history, or give the model a larger context",
+            f"{what} has {n_prompt_tokens} prompt tokens and exceeds the available context size ({n_ctx} tokens); "
+            f"{advice}",
+            param=param,
             details={"n_prompt_tokens": n_prompt_tokens, "n_ctx": n_ctx},
         )
 
@@ -119,6 +139,7 @@ _BY_NAME: dict[str, type[ZoeError]] = {
     cls.__name__: cls
     for cls in (
         InvalidRequestError,
+        ModelKindError,
         AuthenticationError,
         ModelNotFoundError,
         BodyTooLargeError,
@@ -146,7 +167,8 @@ def from_wire(data: Mapping[str, Any]) -> ZoeError:
     """Return the error that `to_wire` described; an unknown class becomes an `EngineError`."""
     name = data.get("class", "")
     if name == ContextSizeError.__name__:
-        return ContextSizeError(int(data["details"]["n_prompt_tokens"]), int(data["details"]["n_ctx"]))
+        sizes = data["details"]
+        return ContextSizeError(int(sizes["n_prompt_tokens"]), int(sizes["n_ctx"]), data.get("param"))
     return _BY_NAME.get(name, EngineError)(
         str(data.get("message", "the engine failed without a message")),
         param=data.get("param"),

@@ -1,7 +1,7 @@
-"""The words that the gateway, the fleet and the engines share: one request type, a few events, and their NDJSON form.
+"""The words that the gateway, the fleet and the engines share: requests, a few events, and their NDJSON form.
 
-A request goes down as one `ChatRequest`; back come events that end in exactly one terminal event, `Finish` or
-`Failure`.
+A request goes down as one `ChatRequest` or `EmbedRequest`; back come events that end in exactly one terminal event,
+`Finish` or `Failure`.
 The transcript of one request on the socket between gateway and engine process, one JSON object per line:
 
     -> {"op": "chat", "id": "r1", "request": {...}}
@@ -13,6 +13,11 @@ The transcript of one request on the socket between gateway and engine process, 
 
     -> {"op": "cancel", "id": "r1"}
         the request ends with `Finish(reason="cancelled")` within one step
+    -> {"op": "embed", "id": "r2", "request": {"inputs": ["Lamp on", [43, 389]], ...}}
+    <- {"id": "r2", "event": "embedding", "index": 0, "vector": "<base64 of its numbers, 32-bit, little-endian>"}
+    <- {"id": "r2", "event": "embedding", "index": 1, "vector": ...}
+    <- {"id": "r2", "event": "finish", "reason": "stop", "usage": {...}, "timings": {...}}
+        a model makes embeddings or chats; what it does not do ends with a failure
     -> {"op": "tokenize", "id": "q1", "text": "Lamp on", "add_special": false, "parse_special": true}
     <- {"id": "q1", "event": "tokens", "tokens": [43, 1093, 389]}
     -> {"op": "detokenize", "id": "q2", "tokens": [43, 1093, 389]}
@@ -28,8 +33,10 @@ This module knows no HTTP, no sockets and no model.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
-from collections.abc import Mapping
+import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -98,6 +105,19 @@ class ChatRequest:
     argument_values: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
     prompt: str | tuple[int, ...] | None = None
     logprobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedRequest:
+    """Texts to make a vector of each, already validated: each is text, or tokens that go to the model as they are.
+
+    With `truncate`, the end of a text that is longer than the context is left out; else such a text is refused.
+    """
+
+    id: str
+    model: str
+    inputs: tuple[str | tuple[int, ...], ...]
+    truncate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +211,25 @@ class Failure:
     error: errors.ZoeError
 
 
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """The vector of input `index`, of length 1; its numbers are exact in 32 bits."""
+
+    index: int
+    vector: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """A whole answer to an `EmbedRequest`: the vectors in the order of its inputs."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    usage: Usage
+    timings: Timings = Timings()
+
+
 ChatEvent = Started | Text | Reasoning | ToolCallStart | ToolCallArguments | Finish | Failure
+Event = ChatEvent | Embedding
 TERMINAL_EVENTS: Final = (Finish, Failure)
 
 _EVENT_NAMES: Final[dict[type, str]] = {
@@ -200,14 +238,28 @@ _EVENT_NAMES: Final[dict[type, str]] = {
     Reasoning: "reasoning",
     ToolCallStart: "tool_call_start",
     ToolCallArguments: "tool_call_arguments",
+    Embedding: "embedding",
     Finish: "finish",
     Failure: "failure",
 }
 _EVENT_TYPES: Final[dict[str, Any]] = {name: cls for cls, name in _EVENT_NAMES.items()}
 
 
-def encode_event(event: ChatEvent) -> dict[str, Any]:
+def encode_vector(vector: Sequence[float]) -> str:
+    """Return the base64 form of the numbers as 32-bit floats, little-endian."""
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+
+
+def decode_vector(text: str) -> tuple[float, ...]:
+    """Return the numbers that `encode_vector` wrote."""
+    data = base64.b64decode(text)
+    return struct.unpack(f"<{len(data) // 4}f", data)
+
+
+def encode_event(event: Event) -> dict[str, Any]:
     """Return `event` as JSON data with its name under `event`."""
+    if isinstance(event, Embedding):
+        return {"event": "embedding", "index": event.index, "vector": encode_vector(event.vector)}
     if isinstance(event, Failure):
         return {"event": "failure", "error": errors.to_wire(event.error)}
     if isinstance(event, Text) and not event.tokens:
@@ -215,7 +267,7 @@ def encode_event(event: ChatEvent) -> dict[str, Any]:
     return {"event": _EVENT_NAMES[type(event)], **dataclasses.asdict(event)}
 
 
-def decode_event(data: Mapping[str, Any]) -> ChatEvent:
+def decode_event(data: Mapping[str, Any]) -> Event:
     """Return the event that `encode_event` wrote.
 
     Raises:
@@ -229,6 +281,8 @@ def decode_event(data: Mapping[str, Any]) -> ChatEvent:
         return Finish(fields["reason"], Usage(**fields["usage"]), Timings(**fields["timings"]))
     if cls is Text:
         return Text(fields["text"], tuple(_drawn_token(token) for token in fields.get("tokens", ())))
+    if cls is Embedding:
+        return Embedding(fields["index"], decode_vector(fields["vector"]))
     event: ChatEvent = cls(**fields)
     return event
 
@@ -238,13 +292,13 @@ def _drawn_token(data: Mapping[str, Any]) -> DrawnToken:
     return DrawnToken(token, tuple(top))
 
 
-def encode_request(request: ChatRequest) -> dict[str, Any]:
+def encode_request(request: ChatRequest | EmbedRequest) -> dict[str, Any]:
     """Return `request` as JSON data."""
     return dataclasses.asdict(request)
 
 
 def decode_request(data: Mapping[str, Any]) -> ChatRequest:
-    """Return the request that `encode_request` wrote.
+    """Return the chat that `encode_request` wrote.
 
     Raises:
         KeyError, TypeError: `data` is not such an object (the two sides are of different versions).
@@ -261,3 +315,13 @@ def decode_request(data: Mapping[str, Any]) -> ChatRequest:
     if isinstance(fields["prompt"], list):
         fields["prompt"] = tuple(fields["prompt"])
     return ChatRequest(**fields)
+
+
+def decode_embed_request(data: Mapping[str, Any]) -> EmbedRequest:
+    """Return the request for embeddings that `encode_request` wrote.
+
+    Raises:
+        KeyError, TypeError: `data` is not such an object (the two sides are of different versions).
+    """
+    inputs = tuple(tuple(item) if isinstance(item, list) else item for item in data["inputs"])
+    return EmbedRequest(**{**data, "inputs": inputs})

@@ -25,7 +25,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableEnvironmentError
 
-from zoe_server.catalogue.spec import BUNDLED_MODEL, DIALECTS, TOOLS_ROLE, ModelSpec, bundled_model_path
+from zoe_server.catalogue.spec import (
+    BUNDLED_MODEL,
+    DIALECTS,
+    EMBEDDINGS_ROLE,
+    TOOLS_ROLE,
+    ModelSpec,
+    bundled_model_path,
+)
 
 AUTOMATIC_MODEL: Final = "zoe"
 _ENV_PREFIX: Final = "ZOE_"
@@ -57,7 +64,7 @@ class ModelSettings(_Section):
     engine: Literal["llama", "scripted"] = "llama"
     path: Path | None = None
     aliases: tuple[_ModelName, ...] = ()
-    roles: tuple[Literal["tools", "chat"], ...] = ()
+    roles: tuple[Literal["tools", "chat", "embeddings"], ...] = ()
     context_tokens: int = Field(default=4096, ge=256, le=1_048_576)
     slots: int = Field(default=8, ge=1, le=64)
     batch_tokens: int = Field(default=512, ge=64, le=16_384)
@@ -76,6 +83,13 @@ class ModelSettings(_Section):
         if name is not None and name not in DIALECTS:
             raise ValueError(f"no dialect is called {name!r}; there are {', '.join(DIALECTS)}")
         return name
+
+    @field_validator("roles")
+    @classmethod
+    def _embeddings_stand_alone(cls, roles: tuple[str, ...]) -> tuple[str, ...]:
+        if EMBEDDINGS_ROLE in roles and len(roles) > 1:
+            raise ValueError(f"a model with the role {EMBEDDINGS_ROLE!r} cannot have another")
+        return roles
 
 
 class ServerSettings(_Section):

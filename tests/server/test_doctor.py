@@ -11,6 +11,7 @@ import pytest
 
 from zoe_server import doctor, settings
 from zoe_server.catalogue.spec import ModelSpec
+from zoe_server.training.random_embedder_gguf import write_random_embedder_gguf
 from zoe_server.training.random_gguf import write_random_gguf
 
 if TYPE_CHECKING:
@@ -79,3 +80,8 @@ async def test_the_self_test_computes_for_real(spec: ModelSpec, tmp_path: Path) 
     assert (await doctor.check_engine(spec)).ok
     finding = await doctor.check_engine(replace(spec, path=tmp_path / "missing.gguf"))
     assert (finding.ok, "missing.gguf" in finding.text) == (False, True)
+
+
+async def test_the_self_test_of_an_embedding_model_makes_an_embedding(tmp_path: Path) -> None:
+    finding = await doctor.check_engine(ModelSpec("e", write_random_embedder_gguf(tmp_path / "random.gguf")))
+    assert (finding.ok, finding.text) == (True, "it computes")

@@ -166,3 +166,12 @@ def test_only_loopback_may_be_served_without_a_key(host: str, loopback: bool) ->
     else:
         with pytest.raises(SettingsError, match="ZOE_API_KEY"):
             settings.check_bind(host, None)
+
+
+def test_a_model_for_embeddings_has_no_other_role(tmp_path: Path) -> None:
+    path = tmp_path / "zoe.toml"
+    path.write_text("[models.e]\npath = 'e.gguf'\nroles = ['embeddings']", encoding="utf-8")
+    assert settings.load(path).specs()[0].roles == ("embeddings",)
+    path.write_text("[models.e]\npath = 'e.gguf'\nroles = ['embeddings', 'tools']", encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"models\.e\.roles.*'embeddings' cannot have another"):
+        settings.load(path)

@@ -18,6 +18,8 @@ DIALECTS: Final = (
     *("functionary-v3.1", "functionary-v3.2", "json", "plain"),
 )
 """The ways of writing tool calls that the llama engine knows; without a choice, the chat template tells."""
+EMBEDDINGS_ROLE: Final = "embeddings"
+"""Of a model that makes embeddings, and therefore does nothing else."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,18 @@ class Engine(Protocol):
         """
         ...
 
+    async def embed(self, request: protocol.EmbedRequest) -> protocol.Embeddings:
+        """Return the vectors of the request's inputs, each of length 1.
+
+        Cancelling the call cancels the request.
+
+        Raises:
+            errors.ModelKindError: the model makes no embeddings; `chat` fails with it where the model makes only those.
+            errors.ContextSizeError: an input is longer than the context.
+            errors.ZoeError: the request is refused or fails for another reason.
+        """
+        ...
+
     async def wait_closed(self) -> str:
         """Return, once the started engine is gone, why it went."""
         ...

@@ -16,6 +16,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,7 +77,7 @@ class LocalEngine:
         self._child: Child | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
-        self._open: dict[str, asyncio.Queue[protocol.ChatEvent]] = {}
+        self._open: dict[str, asyncio.Queue[protocol.Event]] = {}
         self._questions: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
         self._info: Mapping[str, Any] = {}
         self._health = Health(alive=False)
@@ -113,26 +114,23 @@ class LocalEngine:
 
     async def chat(self, request: protocol.ChatRequest) -> AsyncGenerator[protocol.ChatEvent, None]:
         """Answer `request`. See `base.Engine.chat`."""
-        if self._writer is None or not self._health.alive:
-            yield protocol.Failure(self._unavailable("it is not running"))
-            return
-        self._serial += 1
-        wire_id = f"r{self._serial}"
-        queue: asyncio.Queue[protocol.ChatEvent] = asyncio.Queue()
-        self._open[wire_id] = queue
-        try:
-            request = dataclasses.replace(request, id=wire_id)  # ours is unique on this connection, the caller's is not
-            self._send({"op": "chat", "id": wire_id, "request": protocol.encode_request(request)})
-            terminal = False
-            while not terminal:
-                event = await queue.get()
-                terminal = isinstance(event, protocol.TERMINAL_EVENTS)
-                if terminal:
-                    self._open.pop(wire_id, None)
-                yield event
-        finally:
-            if self._open.pop(wire_id, None) is not None:
-                self._send({"op": "cancel", "id": wire_id})
+        async with aclosing(self._events("chat", request)) as events:
+            async for event in events:
+                if not isinstance(event, protocol.Embedding):
+                    yield event
+
+    async def embed(self, request: protocol.EmbedRequest) -> protocol.Embeddings:
+        """Return the vectors of the inputs. See `base.Engine.embed`."""
+        vectors: list[tuple[float, ...]] = [()] * len(request.inputs)
+        async with aclosing(self._events("embed", request)) as events:
+            async for event in events:
+                if isinstance(event, protocol.Failure):
+                    raise event.error
+                if isinstance(event, protocol.Embedding):
+                    vectors[event.index] = event.vector
+                if isinstance(event, protocol.Finish) and event.reason == "stop":
+                    return protocol.Embeddings(tuple(vectors), event.usage, event.timings)
+        raise self._unavailable("it gave the request up without being asked to")
 
     async def tokenize(self, text: str, *, add_special: bool = False, parse_special: bool = True) -> list[int]:
         """Return the tokens of `text`. See `base.Engine.tokenize`."""
@@ -161,6 +159,31 @@ class LocalEngine:
             await asyncio.wait({self._reading})
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)  # the child may have removed its socket at the same moment
+
+    async def _events(
+        self, op: str, request: protocol.ChatRequest | protocol.EmbedRequest
+    ) -> AsyncGenerator[protocol.Event, None]:
+        """Send the request and return its events; closing this before the terminal one cancels it."""
+        if self._writer is None or not self._health.alive:
+            yield protocol.Failure(self._unavailable("it is not running"))
+            return
+        self._serial += 1
+        wire_id = f"r{self._serial}"
+        queue: asyncio.Queue[protocol.Event] = asyncio.Queue()
+        self._open[wire_id] = queue
+        try:
+            request = dataclasses.replace(request, id=wire_id)  # ours is unique on this connection, the caller's is not
+            self._send({"op": op, "id": wire_id, "request": protocol.encode_request(request)})
+            terminal = False
+            while not terminal:
+                event = await queue.get()
+                terminal = isinstance(event, protocol.TERMINAL_EVENTS)
+                if terminal:
+                    self._open.pop(wire_id, None)
+                yield event
+        finally:
+            if self._open.pop(wire_id, None) is not None:
+                self._send({"op": "cancel", "id": wire_id})
 
     async def _ask(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the process's answer to what is no chat."""

@@ -9,21 +9,25 @@ model is needed. A script is a JSON list; the first answer whose `when` occurs i
 
 Besides the events of `protocol` there are `hold` (wait until `release` is called) and `crash` (the engine is gone). A
 missing `finish` is added. A word of the messages counts as one prompt token, a text event as one generated token.
+
+With the role `embeddings` it makes vectors instead, of the counts of a text's bytes: they need no script.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from zoe_server import errors, protocol
-from zoe_server.catalogue.spec import ModelSpec
+from zoe_server.catalogue.spec import EMBEDDINGS_ROLE, ModelSpec
 from zoe_server.engines.base import Health
 
 _N_TOKENS: Final = 256
+_N_DIMENSIONS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,10 @@ def _step(event: Mapping[str, Any]) -> Step:
         return Hold()
     if event["event"] == "crash":
         return Crash()
-    return protocol.decode_event(event)
+    step = protocol.decode_event(event)
+    if isinstance(step, protocol.Embedding):
+        raise TypeError("an embedding is no part of a chat")
+    return step
 
 
 class ScriptedEngine:
@@ -88,7 +95,8 @@ class ScriptedEngine:
     @property
     def info(self) -> Mapping[str, Any]:
         """The few facts there are."""
-        return {"model": self._spec.name, "n_ctx_tokens": self._spec.n_ctx_tokens, "n_slots": self._spec.n_slots}
+        facts = {"model": self._spec.name, "n_ctx_tokens": self._spec.n_ctx_tokens, "n_slots": self._spec.n_slots}
+        return facts | ({"abilities": ["embeddings"], "dimensions": _N_DIMENSIONS} if self._makes_embeddings else {})
 
     @property
     def health(self) -> Health:
@@ -98,7 +106,7 @@ class ScriptedEngine:
 
     async def start(self) -> None:
         """Read the script, if it lies in a file."""
-        if self._answers is None:
+        if self._answers is None and not self._makes_embeddings:
             try:
                 self._answers = parse_script(self._spec.path.read_text(encoding="utf-8"))
             except (OSError, ValueError) as error:
@@ -135,6 +143,19 @@ class ScriptedEngine:
         if wrong := [token for token in tokens if not 0 <= token < _N_TOKENS]:
             raise errors.InvalidRequestError(f"tokens: {wrong[0]} is not a token of this model", param="tokens")
         return bytes(tokens).decode(errors="replace")
+
+    async def embed(self, request: protocol.EmbedRequest) -> protocol.Embeddings:
+        """Return the vectors of the inputs. See `base.Engine.embed`."""
+        self._check_alive()
+        if not self._makes_embeddings:
+            raise errors.ModelKindError.no_embeddings()
+        several = len(request.inputs) > 1
+        texts = [
+            self._embeddable(item, f"input[{index}]" if several else "input", truncate=request.truncate)
+            for index, item in enumerate(request.inputs)
+        ]
+        usage = protocol.Usage(prompt_tokens=sum(len(text) for text in texts))
+        return protocol.Embeddings(tuple(_vector(text) for text in texts), usage)
 
     async def wait_closed(self) -> str:
         """Return why it is gone. See `base.Engine.wait_closed`."""
@@ -199,9 +220,25 @@ class ScriptedEngine:
                 yield from answer.steps
                 return
 
+    @property
+    def _makes_embeddings(self) -> bool:
+        return EMBEDDINGS_ROLE in self._spec.roles
+
+    def _embeddable(self, item: str | Sequence[int], path: str, *, truncate: bool) -> Sequence[int]:
+        tokens = item.encode() if isinstance(item, str) else item
+        if not tokens:
+            raise errors.InvalidRequestError(f"{path}: an empty text has no embedding", param=path)
+        if wrong := [token for token in tokens if not 0 <= token < _N_TOKENS]:
+            raise errors.InvalidRequestError(f"{path}: {wrong[0]} is not a token of this model", param=path)
+        if len(tokens) > self._spec.n_ctx_tokens and not truncate:
+            raise errors.ContextSizeError(len(tokens), self._spec.n_ctx_tokens, path)
+        return tokens[: self._spec.n_ctx_tokens]
+
     def _refusal(self, request: protocol.ChatRequest) -> errors.ZoeError | None:
         if (lost := self._lost()) is not None:
             return lost
+        if self._makes_embeddings:
+            return errors.ModelKindError.only_embeddings()
         if (n_words := len(_words(request))) > self._spec.n_ctx_tokens:
             return errors.ContextSizeError(n_words, self._spec.n_ctx_tokens)
         if self._slots.locked() and self._waiting >= self._spec.queue_limit:
@@ -236,3 +273,10 @@ def _words(request: protocol.ChatRequest) -> list[str]:
     if request.prompt is not None:
         return request.prompt.split() if isinstance(request.prompt, str) else [str(token) for token in request.prompt]
     return [word for message in request.messages for word in str(message.get("content") or "").split()]
+
+
+def _vector(tokens: Sequence[int]) -> tuple[float, ...]:
+    """Return how often tokens fall on each of the dimensions, as a vector of length 1 exact in 32 bits."""
+    counts = [sum(token % _N_DIMENSIONS == index for token in tokens) for index in range(_N_DIMENSIONS)]
+    vector = [count / math.hypot(*counts) for count in counts]
+    return protocol.decode_vector(protocol.encode_vector(vector))

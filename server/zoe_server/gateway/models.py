@@ -44,6 +44,7 @@ def _model(spec: ModelSpec, status: ModelStatus, created: int) -> dict[str, Any]
         "owned_by": "zoe",
         "aliases": list(spec.aliases),
         "roles": list(spec.roles),
+        "abilities": list(status.info.get("abilities", ())),
         "context_tokens": spec.n_ctx_tokens,
         "status": status.state.value,
     }

@@ -120,16 +120,17 @@ def _counts(finish: protocol.Finish) -> dict[str, int]:
     """Return token counts, and durations in nanoseconds; the wait in the queue takes the place of loading."""
     timings = finish.timings
     return {
-        "total_duration": _nanoseconds(timings.total_s),
-        "load_duration": _nanoseconds(timings.queue_s),
+        "total_duration": nanoseconds(timings.total_s),
+        "load_duration": nanoseconds(timings.queue_s),
         "prompt_eval_count": finish.usage.prompt_tokens,
-        "prompt_eval_duration": _nanoseconds(timings.first_token_s - timings.queue_s),
+        "prompt_eval_duration": nanoseconds(timings.first_token_s - timings.queue_s),
         "eval_count": finish.usage.completion_tokens,
-        "eval_duration": _nanoseconds(timings.total_s - timings.first_token_s),
+        "eval_duration": nanoseconds(timings.total_s - timings.first_token_s),
     }
 
 
-def _nanoseconds(seconds: float) -> int:
+def nanoseconds(seconds: float) -> int:
+    """Return a duration as Ollama writes it."""
     return max(0, round(seconds * 1e9))
 
 

@@ -110,9 +110,14 @@ def _shown(spec: ModelSpec, info: Mapping[str, Any], started_at: int) -> dict[st
         "template": info.get("chat_template", ""),
         "details": _details(info),
         "model_info": model_info,
-        "capabilities": ["completion", *info.get("abilities", ())],
+        "capabilities": _capabilities(info),
         "modified_at": _modified_at(info, started_at),
     }
+
+
+def _capabilities(info: Mapping[str, Any]) -> list[str]:
+    abilities = info.get("abilities", ())
+    return ["embedding"] if "embeddings" in abilities else ["completion", *abilities]
 
 
 def _details(info: Mapping[str, Any]) -> dict[str, Any]:

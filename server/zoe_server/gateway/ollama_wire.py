@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from zoe_server import errors, protocol
+from zoe_server.gateway.embeddings_wire import MAX_DIMENSIONS
 from zoe_server.gateway.ollama_messages import Message, to_messages
 from zoe_server.gateway.openai_wire import MAX_TOKENS, SEED_RANGE, Stop, ToolSpec, refuse, to_tools
 
@@ -151,6 +152,34 @@ class GenerateBody(AnswerBody):
                 refuse(field)
         messages = [Message(role="system", content=self.system)] if self.system else []
         return _request(self, request_id, model, [*messages, Message(role="user", content=self.prompt)])
+
+
+class EmbedBody(_Wire):
+    """The body of POST /api/embed; without a text it only asks for the model to be loaded."""
+
+    model: str = Field(min_length=1)
+    input: str | list[str] | None = None
+    truncate: bool | None = None
+    dimensions: _Int | None = Field(default=None, ge=0, le=MAX_DIMENSIONS)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The texts."""
+        if isinstance(self.input, str):
+            return (self.input,) if self.input else ()
+        return tuple(self.input or ())
+
+    @property
+    def wanted_dimensions(self) -> int | None:
+        """How many numbers a vector is to have; None and Ollama's 0 mean all of them."""
+        return self.dimensions or None
+
+
+class EmbedPromptBody(_Wire):
+    """The body of POST /api/embeddings; without a prompt it only asks for the model to be loaded."""
+
+    model: str = Field(min_length=1)
+    prompt: str | None = None
 
 
 class ShowBody(_Wire):

@@ -17,10 +17,9 @@ from zoe_server.llama.probabilities import Probabilities, TokenLedger
 from zoe_server.llama.prompt import CHATML, ChatTemplate, knows_reasoning, opens_reasoning
 from zoe_server.llama.sampler import TokenSampler, settings_for
 from zoe_server.llama.sequence import Sequence
+from zoe_server.llama.text_intake import TextIntake
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence as Tokens
-
     from zoe_server.llama.config import EngineConfig
     from zoe_server.llama.dialects import Dialect
     from zoe_server.llama.grammar import Grammar
@@ -36,7 +35,7 @@ _METADATA_KEYS: Final = {
 }
 
 
-class Intake:
+class Intake(TextIntake):
     """Knows how one model wants to be spoken to. `prepare` is called from one thread at a time.
 
     Raises:
@@ -44,7 +43,7 @@ class Intake:
     """
 
     def __init__(self, runner: Runner, config: EngineConfig) -> None:
-        self._vocab = runner.vocab
+        super().__init__(runner.vocab)
         self._n_ctx_tokens = runner.n_ctx_tokens
         source = config.chat_template or runner.metadata("tokenizer.chat_template") or CHATML
         self.chat_template = source
@@ -81,27 +80,12 @@ class Intake:
         output = OutputStream(request, self.dialect, reasoning_open=opens_reasoning(prompt))
         return self._job(request, self._vocab.tokenize_prompt(prompt), output, self.dialect.grammar(request), arrived_s)
 
-    def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
-        """Return the tokens of `text`; see `Vocab.tokenize`."""
-        return self._vocab.tokenize(
-            text.encode("utf-8", errors="replace"), add_special=add_special, parse_special=parse_special
-        )
-
-    def detokenize(self, tokens: Tokens[int]) -> str:
-        """Return the text of `tokens`.
-
-        Raises:
-            InvalidRequestError: one of them is not in the vocabulary.
-        """
-        self._check_tokens(tokens, "tokens")
-        return self._vocab.detokenize(tokens).decode("utf-8", errors="replace")
-
     def _prepare_raw(self, request: ChatRequest, prompt: str | tuple[int, ...], arrived_s: float) -> Job:
         """Return the job of a request whose prompt goes to the model as it is, and whose answer is text."""
         tokens = self._vocab.tokenize_prompt(prompt) if isinstance(prompt, str) else list(prompt)
         if not tokens:
             raise InvalidRequestError("prompt: an empty prompt cannot be continued", param="prompt")
-        self._check_tokens(tokens, "prompt")
+        self.check_tokens(tokens, "prompt")
         return self._job(request, tokens, OutputStream(request, Plain()), None, arrived_s)
 
     def _job(
@@ -114,14 +98,6 @@ class Intake:
         sequence = Sequence(request.id, tokens, len(tokens), limit, request.priority, arrived_s, lookup=lookup)
         sampler = TokenSampler(settings, grammar, self._vocab, self._n_ctx_tokens, asked)
         return Job(sequence, sampler, output, TokenLedger() if asked else None)
-
-    def _check_tokens(self, tokens: Tokens[int], param: str) -> None:
-        for token in tokens:
-            if not 0 <= token < self._vocab.n_tokens:
-                raise InvalidRequestError(
-                    f"{param}: {token} is not a token of this model; they go from 0 to {self._vocab.n_tokens - 1}",
-                    param=param,
-                )
 
 
 def _dialect(name: str) -> Dialect:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, Final
+import re
+from typing import TYPE_CHECKING, Any, Final
 
 import llama_cpp
 
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAX_METADATA_BYTES: Final = 1 << 20
+_FTYPE_PREFIX: Final = re.compile("LLAMA_FTYPE_(MOSTLY|ALL)_")
+_QUANTIZATIONS: Final = {
+    value: _FTYPE_PREFIX.sub("", name) for name, value in vars(llama_cpp).items() if _FTYPE_PREFIX.match(name)
+}
+_POOLINGS: Final = {
+    llama_cpp.LLAMA_POOLING_TYPE_MEAN: "mean",
+    llama_cpp.LLAMA_POOLING_TYPE_CLS: "cls",
+    llama_cpp.LLAMA_POOLING_TYPE_LAST: "last",
+}
 
 
 class ModelLoadError(Exception):
@@ -26,6 +36,8 @@ def load(path: Path, n_gpu_layers: int) -> int:
     Raises:
         ModelLoadError: the file is missing, broken, or of an unsupported architecture.
     """
+    library_log.install()
+    llama_cpp.llama_backend_init()
     if not path.is_file():
         raise ModelLoadError(f"the model file {path} does not exist")
     _refuse_unsupported(path.name, bytes(path))
@@ -53,8 +65,63 @@ def _refuse_unsupported(name: str, path: bytes) -> None:
             )
         if llama_cpp.llama_model_has_encoder(model) or llama_cpp.llama_model_is_diffusion(model):
             raise ModelLoadError(f"{name} is of the architecture '{architecture}', which is no causal language model")
+        _refuse_other_encoders(model, name)
     finally:
         llama_cpp.llama_model_free(model)
+
+
+def _refuse_other_encoders(model: int, name: str) -> None:
+    """Raise ModelLoadError for a model that neither writes nor says how to make a text's vector."""
+    given = _architecture_value(model, "pooling_type")
+    if given == str(llama_cpp.LLAMA_POOLING_TYPE_RANK):
+        raise ModelLoadError(f"{name} is a reranker, which makes neither text nor embeddings")
+    if pooling(model) is None and _architecture_value(model, "attention.causal") == "false":
+        raise ModelLoadError(
+            f"{name} is an encoder whose file does not say how a text's vector is made of those of its tokens "
+            "(no pooling type); get a file that was converted as an embedding model"
+        )
+
+
+def pooling(model: int) -> str | None:
+    """Return how a text's vector is made of those of its tokens: `mean`, `cls`, `last`; None: it makes none.
+
+    Files say so of embedding models only, be they encoders or causal models trained for it.
+    """
+    given = _architecture_value(model, "pooling_type")
+    return _POOLINGS.get(int(given)) if given is not None and given.isdecimal() else None
+
+
+def is_causal(model: int) -> bool:
+    """Whether a token sees only those before it, as far as the header says."""
+    return _architecture_value(model, "attention.causal") != "false"
+
+
+def _architecture_value(model: int, key: str) -> str | None:
+    return metadata(model, f"{metadata(model, 'general.architecture')}.{key}")
+
+
+def facts(model: int, path: Path, n_gpu_layers: int) -> dict[str, Any]:
+    """Return what can be told of every model; sizes in bytes, times in seconds since 1970."""
+    file = path.stat()
+    return {
+        "name": metadata(model, "general.name") or path.stem,
+        "architecture": metadata(model, "general.architecture"),
+        "n_parameters": llama_cpp.llama_model_n_params(model),
+        "weights_bytes": llama_cpp.llama_model_size(model),
+        "file_bytes": file.st_size,
+        "file_modified_s": int(file.st_mtime),
+        "quantization": _QUANTIZATIONS.get(llama_cpp.llama_model_ftype(model) & ~llama_cpp.LLAMA_FTYPE_GUESSED),
+        "gpu_share": _gpu_share(model, n_gpu_layers),
+    }
+
+
+def _gpu_share(model: int, n_gpu_layers: int) -> float:
+    """Return the part of the layers that a GPU computes; the output counts as one of them, as in llama.cpp."""
+    if not llama_cpp.llama_supports_gpu_offload():
+        return 0.0
+    n_layers: int = llama_cpp.llama_model_n_layer(model) + 1
+    n_on_gpu = n_gpu_layers if n_gpu_layers >= 0 else n_layers
+    return min(n_on_gpu, n_layers) / n_layers
 
 
 def metadata(model: int, key: str) -> str | None:

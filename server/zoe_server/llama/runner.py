@@ -6,7 +6,6 @@ The runner knows no policy: it does what a batch says. It is used by one thread 
 from __future__ import annotations
 
 import ctypes
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,10 +27,6 @@ if TYPE_CHECKING:
     from zoe_server.llama.memory import MemoryOperation
     from zoe_server.llama.sequence import Sequence
 
-_FTYPE_PREFIX: Final = re.compile("LLAMA_FTYPE_(MOSTLY|ALL)_")
-_QUANTIZATIONS: Final = {
-    value: _FTYPE_PREFIX.sub("", name) for name, value in vars(llama_cpp).items() if _FTYPE_PREFIX.match(name)
-}
 _NO_FREE_CELL: Final = 1
 _WARM_UP_TOKENS: Final = 64
 
@@ -56,7 +51,7 @@ class Output:
     guessed: tuple[int, ...] = ()
 
 
-class _TokenBatch:
+class TokenBatch:
     """A `llama_batch` over our own arrays, filled by slices instead of token by token."""
 
     def __init__(self, n_tokens: int) -> None:
@@ -77,6 +72,7 @@ class _TokenBatch:
         self.n_tokens = 0
 
     def clear(self) -> None:
+        """Remove all tokens."""
         self.n_tokens = 0
 
     def add(self, tokens: list[int], start: int, slot: int, *, n_logits: int) -> int:
@@ -91,28 +87,27 @@ class _TokenBatch:
         return end - 1
 
     def native(self) -> llama_cpp.llama_batch:
+        """Return the batch as the library wants it; it lives as long as this object and follows its changes."""
         self._batch.n_tokens = self.n_tokens
         return self._batch
 
 
 class Runner:
-    """One loaded model with one context of `n_cells` unified KV cells.
+    """One loaded model with one context of `n_cells` unified KV cells; without `model`, the configured one is loaded.
 
     Raises:
         ModelLoadError: the file is missing, broken, of an unsupported architecture, or too big for the memory.
     """
 
-    def __init__(self, config: EngineConfig) -> None:
-        library_log.install()
-        llama_cpp.llama_backend_init()
+    def __init__(self, config: EngineConfig, model: int | None = None) -> None:
         self._config = config
-        self._model = model_file.load(config.model_path, config.n_gpu_layers)
+        self._model = model_file.load(config.model_path, config.n_gpu_layers) if model is None else model
         self.vocab = Vocab(_not_null(llama_cpp.llama_model_get_vocab(self._model)))
         self.context = self._make_context()
         self._memory = _not_null(llama_cpp.llama_get_memory(self.context))
         self.n_cells: int = llama_cpp.llama_n_ctx(self.context)
         self.n_ctx_tokens = min(self.n_cells, llama_cpp.llama_model_n_ctx_train(self._model) or self.n_cells)
-        self._batch = _TokenBatch(config.n_batch_tokens)
+        self._batch = TokenBatch(config.n_batch_tokens)
 
     def metadata(self, key: str) -> str | None:
         """Return a value of the model file's header as text, None if it is not there."""
@@ -123,23 +118,13 @@ class Runner:
         return model_file.header(self._model)
 
     def info(self) -> dict[str, Any]:
-        """Return what the engine reports about its model; sizes in bytes and tokens, times in seconds since 1970."""
-        file = self._config.model_path.stat()
+        """Return what the engine reports about its model, besides the `model_file.facts`; sizes in tokens."""
         return {
-            "name": self.metadata("general.name") or self._config.model_path.stem,
-            "architecture": self.metadata("general.architecture"),
+            **model_file.facts(self._model, self._config.model_path, self._config.n_gpu_layers),
             "n_ctx_tokens": self.n_ctx_tokens,
             "n_kv_cells": self.n_cells,
             "n_slots": self._config.n_slots,
             "n_vocab": self.vocab.n_tokens,
-            "n_parameters": llama_cpp.llama_model_n_params(self._model),
-            "weights_bytes": llama_cpp.llama_model_size(self._model),
-            "file_bytes": file.st_size,
-            "file_modified_s": int(file.st_mtime),
-            "quantization": _QUANTIZATIONS.get(
-                llama_cpp.llama_model_ftype(self._model) & ~llama_cpp.LLAMA_FTYPE_GUESSED
-            ),
-            "gpu_share": self._gpu_share(),
         }
 
     def apply(self, operations: Iterable[MemoryOperation]) -> None:
@@ -228,14 +213,6 @@ class Runner:
         """Give context and model back; nothing of the runner may be used afterwards."""
         llama_cpp.llama_free(self.context)
         llama_cpp.llama_model_free(self._model)
-
-    def _gpu_share(self) -> float:
-        """Return the part of the layers that a GPU computes; the output counts as one of them, as in llama.cpp."""
-        if not llama_cpp.llama_supports_gpu_offload():
-            return 0.0
-        n_layers: int = llama_cpp.llama_model_n_layer(self._model) + 1
-        n_on_gpu = self._config.n_gpu_layers if self._config.n_gpu_layers >= 0 else n_layers
-        return min(n_on_gpu, n_layers) / n_layers
 
     def _decode(self) -> None:
         code = llama_cpp.llama_decode(self.context, self._batch.native())

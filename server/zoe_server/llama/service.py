@@ -26,24 +26,16 @@ from typing import TYPE_CHECKING, Any, Final
 from zoe_server import errors, protocol
 from zoe_server.errors import EngineCrashedError, EngineError, EngineUnavailableError, ZoeError
 from zoe_server.llama import header
-from zoe_server.llama.batch import Limits
-from zoe_server.llama.intake import Intake
-from zoe_server.llama.jump import JumpForward
-from zoe_server.llama.loop import EngineLoop
 from zoe_server.llama.model_file import ModelLoadError
-from zoe_server.llama.prefix_keeper import PrefixKeeper
-from zoe_server.llama.prefix_store import PrefixStore
-from zoe_server.llama.radix import NullPrefixCache, RadixTree
-from zoe_server.llama.runner import Runner
-from zoe_server.llama.sampler import Sampler
-from zoe_server.llama.scheduler import Scheduler
+from zoe_server.llama.worker import open_worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from zoe_server.llama.config import EngineConfig
-    from zoe_server.llama.loop import Job
-    from zoe_server.protocol import ChatEvent
+    from zoe_server.llama.text_intake import TextIntake
+    from zoe_server.llama.worker import JobT, Worker
+    from zoe_server.protocol import Event
 
 _LOG: Final = logging.getLogger(__name__)
 _MAX_LINE_BYTES: Final = 64 << 20
@@ -63,9 +55,7 @@ class Service:
         self._connected = asyncio.Event()
         self._writer: asyncio.StreamWriter | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="intake")
-        self._intake: Intake | None = None
-        self._loop: EngineLoop | None = None
-        self._keeper: PrefixKeeper | None = None
+        self._worker: Worker[Any] | None = None
         self._open: set[str] = set()
         self._preparing: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -94,12 +84,11 @@ class Service:
         started_s = time.monotonic()
         try:
             self._send({"event": "loading", "phase": "model"})
-            runner = await self._aio.run_in_executor(self._pool, Runner, self._config)
-            self._intake = await self._aio.run_in_executor(self._pool, Intake, runner, self._config)
+            worker = await self._aio.run_in_executor(self._pool, self._open_worker)
             self._send({"event": "loading", "phase": "warmup"})
             await self._flush()
-            await self._aio.run_in_executor(self._pool, runner.warm_up)
-            await self._aio.run_in_executor(self._pool, self._start_loop, runner)
+            await self._aio.run_in_executor(self._pool, worker.warm_up)
+            self._start(worker)
         except ModelLoadError as error:
             await self._fatal(EngineUnavailableError(str(error), code="model_load_failed"), EXIT_NO_MODEL)
         except ZoeError as error:
@@ -109,39 +98,25 @@ class Service:
             message = f"the model could not be started: {error}"
             await self._fatal(EngineUnavailableError(message), EXIT_NO_MODEL)
         else:
-            info = runner.info() | self._intake.info() | {"header": header.typed(runner.header())}
+            info = worker.info() | {"header": header.typed(worker.header())}
             self._send({"event": "ready", "info": info | {"load_s": round(time.monotonic() - started_s, 3)}})
 
-    def _start_loop(self, runner: Runner) -> None:
-        config = self._config
-        limits = Limits(runner.n_ctx_tokens, runner.n_cells, config.n_slots, config.n_batch_tokens, config.queue_limit)
-        cache = RadixTree() if config.prefix_cache else NullPrefixCache()
-        scheduler = Scheduler(limits, cache, runner.vocab.eog_tokens)
-        self._loop = EngineLoop(
-            runner,
-            Sampler(runner.context, runner.vocab, JumpForward(runner.vocab) if config.jump_forward else None),
-            scheduler,
-            keeper=self._restored(runner, scheduler),
+    def _open_worker(self) -> Worker[Any]:
+        return open_worker(
+            self._config,
             emit=lambda request_id, events: self._from_thread(self._deliver, request_id, events),
             progress=lambda stats: self._from_thread(self._send, {"event": "progress", **stats}),
         )
-        self._thread = threading.Thread(target=self._run_loop, args=(self._loop,), name="engine", daemon=True)
+
+    def _start(self, worker: Worker[Any]) -> None:
+        self._worker = worker
+        self._thread = threading.Thread(target=self._run_worker, args=(worker,), name="engine", daemon=True)
         self._thread.start()
 
-    def _restored(self, runner: Runner, scheduler: Scheduler) -> PrefixKeeper | None:
-        """Return what keeps shared prefixes on disk, with those of the last run brought back."""
-        config = self._config
-        if config.prefix_folder is None or not config.prefix_cache:
-            return None
-        store = PrefixStore(config.prefix_folder, runner.identity(), config.prefix_limit_bytes)
-        self._keeper = PrefixKeeper(store, runner, scheduler.memory)
-        self._keeper.restore()
-        return self._keeper
-
-    def _run_loop(self, loop: EngineLoop) -> None:
+    def _run_worker(self, worker: Worker[Any]) -> None:
         """The engine thread."""
         try:
-            loop.run()
+            worker.run()
         except Exception as error:  # noqa: BLE001 -- whatever it is, the gateway has to be told
             _LOG.exception("the engine loop failed")
             self._from_thread(self._loop_failed, f"the engine loop failed: {error}")
@@ -150,11 +125,10 @@ class Service:
         self._spawn(self._fatal(EngineCrashedError(message), EXIT_FATAL))
 
     async def _stop_loop(self) -> None:
-        if self._loop is not None:
-            self._loop.stop()
+        if self._worker is not None:
+            self._worker.stop()
             await asyncio.to_thread(self._thread.join, _STOP_WAIT_S)
-        if self._keeper is not None:
-            await asyncio.to_thread(self._keeper.close)
+            await asyncio.to_thread(self._worker.close)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Read one connection; only the first one counts."""
@@ -174,49 +148,49 @@ class Service:
         self._leave(EXIT_LEFT)
 
     def _handle(self, message: dict[str, Any]) -> None:
-        if message["op"] == "chat":
-            self._accept(message["id"], message["request"])
+        if message["op"] in ("chat", "embed"):
+            self._accept(message["id"], message["op"], message["request"])
         elif message["op"] == "cancel":
             self._cancel(message["id"])
         elif message["op"] in ("tokenize", "detokenize"):
             self._spawn(self._answer_question(message))
         elif message["op"] == "stats":
-            self._send({"event": "stats", **(self._loop.stats() if self._loop else {})})
+            self._send({"event": "stats", **(self._worker.stats() if self._worker else {})})
         else:
             raise ValueError(f"unknown op {message['op']!r}")
 
-    def _accept(self, request_id: str, data: dict[str, Any]) -> None:
+    def _accept(self, request_id: str, op: str, data: dict[str, Any]) -> None:
         """Take note of the request at once, so that a cancellation in the next line finds it."""
         if request_id in self._open:
             _LOG.error("request id %s is in use; the second request is ignored", request_id)
             return
         self._open.add(request_id)
         self._preparing.add(request_id)
-        self._spawn(self._chat(request_id, data))
+        self._spawn(self._begin(request_id, op, data))
 
-    async def _chat(self, request_id: str, data: dict[str, Any]) -> None:
+    async def _begin(self, request_id: str, op: str, data: dict[str, Any]) -> None:
         try:
-            job = await self._prepare(data)
+            worker = self._ready_worker()
+            job = await self._prepare(worker, op, data)
         except ZoeError as error:
             self._deliver(request_id, [protocol.Failure(error)])
             return
         if request_id not in self._preparing:
-            job.sampler.close()
-            usage = protocol.Usage(prompt_tokens=job.sequence.n_prompt)
-            timings = job.sequence.timings(time.monotonic())
-            self._deliver(request_id, [protocol.Finish("cancelled", usage, timings)])
+            self._deliver(request_id, [worker.give_up(job)])
             return
         self._preparing.discard(request_id)
-        if self._loop is not None:
-            self._loop.submit(job)
+        worker.submit(job)
 
-    async def _prepare(self, data: dict[str, Any]) -> Job:
-        if self._intake is None or self._loop is None:
+    def _ready_worker(self) -> Worker[Any]:
+        if self._worker is None:
             raise EngineUnavailableError("the model is still loading", retry_after_s=1.0)
-        arrived_s = time.monotonic()
+        return self._worker
+
+    async def _prepare(self, worker: Worker[JobT], op: str, data: dict[str, Any]) -> JobT:
+        if op != worker.op:
+            raise worker.refusal()
         try:
-            request = protocol.decode_request(data)
-            return await self._aio.run_in_executor(self._pool, self._intake.prepare, request, arrived_s)
+            return await self._aio.run_in_executor(self._pool, worker.prepare, data, time.monotonic())
         except ZoeError:
             raise
         except Exception as error:
@@ -226,9 +200,8 @@ class Service:
     async def _answer_question(self, message: dict[str, Any]) -> None:
         """Answer what needs the vocabulary only, beside the loop."""
         try:
-            if self._intake is None:
-                raise EngineUnavailableError("the model is still loading", retry_after_s=1.0)
-            answer = await self._aio.run_in_executor(self._pool, _vocabulary_answer, self._intake, message)
+            intake = self._ready_worker().intake
+            answer = await self._aio.run_in_executor(self._pool, _vocabulary_answer, intake, message)
         except ZoeError as error:
             answer = protocol.encode_event(protocol.Failure(error))
         self._send({"id": message["id"], **answer})
@@ -236,10 +209,10 @@ class Service:
     def _cancel(self, request_id: str) -> None:
         if request_id in self._preparing:
             self._preparing.discard(request_id)
-        elif self._loop is not None:
-            self._loop.cancel(request_id)
+        elif self._worker is not None:
+            self._worker.cancel(request_id)
 
-    def _deliver(self, request_id: str, events: list[ChatEvent]) -> None:
+    def _deliver(self, request_id: str, events: Sequence[Event]) -> None:
         if isinstance(events[-1], protocol.TERMINAL_EVENTS):
             self._open.discard(request_id)
             self._preparing.discard(request_id)
@@ -284,7 +257,7 @@ class Service:
         self._from_thread(self._leave, EXIT_LEFT)
 
 
-def _vocabulary_answer(intake: Intake, message: dict[str, Any]) -> dict[str, Any]:
+def _vocabulary_answer(intake: TextIntake, message: dict[str, Any]) -> dict[str, Any]:
     if message["op"] == "detokenize":
         return {"event": "detokenized", "text": intake.detokenize(message["tokens"])}
     tokens = intake.tokenize(

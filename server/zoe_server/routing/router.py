@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from zoe_server import errors
-from zoe_server.catalogue.spec import TOOLS_ROLE, ModelSpec
+from zoe_server.catalogue.spec import EMBEDDINGS_ROLE, TOOLS_ROLE, ModelSpec
 
 AUTOMATIC: Final = "zoe"
 LATEST: Final = ":latest"
@@ -31,7 +31,9 @@ class Router:
     def __init__(self, specs: Sequence[ModelSpec]) -> None:
         if not specs:
             raise ValueError("a router needs at least one model")
-        self._default = next((spec for spec in specs if TOOLS_ROLE in spec.roles), specs[0])
+        writers = [spec for spec in specs if EMBEDDINGS_ROLE not in spec.roles] or specs
+        self._default = next((spec for spec in writers if TOOLS_ROLE in spec.roles), writers[0])
+        self._embedder = next((spec.name for spec in specs if EMBEDDINGS_ROLE in spec.roles), None)
         self._names = {spelling: spec.name for spec in specs for spelling in (spec.name, *spec.aliases)}
 
     @property
@@ -50,11 +52,28 @@ class Router:
         Raises:
             errors.ModelNotFoundError: no model has this name.
         """
-        if model is None:
+        if model is None or self._find(model) == AUTOMATIC:
             return self._automatic()
+        return self._named(model)
+
+    def route_embeddings(self, model: str | None) -> RoutePlan:
+        """Return the plan for a request for embeddings; None and `zoe` leave the choice to the server.
+
+        Raises:
+            errors.ModelNotFoundError: no model has this name, or none has the role that the choice needs.
+        """
+        if model is not None and self._find(model) != AUTOMATIC:
+            return self._named(model)
+        if self._embedder is None:
+            raise errors.ModelNotFoundError(
+                f'no model here has the role {EMBEDDINGS_ROLE}; give it to one with roles = ["{EMBEDDINGS_ROLE}"] in '
+                "zoe.toml, or name a model",
+                param="model",
+            )
+        return RoutePlan((self._embedder,), f"automatic: first model with role {EMBEDDINGS_ROLE}")
+
+    def _named(self, model: str) -> RoutePlan:
         name = self._find(model)
-        if name == AUTOMATIC:
-            return self._automatic()
         if name is None:
             raise errors.ModelNotFoundError(
                 f"the model {model[:200]!r} does not exist; available: {', '.join(self.names)}", param="model"

@@ -40,3 +40,12 @@ def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "random.gguf"
     random_gguf.write_random_gguf(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def random_embedder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real file of an embedding model with random weights."""
+    random_gguf = pytest.importorskip("zoe_server.training.random_embedder_gguf", reason="needs the gguf package")
+    path = tmp_path_factory.mktemp("embedder") / "random.gguf"
+    random_gguf.write_random_embedder_gguf(path)
+    return path

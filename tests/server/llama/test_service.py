@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from zoe_server.engines.child import python_env
-from zoe_server.protocol import ChatRequest, Sampling, encode_request
+from zoe_server.protocol import ChatRequest, EmbedRequest, Sampling, decode_vector, encode_request
+from zoe_server.training.random_embedder_gguf import write_random_embedder_gguf
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -150,6 +151,44 @@ async def test_transcript(ready: Process) -> None:
     ready.end_stdin()
     assert await ready.exit_code() == 0
     assert not ready.socket_path.exists()
+
+
+async def test_transcript_of_an_embedding_model(start: Start, tmp_path: Path) -> None:
+    """Vectors, a cancellation, refusals, and its tokens; then it goes on."""
+    path = write_random_embedder_gguf(tmp_path / "embedder.gguf")
+    process = await start(model_path=str(path))
+    await process.connect()
+    info = (await process.until("ready"))["info"]
+    assert (info["abilities"], info["pooling"], info["dimensions"]) == (["embeddings"], "mean", 64)
+    assert info["header"]["bert.embedding_length"] == 64
+
+    process.send(op="embed", id="a", request=encode_request(EmbedRequest("a", "m", ("turn on the lamp", (2, 3)))))
+    finish = await process.until("finish", "a")
+    vectors = [message for message in process.messages if message.get("id") == "a"][:-1]
+    assert sorted(vector["index"] for vector in vectors) == [0, 1]
+    assert {len(decode_vector(vector["vector"])) for vector in vectors} == {64}
+    assert (finish["reason"], finish["usage"]["prompt_tokens"]) == ("stop", 8)
+    assert finish["timings"]["total_s"] >= finish["timings"]["first_token_s"] > 0
+
+    process.send(op="embed", id="many", request=encode_request(EmbedRequest("many", "m", ("lamp " * 400,) * 500)))
+    await process.until("embedding", "many")
+    process.send(op="cancel", id="many")
+    assert (await process.until("finish", "many"))["reason"] == "cancelled"
+    process.send(op="embed", id="at once", request=encode_request(EmbedRequest("at once", "m", ("lamp",))))
+    process.send(op="cancel", id="at once")
+    assert (await process.until("finish", "at once"))["reason"] == "cancelled"
+
+    process.chat("chat")
+    assert (await process.until("failure", "chat"))["error"]["class"] == "ModelKindError"
+    process.send(op="embed", id="no token", request=encode_request(EmbedRequest("no token", "m", ((10**6,),))))
+    assert (await process.until("failure", "no token"))["error"]["param"] == "input"
+    process.send(op="tokenize", id="q", text="lamp", add_special=True, parse_special=True)
+    assert len((await process.until("tokens", "q"))["tokens"]) == 3
+    process.send(op="stats")
+    assert (await process.until("stats"))["computed_tokens"] >= 8
+    await process.until("progress")
+    process.end_stdin()
+    assert await process.exit_code() == 0
 
 
 async def test_idle_engine_reports_progress_every_second(ready: Process) -> None:

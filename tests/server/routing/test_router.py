@@ -11,6 +11,7 @@ from zoe_server.routing.router import Router
 CHAT = ModelSpec("llama-3.2-3b", Path("a.gguf"), aliases=("llama3.2", "phi3:mini"), roles=("chat",))
 TOOLS = ModelSpec("qwen", Path("b.gguf"), roles=("chat", "tools"))
 PLAIN = ModelSpec("plain", Path("c.gguf"))
+VECTORS = ModelSpec("bge", Path("d.gguf"), aliases=("embedder",), roles=("embeddings",))
 
 
 @pytest.mark.parametrize("asked", [None, "zoe"])
@@ -63,6 +64,26 @@ def test_every_plan_says_why_in_a_form_that_fits_a_header() -> None:
         assert why
         assert why.isascii()
         assert why.isprintable()
+
+
+def test_a_model_for_embeddings_is_not_chosen_to_write() -> None:
+    assert Router([VECTORS, PLAIN]).route("zoe").candidates == ("plain",)
+    assert Router([VECTORS, PLAIN, TOOLS]).default == "qwen"
+    assert Router([VECTORS]).default == "bge"
+
+
+@pytest.mark.parametrize(
+    ("asked", "answers"), [(None, "bge"), ("zoe:latest", "bge"), ("embedder", "bge"), ("qwen", "qwen")]
+)
+def test_embeddings_are_made_by_the_first_model_for_them(asked: str | None, answers: str) -> None:
+    other = ModelSpec("other", Path("e.gguf"), roles=("embeddings",))
+    assert Router([TOOLS, VECTORS, other]).route_embeddings(asked).candidates == (answers,)
+
+
+@pytest.mark.parametrize("asked", [None, "zoe", "bge"])
+def test_without_a_model_for_embeddings_none_is_found(asked: str | None) -> None:
+    with pytest.raises(errors.ModelNotFoundError):
+        Router([TOOLS]).route_embeddings(asked)
 
 
 def test_a_router_without_models_cannot_be_made() -> None:

@@ -1,0 +1,60 @@
+"""POST /api/embed, and /api/embeddings as it was before: Ollama's ways to ask for embeddings.
+
+Source: Ollama, `docs/api.md` and `server/routes.go`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from zoe_server import protocol
+from zoe_server.gateway.chat import route_headers
+from zoe_server.gateway.embeddings import embed_on, json_list, json_response
+from zoe_server.gateway.embeddings_wire import check_inputs, shortened
+from zoe_server.gateway.ollama_answer import nanoseconds
+from zoe_server.gateway.ollama_wire import EmbedBody, EmbedPromptBody
+from zoe_server.gateway.openai_wire import parse_json, validated
+from zoe_server.gateway.services import Services, services
+from zoe_server.routing import fallback
+from zoe_server.routing.router import RoutePlan
+
+_NOTHING: Final = protocol.Embeddings((), protocol.Usage())
+
+
+async def embed(request: web.Request) -> web.Response:
+    """Answer with a vector of every text; a text that is too long is cut, unless the request says no to that."""
+    state = services(request)
+    body = validated(EmbedBody, parse_json(await request.read()))
+    plan = state.router.route_embeddings(body.model)
+    answer = await _embeddings(state, plan, body.inputs, truncate=body.truncate is not False)
+    embeddings = await json_list(answer.vectors, lambda _, vector: shortened(vector, body.wanted_dimensions))
+    head = {
+        "model": body.model,
+        "total_duration": nanoseconds(answer.timings.total_s),
+        "load_duration": nanoseconds(answer.timings.queue_s),
+        "prompt_eval_count": answer.usage.prompt_tokens,
+    }
+    return json_response(head, "embeddings", embeddings, plan)
+
+
+async def embed_prompt(request: web.Request) -> web.Response:
+    """Answer with the vector of one text, cut if it is too long."""
+    state = services(request)
+    body = validated(EmbedPromptBody, parse_json(await request.read()))
+    plan = state.router.route_embeddings(body.model)
+    answer = await _embeddings(state, plan, (body.prompt,) if body.prompt else (), truncate=True)
+    vector = answer.vectors[0] if answer.vectors else ()
+    return web.json_response({"embedding": vector}, headers=route_headers(plan))
+
+
+async def _embeddings(
+    state: Services, plan: RoutePlan, inputs: tuple[str, ...], *, truncate: bool
+) -> protocol.Embeddings:
+    """Return the embeddings; without inputs, which only asks for the model to be loaded, none, once it is."""
+    if not inputs:
+        async with fallback.lease(state.fleet, plan, 0):
+            return _NOTHING
+    check_inputs(inputs)
+    return (await embed_on(state, plan, inputs, truncate=truncate))[1]

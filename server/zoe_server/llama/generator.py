@@ -1,0 +1,104 @@
+"""What the process of a model that writes does: it puts intake, scheduler, sampler and loop together for one model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from zoe_server.errors import ModelKindError, ZoeError
+from zoe_server.llama.batch import Limits
+from zoe_server.llama.intake import Intake
+from zoe_server.llama.jump import JumpForward
+from zoe_server.llama.loop import EngineLoop
+from zoe_server.llama.prefix_keeper import PrefixKeeper
+from zoe_server.llama.prefix_store import PrefixStore
+from zoe_server.llama.radix import NullPrefixCache, RadixTree
+from zoe_server.llama.runner import Runner
+from zoe_server.llama.sampler import Sampler
+from zoe_server.llama.scheduler import Scheduler
+from zoe_server.protocol import Finish, Usage, decode_request
+
+if TYPE_CHECKING:
+    from zoe_server.llama.config import EngineConfig
+    from zoe_server.llama.loop import Job
+    from zoe_server.llama.worker import Emit, Progress
+
+
+class Generator:
+    """A `worker.Worker` for chats and plain completions."""
+
+    op = "chat"
+
+    def __init__(self, config: EngineConfig, model: int, emit: Emit, progress: Progress) -> None:
+        self._config = config
+        self._runner = runner = Runner(config, model)
+        self.intake = Intake(runner, config)
+        limits = Limits(runner.n_ctx_tokens, runner.n_cells, config.n_slots, config.n_batch_tokens, config.queue_limit)
+        cache = RadixTree() if config.prefix_cache else NullPrefixCache()
+        self._scheduler = Scheduler(limits, cache, runner.vocab.eog_tokens)
+        self._keeper = self._make_keeper()
+        jump = JumpForward(runner.vocab) if config.jump_forward else None
+        sampler = Sampler(runner.context, runner.vocab, jump)
+        self._loop = EngineLoop(runner, sampler, self._scheduler, emit=emit, progress=progress, keeper=self._keeper)
+
+    def info(self) -> dict[str, Any]:
+        """Return what is told of the model."""
+        return self._runner.info() | self.intake.info()
+
+    def header(self) -> dict[str, str]:
+        """Return the header of the model file."""
+        return self._runner.header()
+
+    def refusal(self) -> ZoeError:
+        """Return the error of a request for embeddings."""
+        return ModelKindError.no_embeddings()
+
+    def warm_up(self) -> None:
+        """Compute a prompt for real, and bring back the prefixes of the last run."""
+        self._runner.warm_up()
+        if self._keeper is not None:
+            self._keeper.restore()
+
+    def prepare(self, data: Mapping[str, Any], arrived_s: float) -> Job:
+        """Return the job of a request. See `Intake.prepare`."""
+        return self.intake.prepare(decode_request(data), arrived_s)
+
+    def submit(self, job: Job) -> None:
+        """Queue `job`."""
+        self._loop.submit(job)
+
+    def give_up(self, job: Job) -> Finish:
+        """Return the end of a job that was cancelled before it was submitted."""
+        job.sampler.close()
+        usage = Usage(prompt_tokens=job.sequence.n_prompt)
+        return Finish("cancelled", usage, job.sequence.timings(time.monotonic()))
+
+    def cancel(self, request_id: str) -> None:
+        """End the request before the next step."""
+        self._loop.cancel(request_id)
+
+    def stats(self) -> dict[str, Any]:
+        """Return the loop's counters and gauges."""
+        return self._loop.stats()
+
+    def run(self) -> None:
+        """Run the loop. See `EngineLoop.run`."""
+        self._loop.run()
+
+    def stop(self) -> None:
+        """Let `run` return after the current step."""
+        self._loop.stop()
+
+    def close(self) -> None:
+        """Finish writing the prefixes that are kept on disk."""
+        if self._keeper is not None:
+            self._keeper.close()
+
+    def _make_keeper(self) -> PrefixKeeper | None:
+        """Return what keeps shared prefixes on disk, if that is wanted."""
+        config = self._config
+        if config.prefix_folder is None or not config.prefix_cache:
+            return None
+        store = PrefixStore(config.prefix_folder, self._runner.identity(), config.prefix_limit_bytes)
+        return PrefixKeeper(store, self._runner, self._scheduler.memory)

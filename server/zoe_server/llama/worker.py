@@ -1,0 +1,101 @@
+"""What an engine process does with its model, whatever kind of model that is: the interface behind the socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from zoe_server.errors import ZoeError
+from zoe_server.llama import model_file
+from zoe_server.llama.embedder import Embedder
+from zoe_server.llama.generator import Generator
+from zoe_server.llama.text_intake import TextIntake
+from zoe_server.protocol import Event, Finish
+
+if TYPE_CHECKING:
+    from zoe_server.llama.config import EngineConfig
+
+Emit = Callable[[str, Sequence[Event]], None]
+"""Called with a request's id and its next events, from the worker's thread; it must not block."""
+Progress = Callable[[dict[str, Any]], None]
+"""Called with `Worker.stats` at least every second, from the worker's thread; it must not block."""
+JobT = TypeVar("JobT")
+
+
+class Worker(Protocol[JobT]):
+    """Works on jobs in a thread that calls `run`; everything else may be called from any thread.
+
+    `op` is the kind of request it takes, as the transcript in `zoe_server.protocol` names it.
+    """
+
+    op: str
+
+    @property
+    def intake(self) -> TextIntake:
+        """Who answers questions about tokens."""
+        ...
+
+    def info(self) -> dict[str, Any]:
+        """Return what is told of the model."""
+        ...
+
+    def header(self) -> dict[str, str]:
+        """Return the values of the model file's header as text."""
+        ...
+
+    def refusal(self) -> ZoeError:
+        """Return the error of a request that is not of the kind `op`."""
+        ...
+
+    def warm_up(self) -> None:
+        """Compute something for real, so that a broken build fails now, and get everything ready for `run`."""
+        ...
+
+    def prepare(self, data: Mapping[str, Any], arrived_s: float) -> JobT:
+        """Return the job of a request that came at `arrived_s`; called from one thread at a time.
+
+        Raises:
+            ZoeError: it is refused.
+        """
+        ...
+
+    def submit(self, job: JobT) -> None:
+        """Queue `job`; it ends in exactly one `Finish` or `Failure`."""
+        ...
+
+    def give_up(self, job: JobT) -> Finish:
+        """Return the end of a job that was cancelled before it was submitted; it holds nothing any more."""
+        ...
+
+    def cancel(self, request_id: str) -> None:
+        """End the request with `Finish("cancelled")` before the next step, if it still runs."""
+        ...
+
+    def stats(self) -> dict[str, Any]:
+        """Return counters and gauges."""
+        ...
+
+    def run(self) -> None:
+        """Work until `stop` is called; whatever it raises, every open request has got its `Failure`."""
+        ...
+
+    def stop(self) -> None:
+        """Let `run` return after the current step."""
+        ...
+
+    def close(self) -> None:
+        """Finish what is still being written, after `run` has returned."""
+        ...
+
+
+def open_worker(config: EngineConfig, emit: Emit, progress: Progress) -> Worker[Any]:
+    """Load the model and return what works with it: its file says of which kind it is.
+
+    Raises:
+        ModelLoadError: the model cannot be loaded.
+        ZoeError: its configuration cannot be used.
+    """
+    model = model_file.load(config.model_path, config.n_gpu_layers)
+    if model_file.pooling(model) is None:
+        return Generator(config, model, emit, progress)
+    return Embedder(config, model, emit, progress)
