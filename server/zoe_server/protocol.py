@@ -67,6 +67,14 @@ class ToolChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerSchema:
+    """A JSON schema that the text of the answer has to satisfy; `path` is what the client calls it, for messages."""
+
+    schema: Mapping[str, Any]
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """One chat completion, already validated.
 
@@ -76,6 +84,8 @@ class ChatRequest:
     nothing".
     `argument_values` restricts tool-call arguments to values that exist. A key is an argument's name (`"area"`) or
     `"tool_name.argument"`, which wins over the former; a None or empty value leaves that argument free.
+    With an `answer_schema`, the answer is JSON, or tool calls where they are allowed; an engine that cannot promise
+    that refuses.
     """
 
     id: str
@@ -89,6 +99,7 @@ class ChatRequest:
     sampling: Sampling = Sampling()
     priority: Priority = "interactive"
     argument_values: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
+    answer_schema: AnswerSchema | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,4 +233,6 @@ def decode_request(data: Mapping[str, Any]) -> ChatRequest:
     fields["argument_values"] = {
         key: None if values is None else tuple(values) for key, values in fields["argument_values"].items()
     }
+    if fields["answer_schema"] is not None:
+        fields["answer_schema"] = AnswerSchema(**fields["answer_schema"])
     return ChatRequest(**fields)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from zoe_server.errors import EngineUnavailableError
-from zoe_server.llama import dialects
+from zoe_server.llama import dialects, response_grammar
 from zoe_server.llama.dialects.plain import Plain
 from zoe_server.llama.lookup import Lookup
 from zoe_server.llama.loop import Job
@@ -46,6 +46,7 @@ class Intake:
         self.chat_template = source
         self._template = ChatTemplate(source, bos_token=self._vocab.bos_text, eos_token=self._vocab.eos_text)
         self.dialect = _dialect(config.dialect) if config.dialect else dialects.detect(source)
+        self._reasoning = self.dialect.reasoning if knows_reasoning(source) else None
         self._speculation = config.speculation
         self.defaults = _model_defaults(runner) | config.sampling.model_dump(exclude_none=True)
 
@@ -68,16 +69,17 @@ class Intake:
         """Return the job of `request`, which came at `arrived_s`.
 
         Raises:
-            InvalidRequestError: the template refuses the messages, or a tool's schema or a sampling number is unusable.
+            InvalidRequestError: the template refuses the messages, or a schema or a sampling number is unusable.
         """
         prompt = self._template.render(request)
         tokens = self._vocab.tokenize_prompt(prompt)
         settings = settings_for(request.sampling, self.defaults)
-        grammar = self.dialect.grammar(request)
+        reasoning_open = opens_reasoning(prompt)
+        grammar = response_grammar.grammar_for(request, self.dialect, self._reasoning, reasoning_open=reasoning_open)
         limit = self._n_ctx_tokens if request.max_tokens is None else request.max_tokens
         lookup = Lookup() if self._speculation else None
         sequence = Sequence(request.id, tokens, len(tokens), limit, request.priority, arrived_s, lookup=lookup)
-        output = OutputStream(request, self.dialect, reasoning_open=opens_reasoning(prompt))
+        output = OutputStream(request, self.dialect, reasoning_open=reasoning_open)
         return Job(sequence, TokenSampler(settings, grammar, self._vocab, self._n_ctx_tokens), output)
 
 

@@ -28,6 +28,8 @@ class Dialect(ABC):
     """How a family of models writes tool calls and reasoning."""
 
     name: str
+    reasoning: tuple[str, str] | None = None
+    """What stands before and behind reasoning at the beginning of an answer, if the parser knows it."""
 
     @abstractmethod
     def grammar(self, request: ChatRequest) -> Grammar | None:

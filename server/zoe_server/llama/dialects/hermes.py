@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from zoe_server.llama import schema_grammar
 from zoe_server.llama.dialects.base import Dialect, callable_tools
-from zoe_server.llama.dialects.hermes_parser import CALL, CALL_END, HermesParser
+from zoe_server.llama.dialects.hermes_parser import CALL, CALL_END, THINK, THINK_END, HermesParser
 from zoe_server.llama.grammar import Grammar, Rules, choice, json_text, literal, sequence
 from zoe_server.protocol import ChatRequest
 
@@ -44,6 +44,7 @@ class Hermes(Dialect):
     """JSON between `<tool_call>` markers; `call_ids` makes the ids of the calls."""
 
     name = "hermes"
+    reasoning = (THINK, THINK_END)
 
     def __init__(self, call_ids: Callable[[], str] = new_call_id) -> None:
         self._call_ids = call_ids
