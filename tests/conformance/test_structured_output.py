@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from tests.conformance.conftest import Client
 
 USER = {"role": "user", "content": "Which lamps are on?"}
+LAMP = {"type": "object", "properties": {"on": {"type": "boolean"}, "area": {"enum": ["Hall", "Attic"]}}}
 STATE = {
-    "$defs": {"lamp": {"type": "object", "properties": {"on": {"type": "boolean"}, "area": {"enum": ["Hall", "Attic"]}}}},
+    "$defs": {"lamp": LAMP},
     "type": "object",
     "properties": {
         "version": {"const": 2},
@@ -22,7 +23,7 @@ STATE = {
     },
     "required": ["version", "level", "first", "lamps"],
     "additionalProperties": False,
-}  # fmt: skip
+}
 
 
 def json_schema(schema: object) -> dict[str, Any]:

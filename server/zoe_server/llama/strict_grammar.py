@@ -14,12 +14,14 @@ from typing import Any, Final
 
 from zoe_server.llama import pattern
 from zoe_server.llama.grammar import Rules, alternatives, choice, json_text, literal, sequence
+from zoe_server.llama.grammar_places import Places
 from zoe_server.llama.regular import NOTHING, TooLargeError, within
 from zoe_server.llama.schema_cases import Cases
 from zoe_server.llama.schema_check import check
 from zoe_server.llama.schema_document import MAX_DEPTH, SchemaError, step_to
 from zoe_server.llama.schema_merge import ALL_TYPES, KEYWORDS_OF, Schema
 from zoe_server.llama.schema_numbers import number_expression
+from zoe_server.llama.schema_openings import n_alike
 from zoe_server.llama.schema_values import satisfying, types_of
 from zoe_server.llama.string_formats import FORMATS
 from zoe_server.llama.string_grammar import string_between, string_of, string_other_than
@@ -53,12 +55,17 @@ class _StrictGrammar:
         self._known: dict[str, str | None] = {}
         self._in_work: dict[str, str | None] = {}
         """The schemas being turned into rules, with the name that some rule already gave to theirs."""
+        self._places = Places()
 
     def value(self, schema: object, path: str, depth: int) -> str | None:
         """Return the expression for `schema`, which is one unit: a name, a literal, an alternation in parentheses."""
         if depth > MAX_DEPTH:
             raise SchemaError(path, f"is nested more than {MAX_DEPTH} deep")
-        parts = [part for case in self._cases.of(schema, path) for part in self._case(case, path, depth)]
+        cases = self._cases.of(schema, path)
+        parts: list[str] = []
+        for case, times in zip(cases, n_alike(self._cases, cases, path), strict=True):
+            with self._places.times(times):
+                parts += self._case(case, path, depth)
         return alternatives(parts) if parts else None
 
     def _case(self, case: Schema, path: str, depth: int) -> list[str]:
@@ -84,12 +91,15 @@ class _StrictGrammar:
     def _known_or_made(self, name: str, case: Schema, path: str, depth: int) -> str | None:
         key = json.dumps([name, case])
         if key in self._known:
+            self._places.again(key, path)
             return self._known[key]
         if key in self._in_work:
+            self._places.again(key, path)
             self._in_work[key] = self._in_work[key] or self._rules.reserve(name)
             return self._in_work[key]
         self._in_work[key] = None
-        body = self._object(case, path, depth) if name == "object" else self._array(case, path, depth)
+        with self._places.rule(key, path):
+            body = self._object(case, path, depth) if name == "object" else self._array(case, path, depth)
         reserved = self._in_work.pop(key)
         if reserved is None:
             self._known[key] = None if body is None else self._rules.add(name, body)

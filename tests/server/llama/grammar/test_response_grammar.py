@@ -36,7 +36,9 @@ def gbnf_of(asked: ChatRequest, *, reasons: bool = False, reasoning_open: bool =
 
 
 def test_json_and_nothing_else(check: Check) -> None:
-    check(gbnf_of(request()), {ANSWER: True, '{"on": 1}': False, f" {ANSWER}": False, f"{ANSWER}\n": False, "On": False})
+    check(
+        gbnf_of(request()), {ANSWER: True, '{"on": 1}': False, f" {ANSWER}": False, f"{ANSWER}\n": False, "On": False}
+    )
 
 
 def test_any_object(check: Check) -> None:
