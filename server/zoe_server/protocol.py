@@ -79,6 +79,14 @@ class ToolChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerSchema:
+    """A JSON schema that the text of the answer has to satisfy; `path` is what the client calls it, for messages."""
+
+    schema: Mapping[str, Any]
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """One chat completion, already validated.
 
@@ -90,6 +98,8 @@ class ChatRequest:
     `logprobs` asks for the probability of every token of the text and of so many others that could have stood there.
     `argument_values` restricts tool-call arguments to values that exist. A key is an argument's name (`"area"`) or
     `"tool_name.argument"`, which wins over the former; a None or empty value leaves that argument free.
+    With an `answer_schema`, the answer is JSON, or tool calls where they are allowed; an engine that cannot promise
+    that refuses.
     """
 
     id: str
@@ -105,6 +115,7 @@ class ChatRequest:
     argument_values: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
     prompt: str | tuple[int, ...] | None = None
     logprobs: int | None = None
+    answer_schema: AnswerSchema | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +325,8 @@ def decode_request(data: Mapping[str, Any]) -> ChatRequest:
     }
     if isinstance(fields["prompt"], list):
         fields["prompt"] = tuple(fields["prompt"])
+    if fields["answer_schema"] is not None:
+        fields["answer_schema"] = AnswerSchema(**fields["answer_schema"])
     return ChatRequest(**fields)
 
 

@@ -239,6 +239,10 @@ class ScriptedEngine:
             return lost
         if self._makes_embeddings:
             return errors.ModelKindError.only_embeddings()
+        if request.answer_schema is not None:
+            return errors.InvalidRequestError(
+                "this model plays a script and cannot be held to a schema", param=request.answer_schema.path
+            )
         if (n_words := len(_words(request))) > self._spec.n_ctx_tokens:
             return errors.ContextSizeError(n_words, self._spec.n_ctx_tokens)
         if self._slots.locked() and self._waiting >= self._spec.queue_limit:

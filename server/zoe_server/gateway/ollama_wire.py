@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from zoe_server import errors, protocol
 from zoe_server.gateway.embeddings_wire import MAX_DIMENSIONS
 from zoe_server.gateway.ollama_messages import Message, to_messages
-from zoe_server.gateway.openai_wire import MAX_TOKENS, SEED_RANGE, Stop, ToolSpec, refuse, to_tools
+from zoe_server.gateway.openai_wire import ANY_OBJECT, MAX_TOKENS, SEED_RANGE, Stop, ToolSpec, refuse, to_tools
 
 _RANDOM_SEED: Final = -1
 _DURATION: Final = r"^[+-]?([0-9.]+(ns|us|\u00b5s|\u03bcs|ms|s|m|h)?)+$"
@@ -78,7 +78,7 @@ class AnswerBody(_Wire):
 
     model: str = Field(min_length=1)
     stream: bool | None = None
-    format: str | dict[str, Any] | None = None
+    format: Literal["", "json"] | dict[str, Any] | None = None
     options: Options | None = None
     keep_alive: float | _Duration | None = None
     think: bool | Literal["low", "medium", "high"] | None = None
@@ -94,6 +94,13 @@ class AnswerBody(_Wire):
         """Whether the model need not stay: `keep_alive` is 0, as a number or as a duration."""
         kept = self.keep_alive
         return kept is not None and not (any(c in "123456789" for c in kept) if isinstance(kept, str) else kept)
+
+    @property
+    def answer_schema(self) -> protocol.AnswerSchema | None:
+        """The schema that the answer has to satisfy."""
+        if not self.format:
+            return None
+        return protocol.AnswerSchema(ANY_OBJECT if self.format == "json" else self.format, "format")
 
     @property
     def shows_thinking(self) -> bool:
@@ -204,7 +211,6 @@ class ShowBody(_Wire):
 def _request(
     body: AnswerBody, request_id: str, model: str, messages: list[Message], tools: list[ToolSpec] | None = None
 ) -> protocol.ChatRequest:
-    _check_format(body)
     if body.logprobs:
         refuse("logprobs")
     options = body.options or Options()
@@ -216,12 +222,8 @@ def _request(
         max_tokens=options.max_tokens,
         stop=options.stops,
         sampling=options.sampling,
+        answer_schema=body.answer_schema,
     )
-
-
-def _check_format(body: AnswerBody) -> None:
-    if body.format:
-        refuse("format")
 
 
 def _check_images(images: list[Any] | None, path: str) -> None:

@@ -7,7 +7,7 @@ Unknown fields are ignored; a known field that is not served yet is refused, bec
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,6 +18,9 @@ from zoe_server.gateway.messages import Message, to_messages
 MAX_CHOICES: Final = 8
 MAX_TOKENS: Final = 2**31 - 1
 SEED_RANGE: Final = 2**32 - 1  # the largest 32-bit value means "random" to llama.cpp, so a seed never becomes it
+
+MAX_NESTING: Final = 200
+ANY_OBJECT: Final[Mapping[str, Any]] = {"type": "object"}
 
 Stop = Annotated[str, Field(min_length=1, max_length=1000)]
 _Form = TypeVar("_Form", bound=BaseModel)
@@ -59,10 +62,29 @@ class StreamOptions(_Wire):
     include_usage: bool = False
 
 
+class _NamedSchema(_Wire):
+    """`response_format.json_schema`; the answer is held to the schema whatever `strict` says."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    description: str | None = None
+    schema_: dict[str, Any] = Field(alias="schema")
+    strict: bool | None = None
+
+
 class ResponseFormat(_Wire):
-    """`response_format`; only plain text is served."""
+    """`response_format`."""
 
     type: Literal["text", "json_object", "json_schema"]
+    json_schema: _NamedSchema | None = None
+
+    @property
+    def answer_schema(self) -> protocol.AnswerSchema | None:
+        """The schema that the answer has to satisfy."""
+        if self.type == "json_object":
+            return protocol.AnswerSchema(ANY_OBJECT, "response_format")
+        if self.type == "text" or self.json_schema is None:
+            return None
+        return protocol.AnswerSchema(self.json_schema.schema_, "response_format.json_schema.schema")
 
 
 class ZoeExtension(_Wire):
@@ -133,7 +155,8 @@ def parse_json(raw: bytes) -> dict[str, Any]:
     """Return the JSON object in `raw`.
 
     Raises:
-        errors.InvalidRequestError: it is no JSON, no object, holds NaN or Infinity, or text that is not Unicode.
+        errors.InvalidRequestError: it is no JSON, no object, holds NaN or Infinity, or text that is not Unicode, or it
+            is nested deeper than anything that makes sense.
     """
     try:
         data = json.loads(raw, parse_constant=_refuse_constant)
@@ -143,7 +166,22 @@ def parse_json(raw: bytes) -> dict[str, Any]:
         raise errors.InvalidRequestError(f"the body is not valid JSON: {error}") from error
     if not isinstance(data, dict):
         raise errors.InvalidRequestError("the body must be a JSON object")
+    if _is_deeper_than(MAX_NESTING, data):
+        raise errors.InvalidRequestError(f"the body is nested more than {MAX_NESTING} deep")
     return data
+
+
+def _is_deeper_than(limit: int, data: object) -> bool:
+    level = [data]
+    for _ in range(limit):
+        level = [item for node in level for item in _inside(node)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(node: object) -> Iterable[object]:
+    return node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
 
 
 def validated(form: type[_Form], data: Mapping[str, Any]) -> _Form:
@@ -188,6 +226,7 @@ def to_requests(body: ChatBody, request_id: str, model: str) -> tuple[protocol.C
             priority=body.zoe.priority,
             argument_values=values,
             logprobs=(body.top_logprobs or 0) if body.logprobs else None,
+            answer_schema=body.response_format.answer_schema if body.response_format else None,
         )
         for index in range(body.n or 1)
     )
@@ -223,8 +262,11 @@ def _check_served(body: ChatBody) -> None:
     check_stream_options(body)
     if body.top_logprobs is not None and not body.logprobs:
         raise errors.InvalidRequestError("top_logprobs needs logprobs: true", param="top_logprobs")
-    if body.response_format is not None and body.response_format.type != "text":
-        refuse("response_format")
+    wanted = body.response_format
+    if wanted is not None and wanted.type == "json_schema" and wanted.json_schema is None:
+        raise errors.InvalidRequestError(
+            "response_format.json_schema: needed for this type", param="response_format.json_schema"
+        )
 
 
 def _check_tools(body: ChatBody) -> None:

@@ -104,12 +104,12 @@ JSON_RULES: Final[Mapping[str, str]] = {
     "json-member": 'json-string ": " json-value',
     "json-array": '"[" (json-value (", " json-value)*)? "]"',
     "json-string": '"\\"" json-char* "\\""',
-    "json-char": '[^"\\\\\\x00-\\x1F] | "\\\\" (["\\\\/bfnrt] | "u" json-code)',
+    "json-char": '[ !#-\\x5B\\x5D-\\uD7FF\\uE000-\\U0010FFFF] | "\\\\" (["\\\\/bfnrt] | "u" json-code)',
     "json-code": (
         f"[0-9a-cA-CefEF] {_HEX} {_HEX} {_HEX} | [dD] [0-7] {_HEX} {_HEX}"
         f' | [dD] [89abAB] {_HEX} {_HEX} "\\\\u" [dD] [c-fC-F] {_HEX} {_HEX}'
     ),
-    "json-number": '"-"? ("0" | [1-9] [0-9]{0,17}) ("." [0-9]{1,18})? ([eE] [-+]? [0-9]{1,3})?',
+    "json-number": '"-"? ("0" | [1-9] [0-9]{0,17}) ("." [0-9]{1,18})? ([eE] [-+]? [0-9]{1,2})?',
     "json-integer": '"0" | "-"? [1-9] [0-9]{0,17}',
 }
 _BASE_RULE_NAME: Final = re.compile("[a-z]+-[a-z]+")

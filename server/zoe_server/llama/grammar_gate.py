@@ -79,7 +79,7 @@ class GrammarGate:
         self.awake = not grammar.lazy
         sampler = llama_cpp.llama_sampler_init_grammar(vocab.pointer, grammar.gbnf.encode(), b"root")
         if not sampler:
-            raise InvalidRequestError("the schemas of the tools cannot be turned into a grammar", param="tools")
+            raise InvalidRequestError("the schemas of this request cannot be turned into a grammar")
         self._state = GrammarState(sampler)
 
     def allows(self, token: int) -> bool:

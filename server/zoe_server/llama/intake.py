@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from zoe_server.errors import EngineUnavailableError, InvalidRequestError
-from zoe_server.llama import dialects
+from zoe_server.llama import dialects, response_grammar
 from zoe_server.llama.dialects.plain import Plain
 from zoe_server.llama.lookup import Lookup
 from zoe_server.llama.loop import Job
@@ -49,6 +49,7 @@ class Intake(TextIntake):
         self.chat_template = source
         self._template = ChatTemplate(source, bos_token=self._vocab.bos_text, eos_token=self._vocab.eos_text)
         self.dialect = _dialect(config.dialect) if config.dialect else dialects.detect(source)
+        self._reasoning = self.dialect.reasoning(source)
         self._speculation = config.speculation
         self.defaults = _model_defaults(runner) | config.sampling.model_dump(exclude_none=True)
 
@@ -72,13 +73,15 @@ class Intake(TextIntake):
         """Return the job of `request`, which came at `arrived_s`.
 
         Raises:
-            InvalidRequestError: the template refuses the messages, or a tool's schema or a sampling number is unusable.
+            InvalidRequestError: the template refuses the messages, or a schema or a sampling number is unusable.
         """
         if request.prompt is not None:
             return self._prepare_raw(request, request.prompt, arrived_s)
         prompt = self._template.render(request)
-        output = OutputStream(request, self.dialect, reasoning_open=opens_reasoning(prompt))
-        return self._job(request, self._vocab.tokenize_prompt(prompt), output, self.dialect.grammar(request), arrived_s)
+        reasoning_open = opens_reasoning(prompt)
+        output = OutputStream(request, self.dialect, reasoning_open=reasoning_open)
+        grammar = response_grammar.grammar_for(request, self.dialect, self._reasoning, reasoning_open=reasoning_open)
+        return self._job(request, self._vocab.tokenize_prompt(prompt), output, grammar, arrived_s)
 
     def _prepare_raw(self, request: ChatRequest, prompt: str | tuple[int, ...], arrived_s: float) -> Job:
         """Return the job of a request whose prompt goes to the model as it is, and whose answer is text."""

@@ -6,7 +6,7 @@ caller uses the plain JSON number. This module knows nothing of schemas.
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Final
 
 from zoe_server.llama.grammar import alternatives, literal, sequence
@@ -14,6 +14,8 @@ from zoe_server.llama.grammar import alternatives, literal, sequence
 MAX_DIGITS: Final = 18
 """An unbounded side ends here: more digits are a model that does not stop. Bounds beyond it count as unbounded."""
 LIMIT: Final = 10**MAX_DIGITS - 1
+_FINEST: Final = Decimal(1).scaleb(-MAX_DIGITS)
+_PRECISE: Final = Context(prec=3 * MAX_DIGITS)
 _FRACTION: Final = f'("." [0-9]{{1,{MAX_DIGITS}}})?'
 
 
@@ -32,9 +34,16 @@ def integer_between(low: int | None, high: int | None) -> str | None:
 
 
 def number_between(low: Decimal | None, high: Decimal | None) -> str | None:
-    """Return the expression for the decimal numbers from `low` to `high`, both included; None if there are none."""
+    """Return the expression for the decimal numbers from `low` to `high`, both included; None if there are none.
+
+    Bounds of more than MAX_DIGITS decimals are narrowed to so many.
+    """
     lowest = Decimal(-LIMIT) if low is None or low < -LIMIT else low
     highest = Decimal(LIMIT) if high is None or high > LIMIT else high
+    if lowest > LIMIT or highest < -LIMIT:
+        return None
+    lowest = lowest.quantize(_FINEST, ROUND_CEILING, _PRECISE)
+    highest = highest.quantize(_FINEST, ROUND_FLOOR, _PRECISE)
     if lowest > highest:
         return None
     parts = []

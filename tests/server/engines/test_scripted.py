@@ -48,6 +48,12 @@ async def test_a_failure_in_the_script_is_the_end(engine: ScriptedEngine, ask: A
     assert events[-1].error.message == "broken"
 
 
+async def test_a_schema_is_no_promise_of_a_script(engine: ScriptedEngine, ask: Ask, collect: Collect) -> None:
+    (failure,) = await collect(engine, ask(answer_schema=protocol.AnswerSchema({"type": "object"}, "response_format")))
+    assert isinstance(failure, protocol.Failure)
+    assert (failure.error.status, failure.error.param) == (400, "response_format")
+
+
 async def test_a_crash_fails_every_open_request(engine: ScriptedEngine, ask: Ask, collect: Collect) -> None:
     held = engine.chat(ask("hold"))
     assert isinstance(await anext(held), protocol.Started)

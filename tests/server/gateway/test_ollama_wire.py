@@ -57,8 +57,8 @@ WRONG_IN_BOTH: list[tuple[dict[str, Any], str | None]] = [
     ({"keep_alive": []}, "keep_alive"),
     ({"think": "much"}, "think"),
     ({"think": 1}, "think"),
-    ({"format": "json"}, "format"),
-    ({"format": {"type": "object"}}, "format"),
+    ({"format": "yaml"}, "format"),
+    ({"format": ["json"]}, "format"),
     ({"format": 1}, "format"),
     ({"logprobs": True}, "logprobs"),
 ]
@@ -123,6 +123,12 @@ def test_how_the_server_runs_its_models_is_not_the_client_s_business() -> None:
     assert chat(options=options, keep_alive="5m", **empty) == chat()
     nothing = {"suffix": "", "template": "", "context": [], "raw": False, "images": []}
     assert generate(options=options, keep_alive=-1, **nothing) == chat()
+
+
+@pytest.mark.parametrize(("form", "schema"), [("json", {"type": "object"}), ({"enum": [1]}, {"enum": [1]})])
+def test_a_format_is_a_schema_of_the_answer(form: object, schema: dict[str, Any]) -> None:
+    assert chat(format=form) == generate(format=form)
+    assert chat(format=form).answer_schema == protocol.AnswerSchema(schema, "format")
 
 
 def test_everything_arrives() -> None:

@@ -20,6 +20,11 @@ def translate(**fields: object) -> protocol.ChatRequest:
     return to_requests(parse_chat(parse_json(json.dumps(body).encode())), "id", "m")[0]
 
 
+def json_schema(**fields: object) -> dict[str, Any]:
+    """Return a `response_format`."""
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "null"}, **fields}}
+
+
 @pytest.mark.parametrize(
     "raw",
     [
@@ -36,6 +41,7 @@ def translate(**fields: object) -> protocol.ChatRequest:
         b'{"a": ' + b"9" * 5000 + b"}",
         b"[" * 100_000,
         b'{"a":' * 100_000,
+        b'{"a":' * 201 + b"1" + b"}" * 201,
     ],
 )
 def test_what_is_no_json_object_is_refused(raw: bytes) -> None:
@@ -104,7 +110,13 @@ def test_what_is_no_json_object_is_refused(raw: bytes) -> None:
         ),
         ({"top_logprobs": 21}, "top_logprobs"),
         ({"top_logprobs": 2}, "top_logprobs"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"response_format": "json"}, "response_format"),
+        ({"response_format": {"type": "yaml"}}, "response_format.type"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        ({"response_format": json_schema(name="a b")}, "response_format.json_schema.name"),
+        ({"response_format": json_schema(schema=[])}, "response_format.json_schema.schema"),
+        ({"response_format": json_schema(schema=None)}, "response_format.json_schema.schema"),
+        ({"response_format": json_schema(strict="yes")}, "response_format.json_schema.strict"),
         ({"zoe": {"priority": "urgent"}}, "zoe.priority"),
         ({"zoe": {"argument_values": {"area": "Kitchen"}}}, "zoe.argument_values.area"),
         ({"zoe": []}, "zoe"),
@@ -140,6 +152,7 @@ def test_everything_arrives() -> None:
         frequency_penalty=-1,
         presence_penalty=1,
         seed=7,
+        response_format=json_schema(strict=True, description="Nothing"),
         zoe={"priority": "background", "argument_values": {"area": ["Kitchen"], "turn_on.name": None}},
     )
     assert request == protocol.ChatRequest(
@@ -154,8 +167,15 @@ def test_everything_arrives() -> None:
         sampling=protocol.Sampling(1, 0, 0.5, 0.1, 1.1, -1, 1, 7),
         priority="background",
         argument_values={"area": ("Kitchen",), "turn_on.name": None},
+        answer_schema=protocol.AnswerSchema({"type": "null"}, "response_format.json_schema.schema"),
     )
     assert protocol.decode_request(json.loads(json.dumps(protocol.encode_request(request)))) == request
+
+
+def test_any_object_is_a_schema_like_others() -> None:
+    wanted = protocol.AnswerSchema({"type": "object"}, "response_format")
+    assert translate(response_format={"type": "json_object"}).answer_schema == wanted
+    assert translate(response_format={"type": "text"}) == translate(response_format=None) == translate()
 
 
 def test_the_newer_name_of_the_token_limit_wins() -> None:

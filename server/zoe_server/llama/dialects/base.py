@@ -28,6 +28,13 @@ class Dialect(ABC):
     """How a family of models writes tool calls and reasoning."""
 
     name: str
+    prelude: str = ""
+    """What stands before an answer's text that does not begin with reasoning."""
+
+    def reasoning(self, template: str) -> tuple[str, str] | None:
+        """Return what stands before and behind reasoning; None if a model with this chat template does not reason."""
+        del template
+        return None
 
     @abstractmethod
     def grammar(self, request: ChatRequest) -> Grammar | None:

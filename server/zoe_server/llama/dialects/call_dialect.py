@@ -69,6 +69,11 @@ class CallDialect(Dialect):
     def calls(tools: Tools, max_calls: int) -> str:
         """Return the expression for one to `max_calls` calls."""
 
+    def reasoning(self, template: str) -> tuple[str, str] | None:
+        """Return the markers of the reasoning that the template speaks of."""
+        known = ((thinking.start, thinking.end) for thinking in self.form(frozenset()).thinking)
+        return next((markers for markers in known if any(marker in template for marker in markers)), None)
+
     def waking(self, _tool_names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return triggers and openings of the grammar for these tools."""
         return self.triggers, self.openings

@@ -30,6 +30,7 @@ from zoe_server.protocol import Reasoning, Text
 START: Final = "<|start|>assistant"
 CHANNEL: Final = "<|channel|>"
 MESSAGE: Final = "<|message|>"
+FINAL: Final = f"{CHANNEL}final{MESSAGE}"
 ENDS: Final = ("<|end|>", "<|call|>", "<|return|>")
 TO: Final = "to=functions."
 _RECIPIENT: Final = re.compile(r"to=(?!assistant\b)([^\s<]+)")
@@ -80,6 +81,11 @@ class Harmony(CallDialect):
     triggers = (f"{CHANNEL}commentary {TO}", f"{CHANNEL}analysis {TO}", f"{START} {TO}")
     openings = (TO,)
     parser_class = HarmonyParser
+    prelude = FINAL
+
+    def reasoning(self, _template: str) -> tuple[str, str]:
+        """Return the header of the analysis, and all that stands between it and the answer."""
+        return f"{CHANNEL}analysis{MESSAGE}", f"<|end|>{START}{FINAL}"
 
     def form(self, _tool_names: frozenset[str]) -> Form:
         """Return no markers: the parser knows them."""

@@ -6,6 +6,7 @@ import ctypes
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from random import Random
 
 import llama_cpp
 import pytest
@@ -47,11 +48,35 @@ class Judge:
         finally:
             llama_cpp.llama_sampler_free(run)
 
-    def _allows(self, run: llama_cpp.llama_sampler_p, token: int) -> bool:
-        data = (llama_cpp.llama_token_data * 1)(llama_cpp.llama_token_data(token, 1.0, 0.0))
-        array = llama_cpp.llama_token_data_array(data, 1, -1, False)
+    def draw(self, gbnf: str, random: Random, most: int = 4000) -> str:
+        """Return a text that the grammar admits, drawn byte by byte; what closes something is drawn more often."""
+        run = self.compile(gbnf)
+        every = [token for piece, token in self._token_of.items() if len(piece) == 1]
+        printable = [self._token_of[bytes([byte])] for byte in range(0x20, 0x7F)]
+        closing = {self._token_of[piece] for piece in (b'"', b"]", b"}")}
+        piece_of = {token: piece for piece, token in self._token_of.items()}
+        text = b""
+        try:
+            while len(text) < most:
+                allowed = self._allowed(run, [*printable, self._end]) or self._allowed(run, every)
+                likely = [token for token in allowed if token in closing or token == self._end]
+                token = random.choice(likely if likely and random.random() < 0.4 else allowed)
+                if token == self._end:
+                    return text.decode()
+                text += piece_of[token]
+                llama_cpp.llama_sampler_accept(run, token)
+            return pytest.fail(f"no end after {text!r}")
+        finally:
+            llama_cpp.llama_sampler_free(run)
+
+    def _allowed(self, run: llama_cpp.llama_sampler_p, tokens: list[int]) -> list[int]:
+        data = (llama_cpp.llama_token_data * len(tokens))(*(llama_cpp.llama_token_data(t, 1.0, 0.0) for t in tokens))
+        array = llama_cpp.llama_token_data_array(data, len(tokens), -1, False)
         llama_cpp.llama_sampler_apply(run, ctypes.byref(array))
-        return not math.isinf(data[0].logit)
+        return [item.id for item in data if not math.isinf(item.logit)]
+
+    def _allows(self, run: llama_cpp.llama_sampler_p, token: int) -> bool:
+        return bool(self._allowed(run, [token]))
 
     def check(self, gbnf: str, texts: Mapping[str, bool]) -> None:
         sampler = self.compile(gbnf)
@@ -63,7 +88,18 @@ class Judge:
 
 
 @pytest.fixture(scope="session")
-def check(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Mapping[str, bool]], None]:
-    """Fail unless llama.cpp takes a grammar and admits exactly the texts marked True."""
+def judge(tmp_path_factory: pytest.TempPathFactory) -> Judge:
     llama_cpp.llama_backend_init()
-    return Judge(write_random_gguf(tmp_path_factory.mktemp("vocabulary") / "bytes.gguf", merges=1)).check
+    return Judge(write_random_gguf(tmp_path_factory.mktemp("vocabulary") / "bytes.gguf", merges=1))
+
+
+@pytest.fixture(scope="session")
+def check(judge: Judge) -> Callable[[str, Mapping[str, bool]], None]:
+    """Fail unless llama.cpp takes a grammar and admits exactly the texts marked True."""
+    return judge.check
+
+
+@pytest.fixture(scope="session")
+def draw(judge: Judge) -> Callable[[str, Random], str]:
+    """Return a text that a grammar admits, by chance."""
+    return judge.draw

@@ -1,0 +1,153 @@
+"""The grammar of a whole answer: JSON, or calls, and reasoning before either."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from zoe_server.errors import InvalidRequestError
+from zoe_server.llama.dialects.base import Dialect
+from zoe_server.llama.dialects.harmony import Harmony
+from zoe_server.llama.dialects.hermes import Hermes
+from zoe_server.llama.dialects.mistral import Mistral
+from zoe_server.llama.dialects.plain import Plain
+from zoe_server.llama.response_grammar import MAX_REPEATS, grammar_for
+from zoe_server.protocol import AnswerSchema, ChatRequest, Tool, ToolChoice
+
+Check = Callable[[str, Mapping[str, bool]], None]
+"""Fails unless llama.cpp takes the grammar and admits exactly the texts marked True."""
+
+SCHEMA = {"type": "object", "properties": {"on": {"type": "boolean"}}, "required": ["on"]}
+TOOL = Tool("turn", parameters={"type": "object", "properties": {"on": {"type": "boolean"}, "x": {}}})
+ANSWER = '{"on": true}'
+CALL = '<tool_call>\n{"name": "turn", "arguments": {"on": false}}\n</tool_call>'
+
+
+def request(schema: Mapping[str, Any] | None = SCHEMA, **more: Any) -> ChatRequest:  # noqa: ANN401 -- any field
+    wanted = None if schema is None else AnswerSchema(schema, "format")
+    return ChatRequest(id="r", model="m", messages=({"role": "user", "content": "hi"},), answer_schema=wanted, **more)
+
+
+def gbnf_of(
+    asked: ChatRequest, *, template: str = "", reasoning_open: bool = False, dialect: Dialect | None = None
+) -> str:
+    dialect = dialect or Hermes()
+    made = grammar_for(asked, dialect, dialect.reasoning(template), reasoning_open=reasoning_open)
+    assert made is not None
+    assert not made.lazy
+    return made.gbnf
+
+
+def test_json_and_nothing_else(check: Check) -> None:
+    check(
+        gbnf_of(request()), {ANSWER: True, '{"on": 1}': False, f" {ANSWER}": False, f"{ANSWER}\n": False, "On": False}
+    )
+
+
+def test_any_object(check: Check) -> None:
+    check(gbnf_of(request({"type": "object"})), {"{}": True, '{"a": [1, null]}': True, "[]": False, "{}{}": False})
+
+
+def test_calls_or_json_where_tools_may_be_called(check: Check) -> None:
+    texts = {ANSWER: True, CALL: True, f"{CALL}\n{CALL}": True, f"{CALL}\n{ANSWER}": False, f"{ANSWER}{CALL}": False}
+    check(gbnf_of(request(tools=(TOOL,))), texts)
+    check(gbnf_of(request(tools=(TOOL,), parallel_tool_calls=False)), {CALL: True, f"{CALL}\n{CALL}": False})
+    check(gbnf_of(request(tools=(TOOL,), tool_choice=ToolChoice("none"))), {ANSWER: True, CALL: False})
+
+
+@pytest.mark.parametrize("name", [None, "turn"])
+def test_calls_only_where_one_is_required(name: str | None) -> None:
+    required: dict[str, Any] = {"tools": (TOOL,), "tool_choice": ToolChoice("required", name)}
+    dialect = Hermes()
+    made = grammar_for(request(**required), dialect, None, reasoning_open=False)
+    assert made == dialect.grammar(request(None, **required))
+
+
+def test_a_model_that_reasons_may_think_first(check: Check) -> None:
+    thought = "<think>\nIf a < b </thin </</think>"
+    gbnf = gbnf_of(request(tools=(TOOL,)), template="<think>")
+    check(
+        gbnf,
+        {
+            ANSWER: True,
+            f"{thought}{ANSWER}": True,
+            f"{thought}\n\n{ANSWER}": True,
+            f"<think></think>{CALL}": True,
+            f"<think>{'é' * 300}</think>{CALL}": True,
+            thought: False,
+            f"{thought} On.": False,
+            f"<think>{ANSWER}": False,
+            f"{thought}{thought}{ANSWER}": False,
+            f"Well, {thought}{ANSWER}": False,
+        },
+    )
+
+
+def test_a_model_that_is_made_to_reason_goes_on_reasoning(check: Check) -> None:
+    gbnf = gbnf_of(request(), template="<think>", reasoning_open=True)
+    check(gbnf, {f"I see.\n</think>\n\n{ANSWER}": True, ANSWER: False, f"</think>{ANSWER}": True, "</think>": False})
+
+
+def test_models_without_tools_answer_in_json(check: Check) -> None:
+    made = grammar_for(request(tools=(TOOL,), tool_choice=ToolChoice("required")), Plain(), None, reasoning_open=False)
+    assert made is not None
+    check(made.gbnf, {ANSWER: True, CALL: False})
+
+
+def test_without_a_schema_the_dialect_decides() -> None:
+    assert grammar_for(request(None), Hermes(), None, reasoning_open=False) is None
+    free = request(None, tools=(TOOL,))
+    assert grammar_for(free, Hermes(), None, reasoning_open=False) == Hermes().grammar(free)
+
+
+def test_equal_schemas_are_built_once() -> None:
+    assert gbnf_of(request()) is gbnf_of(request(dict(SCHEMA)))
+
+
+def test_a_line_separator_in_a_name_does_not_break_the_grammars_in_two(check: Check) -> None:
+    tool = Tool("turn", parameters={"type": "object", "properties": {"x": {"enum": ["a\u2028b\x85"]}}})
+    call = '<tool_call>\n{"name": "turn", "arguments": {"x": "a\u2028b\x85"}}\n</tool_call>'
+    check(gbnf_of(request({"enum": ["c\u2029"]}, tools=(tool,))), {call: True, '"c\u2029"': True, ANSWER: False})
+
+
+@pytest.mark.parametrize(
+    ("schema", "path"),
+    [
+        ({"properties": {"a": {"not": {}}}}, "format.properties.a.not"),
+        ({"type": "string", "minLength": 2, "maxLength": 1}, "format"),
+        ({"prefixItems": [{"maxLength": 1900 + n} for n in range(MAX_REPEATS // 1900 + 1)]}, "format"),
+        ({"enum": ["a" * 600_000]}, "format"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused_in_the_client_s_words(schema: dict[str, Any], path: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        gbnf_of(request(schema))
+    assert (caught.value.status, caught.value.param) == (400, path)
+    assert caught.value.message.startswith(f"{path}: ")
+
+
+def test_reasoning_has_the_markers_of_the_template() -> None:
+    assert Hermes().reasoning("no markers") is None
+    assert Mistral().reasoning("... [THINK] ...") == ("[THINK]", "[/THINK]")
+    assert Mistral().reasoning("... <think> ...") == ("<think>", "</think>")
+    assert Plain().reasoning("<think>") is None
+
+
+def test_text_with_a_header_of_its_own(check: Check) -> None:
+    final, analysis = "<|channel|>final<|message|>", "<|channel|>analysis<|message|>It is 1 < 2.<|end|>"
+    call = '<|channel|>commentary to=functions.turn <|constrain|>json<|message|>{"on": true}'
+    check(
+        gbnf_of(request(tools=(TOOL,)), dialect=Harmony()),
+        {
+            f"{final}{ANSWER}": True,
+            f"{analysis}<|start|>assistant{final}{ANSWER}": True,
+            call: True,
+            f"{analysis}<|start|>assistant{call}": True,
+            ANSWER: False,
+            f"{analysis}{ANSWER}": False,
+            f"{final}On.": False,
+        },
+    )
+    check(gbnf_of(request(), dialect=Harmony()), {f"{final}{ANSWER}": True, call: False})
