@@ -108,6 +108,7 @@ def test_pure_parts_do_no_input_or_output() -> None:
     pure = ["routing/router.py", "fleet/restart.py", "gateway/answer.py", "gateway/openai_wire.py"]
     pure += ["gateway/ollama_answer.py", "gateway/ollama_messages.py", "gateway/ollama_wire.py"]
     pure += ["gateway/embeddings_wire.py", "llama/embedding_queue.py"]
+    pure += [f"gateway/responses_{noun}.py" for noun in ("answer", "items", "output", "tools", "wire")]
     pure += ["llama/header.py", "llama/radix.py", "llama/scheduler.py"]
     doing = {"asyncio", "socket", "subprocess", "aiohttp", "threading", "time", "os"}
     for name in pure:

@@ -5,6 +5,7 @@ Pure: it knows no HTTP and no clock; ids and times are given.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,13 +55,23 @@ class Choice:
     def wire(self) -> dict[str, Any]:
         """Return the choice as a member of `choices`."""
         text = "".join(self.text)
-        message: dict[str, Any] = {"role": "assistant", "content": None if self.calls and not text else text}
+        reason = self.finish.reason if self.finish else None
+        calls = self.calls if reason != "length" else [call for call in self.calls if _is_whole(call)]
+        message: dict[str, Any] = {"role": "assistant", "content": None if calls and not text else text}
         if self.reasoning:
             message["reasoning_content"] = "".join(self.reasoning)
-        if self.calls:
-            message["tool_calls"] = self.calls
-        reason = self.finish.reason if self.finish else None
+        if calls:
+            message["tool_calls"] = calls
         return {"index": self.index, "message": message, "logprobs": logprobs(self.tokens), "finish_reason": reason}
+
+
+def _is_whole(call: dict[str, Any]) -> bool:
+    """Return whether the arguments of a call are all there; the token limit may have cut them."""
+    try:
+        json.loads(call["function"]["arguments"])
+    except ValueError:
+        return False
+    return True
 
 
 def completion(head: AnswerHead, choices: Sequence[Choice]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from zoe_server.gateway.models import list_models, one_model
 from zoe_server.gateway.ollama_chat import chat, generate
 from zoe_server.gateway.ollama_embed import embed, embed_prompt
 from zoe_server.gateway.ollama_models import alive, list_running, list_tags, show, version
+from zoe_server.gateway.responses import responses
 from zoe_server.gateway.services import SERVICES, Services
 from zoe_server.gateway.tokens import detokenize, tokenize
 
@@ -30,6 +31,7 @@ def create_app(state: Services) -> web.Application:
     app.router.add_post("/v1/chat/completions", chat_completions)
     app.router.add_post("/v1/completions", completions)
     app.router.add_post("/v1/embeddings", embeddings)
+    app.router.add_post("/v1/responses", responses)
     app.router.add_post("/tokenize", tokenize)
     app.router.add_post("/detokenize", detokenize)
     _add_ollama(app.router)

@@ -93,6 +93,11 @@ class ZoeExtension(_Wire):
     argument_values: dict[str, list[str] | None] = Field(default_factory=dict)
     priority: protocol.Priority = "interactive"
 
+    @property
+    def values(self) -> dict[str, tuple[str, ...] | None]:
+        """The argument values as engines get them."""
+        return {key: None if names is None else tuple(names) for key, names in self.argument_values.items()}
+
 
 class AnswerBody(_Wire):
     """What the bodies of chats and of plain completions have in common."""
@@ -184,8 +189,8 @@ def _inside(node: object) -> Iterable[object]:
     return node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
 
 
-def validated(form: type[_Form], data: Mapping[str, Any]) -> _Form:
-    """Return `data` as a `form`.
+def validated(form: type[_Form], data: Mapping[str, Any], at: str = "") -> _Form:
+    """Return `data`, which lies at the path `at` of the body, as a `form`.
 
     Raises:
         errors.InvalidRequestError: with the path of the value that is wrong.
@@ -193,7 +198,7 @@ def validated(form: type[_Form], data: Mapping[str, Any]) -> _Form:
     try:
         return form.model_validate(data)
     except ValidationError as error:
-        raise _first_problem(error) from error
+        raise _first_problem(error, at) from error
 
 
 def parse_chat(data: Mapping[str, Any]) -> ChatBody:
@@ -211,7 +216,6 @@ def parse_chat(data: Mapping[str, Any]) -> ChatBody:
 def to_requests(body: ChatBody, request_id: str, model: str) -> tuple[protocol.ChatRequest, ...]:
     """Return one engine request per choice; they differ in their ids and, where a seed is given, in their seeds."""
     max_tokens = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
-    values = {key: None if names is None else tuple(names) for key, names in body.zoe.argument_values.items()}
     return tuple(
         protocol.ChatRequest(
             id=f"{request_id}-{index}",
@@ -224,7 +228,7 @@ def to_requests(body: ChatBody, request_id: str, model: str) -> tuple[protocol.C
             stop=body.stops,
             sampling=body.sampling(index),
             priority=body.zoe.priority,
-            argument_values=values,
+            argument_values=body.zoe.values,
             logprobs=(body.top_logprobs or 0) if body.logprobs else None,
             answer_schema=body.response_format.answer_schema if body.response_format else None,
         )
@@ -238,11 +242,19 @@ def to_tools(specs: Sequence[ToolSpec] | None) -> tuple[protocol.Tool, ...]:
     Raises:
         errors.InvalidRequestError: two of them have the same name.
     """
-    functions = [spec.function for spec in specs or ()]
+    return plain_tools([spec.function for spec in specs or ()], "function.name")
+
+
+def plain_tools(functions: Sequence[FunctionSpec], name_path: str) -> tuple[protocol.Tool, ...]:
+    """Return `functions` as engines get them; the name of each stands at `name_path` in its tool.
+
+    Raises:
+        errors.InvalidRequestError: two of them have the same name.
+    """
     names = [function.name for function in functions]
     for index, name in enumerate(names):
         if name in names[:index]:
-            raise errors.InvalidRequestError(f"two tools are named {name!r}", param=f"tools[{index}].function.name")
+            raise errors.InvalidRequestError(f"two tools are named {name!r}", param=f"tools[{index}].{name_path}")
     return tuple(protocol.Tool(f.name, f.description or "", f.parameters or {}) for f in functions)
 
 
@@ -289,10 +301,10 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _first_problem(error: ValidationError) -> errors.InvalidRequestError:
+def _first_problem(error: ValidationError, at: str) -> errors.InvalidRequestError:
     """Return the problem that lies deepest: for a union of types, that is the one the client most likely meant."""
     problem = max(error.errors(include_url=False, include_context=False), key=lambda item: _depth(item["loc"]))
-    path = _path(problem["loc"])
+    path = _path(at, problem["loc"])
     reason = "must be an object" if problem["type"] in ("model_type", "dict_type") else problem["msg"]
     return errors.InvalidRequestError(f"{path}: {reason}" if path else reason, param=path or None)
 
@@ -306,9 +318,8 @@ def _depth(location: Sequence[str | int]) -> int:
     return len(_keys(location))
 
 
-def _path(location: Sequence[str | int]) -> str:
-    """Return the location as a client writes it: `messages[0].role`."""
-    path = ""
+def _path(path: str, location: Sequence[str | int]) -> str:
+    """Return the location below `path` as a client writes it: `messages[0].role`."""
     for part in _keys(location):
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
     return path

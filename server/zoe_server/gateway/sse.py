@@ -1,4 +1,4 @@
-"""Server-sent events: one chat answer as a stream.
+"""Server-sent events: one answer as a stream.
 
 If the first event takes longer than the keep-alive interval, the stream begins with a comment; failures after that come
 as one event.
@@ -32,13 +32,14 @@ class EventStream:
         """Whether the client has got a status already."""
         return self._response.begun
 
-    async def send(self, data: Mapping[str, Any]) -> None:
-        """Write one event.
+    async def send(self, data: Mapping[str, Any], *, name: str | None = None) -> None:
+        """Write one event; its `name` stands in a line of its own.
 
         Raises:
             ConnectionError: the client is gone.
         """
-        await self._response.write(f"data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n")
+        head = f"event: {name}\n" if name else ""
+        await self._response.write(f"{head}data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n")
 
     async def comment(self) -> None:
         """Write a line that clients ignore and that keeps an idle connection alive."""
@@ -47,6 +48,10 @@ class EventStream:
     async def done(self) -> web.StreamResponse:
         """Write the end of a complete answer."""
         return await self._response.end("data: [DONE]\n\n")
+
+    async def end(self) -> web.StreamResponse:
+        """End a stream whose last event says by itself how the answer ended."""
+        return await self._response.end("")
 
     async def fail(self, error: Mapping[str, Any]) -> web.StreamResponse:
         """Write the error as the last event, without `[DONE]`: the answer cannot be taken for complete."""

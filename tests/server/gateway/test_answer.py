@@ -173,3 +173,13 @@ def test_probabilities_are_told_whole_and_with_the_piece_that_they_belong_to() -
 def test_events_with_probabilities_survive_the_wire() -> None:
     event = protocol.Text("He", (token(b"He", b"x"), token(b"\xff")))
     assert protocol.decode_event(json.loads(json.dumps(protocol.encode_event(event)))) == event
+
+
+def test_a_call_that_was_cut_off_is_left_out_of_a_whole_answer() -> None:
+    cut = protocol.Finish("length", protocol.Usage(9, 8, 2))
+    done = (protocol.ToolCallStart(0, "c", "f"), protocol.ToolCallArguments(0, "{}"))
+    half = (protocol.ToolCallStart(1, "d", "f"), protocol.ToolCallArguments(1, '{"a'))
+    message = whole(*done, *half, cut)["choices"][0]["message"]
+    assert [call["id"] for call in message["tool_calls"]] == ["c"]
+    half = (protocol.ToolCallStart(0, "d", "f"), protocol.ToolCallArguments(0, '{"a'))
+    assert whole(*half, cut)["choices"][0]["message"] == {"role": "assistant", "content": ""}
