@@ -7,19 +7,24 @@ Unknown fields are ignored; a known field that is not served yet is refused, bec
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from zoe_server import errors, protocol
 from zoe_server.gateway.messages import Message, to_messages
 
 MAX_CHOICES: Final = 8
 MAX_TOKENS: Final = 2**31 - 1
+MAX_STOPS: Final = 64
+MAX_DEPTH: Final = 100  # what is passed on to an engine is copied by recursion
 SEED_RANGE: Final = 2**32 - 1  # the largest 32-bit value means "random" to llama.cpp, so a seed never becomes it
 
 Stop = Annotated[str, Field(min_length=1, max_length=1000)]
+Stops = Annotated[list[Stop], Field(max_length=MAX_STOPS)]
 _Form = TypeVar("_Form", bound=BaseModel)
 
 
@@ -80,7 +85,7 @@ class AnswerBody(_Wire):
     stream_options: StreamOptions | None = None
     n: int | None = Field(default=None, ge=1, le=MAX_CHOICES)
     max_tokens: int | None = Field(default=None, ge=0, le=MAX_TOKENS)
-    stop: Stop | list[Stop] | None = None
+    stop: Stop | Stops | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_k: int | None = Field(default=None, ge=0, le=1_000_000)
     top_p: float | None = Field(default=None, ge=0, le=1)
@@ -133,16 +138,17 @@ def parse_json(raw: bytes) -> dict[str, Any]:
     """Return the JSON object in `raw`.
 
     Raises:
-        errors.InvalidRequestError: it is no JSON, no object, holds NaN or Infinity, or text that is not Unicode.
+        errors.InvalidRequestError: it is no JSON, no object, nested too deep, or holds what is no number or no Unicode.
     """
     try:
-        data = json.loads(raw, parse_constant=_refuse_constant)
+        data = json.loads(raw, parse_constant=_refuse_constant, parse_float=_finite)
         if b"\\ud" in raw.lower():  # half a surrogate pair is legal JSON, and text that nobody can encode
             json.dumps(data, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise errors.InvalidRequestError(f"the body is not valid JSON: {error}") from error
     if not isinstance(data, dict):
         raise errors.InvalidRequestError("the body must be a JSON object")
+    _check_depth(data)
     return data
 
 
@@ -246,12 +252,37 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
 
 
+def _finite(text: str) -> float:
+    """Return the number; one such as 1e999 would become Infinity, which no JSON that is made of it could hold."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return number
+
+
+def _check_depth(data: object) -> None:
+    level = [data]
+    for _ in range(MAX_DEPTH):
+        inner = (value for each in level for value in (each.values() if isinstance(each, dict) else each))
+        level = [value for value in inner if isinstance(value, dict | list)]
+        if not level:
+            return
+    raise errors.InvalidRequestError(f"the body is nested deeper than {MAX_DEPTH} levels")
+
+
 def _first_problem(error: ValidationError) -> errors.InvalidRequestError:
-    """Return the problem that lies deepest: for a union of types, that is the one the client most likely meant."""
-    problem = max(error.errors(include_url=False, include_context=False), key=lambda item: _depth(item["loc"]))
+    """Return the problem of what the client most likely meant, where a value may be of several types.
+
+    That is the one that lies deepest; of these, one with a value of the right type.
+    """
+    problem = max(error.errors(include_url=False, include_context=False), key=_likelihood)
     path = _path(problem["loc"])
     reason = "must be an object" if problem["type"] in ("model_type", "dict_type") else problem["msg"]
     return errors.InvalidRequestError(f"{path}: {reason}" if path else reason, param=path or None)
+
+
+def _likelihood(problem: ErrorDetails) -> tuple[int, bool]:
+    return _depth(problem["loc"]), not problem["type"].endswith("_type")
 
 
 def _keys(location: Sequence[str | int]) -> list[str | int]:

@@ -231,6 +231,10 @@ class Service:
             answer = await self._aio.run_in_executor(self._pool, _vocabulary_answer, self._intake, message)
         except ZoeError as error:
             answer = protocol.encode_event(protocol.Failure(error))
+        except Exception as error:
+            _LOG.exception("a question could not be answered")
+            failure = EngineError(f"the engine could not answer: {type(error).__name__}")
+            answer = protocol.encode_event(protocol.Failure(failure))
         self._send({"id": message["id"], **answer})
 
     def _cancel(self, request_id: str) -> None:
