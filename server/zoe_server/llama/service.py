@@ -231,7 +231,7 @@ class Service:
             answer = await self._aio.run_in_executor(self._pool, _vocabulary_answer, self._intake, message)
         except ZoeError as error:
             answer = protocol.encode_event(protocol.Failure(error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 -- whatever it is, somebody waits for an answer
             _LOG.exception("a question could not be answered")
             failure = EngineError(f"the engine could not answer: {type(error).__name__}")
             answer = protocol.encode_event(protocol.Failure(failure))
