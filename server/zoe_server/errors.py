@@ -87,6 +87,14 @@ class AuthenticationError(ZoeError):
     code = "invalid_api_key"
 
 
+class OriginError(ZoeError):
+    """A web page asks that is not allowed by name."""
+
+    status = 403
+    type = "permission_error"
+    code = "origin_not_allowed"
+
+
 class ModelNotFoundError(ZoeError):
     """The named model does not exist here; the message lists those that do."""
 

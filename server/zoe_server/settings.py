@@ -20,8 +20,9 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableEnvironmentError
 
@@ -37,6 +38,20 @@ from zoe_server.catalogue.spec import (
 AUTOMATIC_MODEL: Final = "zoe"
 _ENV_PREFIX: Final = "ZOE_"
 _GREEDY: Final = {"temperature": 0.0}
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+def _origin(text: str) -> str:
+    """Return `text` as a browser writes an origin: in small letters, without the port that goes without saying."""
+    url = urlsplit(text.rstrip("/").lower())
+    if not (url.scheme and url.netloc) or "*" in text or url.geturl() != f"{url.scheme}://{url.netloc}":
+        raise ValueError(f"{text!r} is not an origin; write it as https://home.example:8123")
+    if url.port is not None and url.port == _DEFAULT_PORTS.get(url.scheme):
+        return f"{url.scheme}://{url.netloc.rpartition(':')[0]}"
+    return url.geturl()
+
+
+_Origin = Annotated[str, AfterValidator(_origin)]
 _ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
 
 
@@ -98,6 +113,8 @@ class ServerSettings(_Section):
     host: str = "127.0.0.1"
     port: int = Field(default=11434, ge=0, le=65_535)
     api_key: str | None = None
+    allowed_origins: tuple[_Origin, ...] = ()
+    """The web pages that may use the server from a browser, as `https://home.example:8123`; others are refused."""
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024, le=1024**3)
     queue_limit: int = Field(default=64, ge=1, le=100_000)
     saved_prefix_bytes: int = Field(default=2 * 1024**3, ge=0)

@@ -1,4 +1,8 @@
-"""Real `zoe serve` processes with a random model on the real llama.cpp, and a client for each test."""
+"""Real `zoe serve` processes with a random model on the real llama.cpp, and a client for each test.
+
+With `--base-url` the tests ask that server instead, which may be any. Those that need one of their own are skipped
+then: they ask for `serve`, `zoe` or `own`, or are marked `zoe_only` because they look at what only Zoe has.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +31,29 @@ if TYPE_CHECKING:
 
 START_S = 300
 N_CTX_TOKENS = 2048
+_SHORT = {"max_tokens": 8, "temperature": 0}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("conformance")
+    group.addoption("--base-url", help="ask this server, instead of starting Zoe")
+    group.addoption("--model", help="the model's name there")
+    group.addoption("--api-key", help="the key it wants")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "zoe_only(reason): it looks at what only Zoe has")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if (mark := item.get_closest_marker("zoe_only")) and base_url(item.config):
+        pytest.skip(f"only Zoe has it: {mark.args[0]}")
+
+
+def base_url(config: pytest.Config) -> str | None:
+    """Return the server that is to be asked, None to start one."""
+    url: str | None = config.getoption("base_url", None)  # the option is not there when all the tests are run
+    return url and url.rstrip("/").removesuffix("/v1")
 
 
 @dataclass(slots=True)
@@ -46,12 +73,15 @@ class ZoeProcess:
 
 @dataclass(slots=True)
 class Client:
-    """Talks to one server."""
+    """Talks to one server; `model` is the name that requests use which do not say, None for none."""
 
     url: str
     http: aiohttp.ClientSession
+    model: str | None = None
 
     async def post(self, body: object, path: str = "/v1/chat/completions") -> aiohttp.ClientResponse:
+        if isinstance(body, dict) and self.model is not None:
+            body = {"model": self.model, **body}
         return await self.http.post(self.url + path, json=body)
 
     async def get(self, path: str) -> aiohttp.ClientResponse:
@@ -59,7 +89,7 @@ class Client:
 
     async def chat(self, text: str = "Hello", **fields: object) -> dict[str, Any]:
         """Return a whole answer, which must be one."""
-        response = await self.post({"messages": [{"role": "user", "content": text}], "max_tokens": 8, **fields})
+        response = await self.post({**_SHORT, "messages": [{"role": "user", "content": text}], **fields})
         answer: dict[str, Any] = await response.json()
         assert response.status == 200, answer
         return answer
@@ -95,7 +125,7 @@ class Client:
 
     async def stream(self, text: str = "Hello", **fields: object) -> list[dict[str, Any]]:
         """Return the chunks of a stream that must end as it should."""
-        body = {"messages": [{"role": "user", "content": text}], "max_tokens": 8, "stream": True, **fields}
+        body = {**_SHORT, "messages": [{"role": "user", "content": text}], "stream": True, **fields}
         response = await self.post(body)
         assert (response.status, response.content_type) == (200, "text/event-stream")
         lines = [line for line in (await response.text()).splitlines() if line.startswith("data: ")]
@@ -150,8 +180,10 @@ def _url(process: subprocess.Popen[str], *, wait: bool) -> str:
 
 
 @pytest.fixture(scope="session")
-def serve() -> Callable[..., Any]:
+def serve(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """The context manager that runs a server of one's own."""
+    if base_url(request.config):
+        pytest.skip("it needs a server of its own")
     return running
 
 
@@ -167,11 +199,11 @@ def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def configure(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Write a configuration that serves the random model under each of `names`."""
 
-    def write(*names: str, server: str = "", model: str = "") -> Path:
+    def write(*names: str, server: str = "", model: str = "", n_ctx_tokens: int = N_CTX_TOKENS) -> Path:
         path = tmp_path_factory.mktemp("config") / "zoe.toml"
         tables = [f"[server]\nhost = '127.0.0.1'\n{server}"]
         for name in names or ("random",):
-            head = f"[models.{name}]\npath = '{random_model}'\ncontext_tokens = {N_CTX_TOKENS}\nslots = 4\nthreads = 2"
+            head = f"[models.{name}]\npath = '{random_model}'\ncontext_tokens = {n_ctx_tokens}\nslots = 4\nthreads = 1"
             tables.append(f"{head}\nsampling = {{ temperature = 0.0 }}\n{model}")
         path.write_text("\n".join(tables), encoding="utf-8")
         return path
@@ -180,14 +212,37 @@ def configure(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> C
 
 
 @pytest.fixture(scope="session")
-def zoe(configure: Callable[..., Path]) -> Iterator[ZoeProcess]:
+def zoe(serve: Callable[..., Any], configure: Callable[..., Path]) -> Iterator[ZoeProcess]:
     """The server that most tests share."""
-    with running(configure("random", model="aliases = ['old:name']")) as process:
+    with serve(configure("random", model="aliases = ['old:name']")) as process:
         yield process
 
 
+@pytest.fixture(scope="session")
+def url(request: pytest.FixtureRequest) -> str:
+    """The server that is asked."""
+    asked = base_url(request.config)
+    if asked is None:
+        process: ZoeProcess = request.getfixturevalue("zoe")
+        return process.url
+    return asked
+
+
+@pytest.fixture(scope="session")
+def api_key(request: pytest.FixtureRequest) -> str | None:
+    key: str | None = request.config.getoption("api_key", None)
+    return key
+
+
+@pytest.fixture(scope="session")
+def model(request: pytest.FixtureRequest) -> str | None:
+    """The model to name in requests; None leaves the choice to the server."""
+    name: str | None = request.config.getoption("model", None)
+    return name
+
+
 @pytest.fixture
-async def http() -> AsyncGenerator[aiohttp.ClientSession, None]:
+async def http(api_key: str | None) -> AsyncGenerator[aiohttp.ClientSession, None]:
     opened: list[aiohttp.ClientResponse] = []
 
     async def remember(_session: object, _context: object, end: aiohttp.TraceRequestEndParams) -> None:
@@ -195,14 +250,23 @@ async def http() -> AsyncGenerator[aiohttp.ClientSession, None]:
 
     trace = aiohttp.TraceConfig()
     trace.on_request_end.append(remember)
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60), trace_configs=[trace]) as session:
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    limits = aiohttp.ClientTimeout(total=60)
+    async with aiohttp.ClientSession(timeout=limits, headers=headers, trace_configs=[trace]) as session:
         yield session
         for response in opened:  # a test may leave an answer unread
             response.close()
 
 
 @pytest.fixture
-def client(zoe: ZoeProcess, http: aiohttp.ClientSession) -> Client:
+def client(url: str, http: aiohttp.ClientSession, model: str | None) -> Client:
+    """Talks to the server that is asked, whichever it is."""
+    return Client(url, http, model)
+
+
+@pytest.fixture
+def own(zoe: ZoeProcess, http: aiohttp.ClientSession) -> Client:
+    """Talks to our own server, whose model and settings are known."""
     return Client(zoe.url, http)
 
 

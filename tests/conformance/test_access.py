@@ -50,6 +50,7 @@ async def test_35_the_key_protects_everything_but_health(
             assert set(await health.json()) == {"status", "server", "name", "version"}
 
 
+@pytest.mark.zoe_only("how it is started")
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.7.7"])  # noqa: S104 - this is what is refused
 def test_36_others_are_not_served_without_a_key(config: Path, host: str) -> None:
     source = str(Path(zoe_server.__file__).parents[1])

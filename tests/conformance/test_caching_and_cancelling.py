@@ -31,29 +31,29 @@ async def test_28_a_longer_prompt_shares_what_is_equal(client: Client) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_30_clients_that_leave_free_their_slots_and_places(client: Client, stream: bool) -> None:
+async def test_30_clients_that_leave_free_their_slots_and_places(own: Client, stream: bool) -> None:
     body = {"messages": [{"role": "user", "content": "Tell me everything"}], "stream": stream}
-    leaving = [asyncio.create_task(client.post(body)) for _ in range(N_SLOTS + 3)]
-    await client.until_busy("random", open_requests=N_SLOTS + 3)
+    leaving = [asyncio.create_task(own.post(body)) for _ in range(N_SLOTS + 3)]
+    await own.until_busy("random", open_requests=N_SLOTS + 3)
     for one in leaving:
         if stream:
             one.add_done_callback(lambda done: None if done.cancelled() else done.result().close())
         one.cancel()
     await asyncio.wait(leaving)
-    await client.until_busy("random", open_requests=0, running=0, waiting=0)
-    assert (await client.chat())["choices"][0]["finish_reason"] == "length"
+    await own.until_busy("random", open_requests=0, running=0, waiting=0)
+    assert (await own.chat())["choices"][0]["finish_reason"] == "length"
 
 
-async def test_30_others_are_not_disturbed(client: Client) -> None:
-    alone = (await client.chat("Count the lamps", max_tokens=60))["choices"][0]["message"]["content"]
-    staying = asyncio.create_task(client.chat("Count the lamps", max_tokens=60))
+async def test_30_others_are_not_disturbed(own: Client) -> None:
+    alone = (await own.chat("Count the lamps", max_tokens=60))["choices"][0]["message"]["content"]
+    staying = asyncio.create_task(own.chat("Count the lamps", max_tokens=60))
     body = {"messages": [{"role": "user", "content": "Tell me everything"}]}
-    leaving = [asyncio.create_task(client.post(body)) for _ in range(3)]
-    await client.until_busy("random", open_requests=4)
+    leaving = [asyncio.create_task(own.post(body)) for _ in range(3)]
+    await own.until_busy("random", open_requests=4)
     for one in leaving:
         one.cancel()
     assert (await staying)["choices"][0]["message"]["content"] == alone
-    await client.until_busy("random", open_requests=0)
+    await own.until_busy("random", open_requests=0)
 
 
 async def test_a_restarted_server_still_has_what_requests_begin_with(

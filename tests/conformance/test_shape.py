@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from tests.conformance.conftest import Client, ZoeProcess
 
 USER = {"role": "user", "content": "Hello"}
+LONG = "Count from one to one hundred, in words"
+ENDS = ("length", "stop")
 
 
 def text(answer: dict[str, Any]) -> str:
@@ -46,7 +49,7 @@ async def test_2_a_body_that_is_no_object_is_refused(client: Client, raw: bytes)
 
 
 async def test_2_the_content_type_does_not_matter(client: Client) -> None:
-    raw = b'{"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}'
+    raw = json.dumps({"model": client.model, "messages": [USER], "max_tokens": 1}).encode()
     headers = {"Content-Type": "text/plain"}
     async with client.http.post(client.url + "/v1/chat/completions", data=raw, headers=headers) as response:
         assert response.status == 200
@@ -85,23 +88,24 @@ async def test_4_5_history_with_tool_calls_is_fine(client: Client, arguments: st
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": answered, "content": '{"success": true}'},
     ]
-    assert (await client.chat(messages=history))["choices"][0]["finish_reason"] == "length"
+    assert (await client.chat(messages=history))["choices"][0]["finish_reason"] in ENDS
 
 
 async def test_5_a_tool_message_out_of_nowhere_is_handled(client: Client) -> None:
     answer = await client.chat(messages=[{"role": "tool", "content": "x"}, USER])
-    assert answer["choices"][0]["finish_reason"] == "length"
+    assert answer["choices"][0]["finish_reason"] in ENDS
 
 
 async def test_6_an_unknown_model_is_404_with_those_that_exist(client: Client) -> None:
     status, error = await client.refusal({"model": "gpt-9", "messages": [USER]})
     assert (status, error["code"]) == (404, "model_not_found")
-    assert "random" in error["message"]
+    models = (await (await client.get("/v1/models")).json())["data"]
+    assert all(model["id"] in error["message"] for model in models)
 
 
 @pytest.mark.parametrize("name", ["zoe", "random", "old:name", None])
-async def test_6_every_known_name_answers(client: Client, name: str | None) -> None:
-    assert (await client.chat(model=name))["model"] == "random"
+async def test_6_every_known_name_answers(own: Client, name: str | None) -> None:
+    assert (await own.chat(model=name))["model"] == "random"
 
 
 @pytest.mark.parametrize(
@@ -136,14 +140,14 @@ async def test_6_nan_is_refused_and_unknown_fields_are_ignored(client: Client) -
 async def test_7_two_choices_are_both_complete(client: Client) -> None:
     answer = await client.chat(n=2, temperature=1.0, seed=3)
     assert [choice["index"] for choice in answer["choices"]] == [0, 1]
-    assert [choice["finish_reason"] for choice in answer["choices"]] == ["length", "length"]
-    assert answer["usage"]["completion_tokens"] == 16
+    assert all(choice["finish_reason"] in ENDS for choice in answer["choices"])
+    assert 2 <= answer["usage"]["completion_tokens"] <= 16
     status, error = await client.refusal({"messages": [USER], "n": 1_000_000})
     assert (status, error["param"]) == (400, "n")
 
 
-async def test_8_a_body_beyond_the_limit_is_413(client: Client) -> None:
-    response = await client.http.post(client.url + "/v1/chat/completions", data=io.BytesIO(b" " * (9 << 20)))
+async def test_8_a_body_beyond_the_limit_is_413(own: Client) -> None:
+    response = await own.http.post(own.url + "/v1/chat/completions", data=io.BytesIO(b" " * (9 << 20)))
     assert response.status == 413
     assert (await response.json())["error"]["type"] == "invalid_request_error"
 
@@ -167,7 +171,7 @@ async def test_8_more_requests_than_the_queue_holds_are_429(
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 async def test_9_the_token_limit_is_kept(client: Client, name: str) -> None:
     fields: dict[str, Any] = {"max_tokens": None, name: 5}
-    answer = await client.chat(**fields)
+    answer = await client.chat(LONG, **fields)
     assert (answer["choices"][0]["finish_reason"], answer["usage"]["completion_tokens"]) == ("length", 5)
 
 
@@ -182,31 +186,31 @@ async def test_9_no_tokens_wanted_computes_the_prompt_only(client: Client) -> No
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("as_list", [False, True])
 async def test_10_text_ends_before_the_stop_string(client: Client, stream: bool, as_list: bool) -> None:
-    whole = text(await client.chat(max_tokens=40))
+    whole = text(await client.chat(LONG, max_tokens=40))
     stop = whole[17:24]  # cut anywhere, so that it lies across tokens
     wanted = whole[: whole.index(stop)]
     stops: object = ["never said at all", stop] if as_list else stop
     if stream:
-        chunks = await client.stream(max_tokens=40, stop=stops)
+        chunks = await client.stream(LONG, max_tokens=40, stop=stops)
         found = "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks)
         reason = chunks[-1]["choices"][0]["finish_reason"]
     else:
-        answer = await client.chat(max_tokens=40, stop=stops)
+        answer = await client.chat(LONG, max_tokens=40, stop=stops)
         found, reason = text(answer), answer["choices"][0]["finish_reason"]
     assert (found, reason) == (wanted, "stop")
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_11_a_prompt_beyond_the_context_is_refused(client: Client, stream: bool) -> None:
+async def test_11_a_prompt_beyond_the_context_is_refused(own: Client, stream: bool) -> None:
     messages = [{"role": "user", "content": "kitchen light " * 3000}]
-    status, error = await client.refusal({"messages": messages, "stream": stream})
+    status, error = await own.refusal({"messages": messages, "stream": stream})
     assert (status, error["type"]) == (400, "exceed_context_size_error")
     assert error["n_prompt_tokens"] > error["n_ctx"] == 2048
     assert "exceeds the available context size" in error["message"]
 
 
-async def test_12_a_context_that_fills_up_is_an_end_by_length(client: Client) -> None:
-    answer = await client.chat("kitchen light " * 900, max_tokens=None)
+async def test_12_a_context_that_fills_up_is_an_end_by_length(own: Client) -> None:
+    answer = await own.chat("kitchen light " * 900, max_tokens=None)
     assert answer["choices"][0]["finish_reason"] == "length"
     assert answer["usage"]["total_tokens"] in (2048, 2049)
 
@@ -222,8 +226,8 @@ async def test_13_the_same_request_gets_the_same_text_whole_and_streamed(
     assert streamed
 
 
-async def test_13_another_seed_gets_another_text(client: Client) -> None:
-    texts = {text(await client.chat(max_tokens=30, temperature=1.0, seed=seed)) for seed in range(3)}
+async def test_13_another_seed_gets_another_text(own: Client) -> None:
+    texts = {text(await own.chat(max_tokens=30, temperature=1.0, seed=seed)) for seed in range(3)}
     assert len(texts) == 3
 
 

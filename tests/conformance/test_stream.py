@@ -21,7 +21,8 @@ async def test_17_role_first_one_identity_one_reason(client: Client) -> None:
     assert not any("role" in delta for delta in deltas[1:])
     assert len({(chunk["id"], chunk["created"], chunk["model"]) for chunk in chunks}) == 1
     reasons = [chunk["choices"][0]["finish_reason"] for chunk in chunks]
-    assert reasons == [None] * (len(chunks) - 1) + ["length"]
+    assert reasons[:-1] == [None] * (len(chunks) - 1)
+    assert reasons[-1] in ("length", "stop")
 
 
 async def test_18_the_finish_chunk_carries_nothing_else(client: Client) -> None:
@@ -45,6 +46,7 @@ async def test_18_stream_options_need_a_stream(client: Client) -> None:
     assert (status, error["param"]) == (400, "stream_options")
 
 
+@pytest.mark.zoe_only("timings")
 async def test_the_engine_s_timings_are_told(client: Client) -> None:
     timings = (await client.chat())["timings"]
     assert 0 <= timings["queue_ms"] <= timings["first_token_ms"] <= timings["total_ms"]

@@ -48,8 +48,8 @@ async def test_16_a_streamed_completion_is_the_whole_one(client: Client) -> None
     assert [choice["finish_reason"] for choice in choices if choice["finish_reason"]] == ["length"]
 
 
-async def test_16_a_prompt_beyond_the_context_is_refused(client: Client) -> None:
-    response = await client.post({"prompt": "word " * 5000}, "/v1/completions")
+async def test_16_a_prompt_beyond_the_context_is_refused(own: Client) -> None:
+    response = await own.post({"prompt": "word " * 5000}, "/v1/completions")
     assert response.status == 400
     assert (await response.json())["error"]["type"] == "exceed_context_size_error"
 

@@ -13,6 +13,7 @@ from aiohttp import web
 from zoe_server import errors, protocol
 from zoe_server.gateway import openai_wire
 from zoe_server.gateway.answer import AnswerHead, Choice, ChunkWriter, completion
+from zoe_server.gateway.body import parse_json
 from zoe_server.gateway.fanout import Fanout, fan_out
 from zoe_server.gateway.middleware import error_body
 from zoe_server.gateway.services import Services, services
@@ -44,7 +45,7 @@ def route_headers(plan: RoutePlan) -> dict[str, str]:
 async def chat_completions(request: web.Request) -> web.StreamResponse:
     """Answer one chat request; a client that leaves cancels it, wherever it stands."""
     state = services(request)
-    body = openai_wire.parse_chat(openai_wire.parse_json(await request.read()))
+    body = openai_wire.parse_chat(parse_json(await request.read()))
     plan = state.router.route(body.model)
     call_id = f"chatcmpl-{uuid.uuid4().hex}"
     call = _Call(state, call_id, body, plan, openai_wire.to_requests(body, call_id, plan.candidates[0]))

@@ -10,11 +10,11 @@ from aiohttp import web
 
 from zoe_server import errors, protocol
 from zoe_server.gateway.answer import AnswerHead
+from zoe_server.gateway.body import parse_json
 from zoe_server.gateway.chat import route_headers
 from zoe_server.gateway.completions_wire import CompletionBody, parse_completion, to_requests
 from zoe_server.gateway.fanout import Fanout, fan_out
 from zoe_server.gateway.middleware import error_body
-from zoe_server.gateway.openai_wire import parse_json
 from zoe_server.gateway.services import Services, services
 from zoe_server.gateway.sse import EventStream
 from zoe_server.gateway.text_answer import TextChoice, TextChunkWriter, text_completion

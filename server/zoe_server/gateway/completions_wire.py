@@ -11,7 +11,8 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from zoe_server import errors, protocol
-from zoe_server.gateway.openai_wire import MAX_CHOICES, AnswerBody, check_stream_options, refuse, validated
+from zoe_server.gateway.body import refuse, validated
+from zoe_server.gateway.openai_wire import MAX_CHOICES, AnswerBody, check_stream_options
 
 _DEFAULT_MAX_TOKENS: Final = 16
 _MAX_PROMPTS: Final = 8

@@ -11,9 +11,9 @@ from typing import Any
 from aiohttp import web
 
 from zoe_server import protocol
+from zoe_server.gateway.body import parse_json
 from zoe_server.gateway.chat import route_headers
 from zoe_server.gateway.embeddings_wire import EmbeddingsBody, Vector, parse_embeddings, shortened
-from zoe_server.gateway.openai_wire import parse_json
 from zoe_server.gateway.services import Services, services
 from zoe_server.routing import fallback
 from zoe_server.routing.router import RoutePlan

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from zoe_server import errors, protocol
-from zoe_server.gateway.openai_wire import validated
+from zoe_server.gateway.body import validated
 
 MAX_INPUTS: Final = 2048
 MAX_DIMENSIONS: Final = 2**20

@@ -17,7 +17,9 @@ from zoe_server import errors
 from zoe_server.gateway.services import Services, services
 
 _LOGGER: Final = logging.getLogger(__name__)
-_OPEN_PATHS: Final = frozenset({"/", "/health"})
+OPEN_PATHS: Final = frozenset({"/", "/health"})
+"""What needs no key."""
+
 _OLLAMA_PATHS: Final = "/api/"
 _CLIENT_CLOSED: Final = 499
 _INTERNAL: Final = "the server failed unexpectedly; its log has the details"
@@ -35,6 +37,11 @@ def ollama_error_body(error: errors.ZoeError) -> dict[str, Any]:
     return {"error": error.message if named else f"{error.param}: {error.message}"}
 
 
+def is_ollama_path(path: str) -> bool:
+    """Whether requests to `path` are made, and answered, in Ollama's form."""
+    return path.startswith(_OLLAMA_PATHS)
+
+
 def error_response(request: web.Request, error: errors.ZoeError, status: int | None = None) -> web.Response:
     """Return `error` as JSON with its own status or `status` and, where it says when to come back, `Retry-After`."""
     headers = {}
@@ -42,7 +49,7 @@ def error_response(request: web.Request, error: errors.ZoeError, status: int | N
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if error.status == web.HTTPUnauthorized.status_code:
         headers["WWW-Authenticate"] = "Bearer"
-    body = ollama_error_body(error) if request.path.startswith(_OLLAMA_PATHS) else error_body(error)
+    body = ollama_error_body(error) if is_ollama_path(request.path) else error_body(error)
     return web.json_response(body, status=status or error.status, headers=headers)
 
 
@@ -68,7 +75,7 @@ async def report_errors(request: web.Request, handler: Handler) -> web.StreamRes
 @web.middleware
 async def require_key(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let only those with the key pass, except to the open paths."""
-    if request.path not in _OPEN_PATHS and not is_authorized(request):
+    if request.path not in OPEN_PATHS and not is_authorized(request):
         raise errors.AuthenticationError("missing or wrong API key; send it as `Authorization: Bearer KEY`")
     return await handler(request)
 
@@ -77,7 +84,7 @@ async def require_key(request: web.Request, handler: Handler) -> web.StreamRespo
 async def count_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Count the requests in work, and take no new ones while the server is stopping."""
     state = services(request)
-    if request.path in _OPEN_PATHS:
+    if request.path in OPEN_PATHS:
         return await handler(request)
     if state.draining:
         raise errors.EngineUnavailableError("the server is stopping", code="stopping", retry_after_s=5.0)

@@ -10,12 +10,12 @@ from aiohttp import web
 
 from zoe_server import errors, protocol
 from zoe_server.gateway import ollama_wire
+from zoe_server.gateway.body import parse_json, validated
 from zoe_server.gateway.chat import route_headers
 from zoe_server.gateway.fanout import Fanout, fan_out
 from zoe_server.gateway.middleware import ollama_error_body
 from zoe_server.gateway.ndjson import RecordStream
 from zoe_server.gateway.ollama_answer import Form, Part, PartReader, RecordWriter, chat_form, generate_form
-from zoe_server.gateway.openai_wire import parse_json, validated
 from zoe_server.gateway.services import Services, services
 from zoe_server.routing import fallback
 from zoe_server.routing.router import RoutePlan

@@ -17,9 +17,9 @@ from aiohttp import web
 
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.fleet.process import State
+from zoe_server.gateway.body import parse_json, validated
 from zoe_server.gateway.ollama_answer import timestamp
 from zoe_server.gateway.ollama_wire import ShowBody
-from zoe_server.gateway.openai_wire import parse_json, validated
 from zoe_server.gateway.services import services
 from zoe_server.routing import fallback
 from zoe_server.routing.router import LATEST

@@ -13,9 +13,10 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from zoe_server import errors, protocol
+from zoe_server.gateway.body import refuse
 from zoe_server.gateway.embeddings_wire import MAX_DIMENSIONS
 from zoe_server.gateway.ollama_messages import Message, to_messages
-from zoe_server.gateway.openai_wire import ANY_OBJECT, MAX_TOKENS, SEED_RANGE, Stop, ToolSpec, refuse, to_tools
+from zoe_server.gateway.openai_wire import ANY_OBJECT, MAX_TOKENS, SEED_RANGE, Stop, Stops, ToolSpec, to_tools
 
 _RANDOM_SEED: Final = -1
 _DURATION: Final = r"^[+-]?([0-9.]+(ns|us|\u00b5s|\u03bcs|ms|s|m|h)?)+$"
@@ -46,7 +47,7 @@ class Options(_Wire):
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
     seed: _Int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
     num_predict: _Int | None = Field(default=None, ge=-MAX_TOKENS, le=MAX_TOKENS)
-    stop: Stop | list[Stop] | None = None
+    stop: Stop | Stops | None = None
 
     @property
     def max_tokens(self) -> int | None:

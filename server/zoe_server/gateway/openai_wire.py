@@ -6,24 +6,24 @@ Unknown fields are ignored; a known field that is not served yet is refused, bec
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Final, Literal, NoReturn, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from zoe_server import errors, protocol
+from zoe_server.gateway.body import validated
 from zoe_server.gateway.messages import Message, to_messages
 
 MAX_CHOICES: Final = 8
 MAX_TOKENS: Final = 2**31 - 1
+MAX_STOPS: Final = 64
 SEED_RANGE: Final = 2**32 - 1  # the largest 32-bit value means "random" to llama.cpp, so a seed never becomes it
 
-MAX_NESTING: Final = 200
 ANY_OBJECT: Final[Mapping[str, Any]] = {"type": "object"}
 
 Stop = Annotated[str, Field(min_length=1, max_length=1000)]
-_Form = TypeVar("_Form", bound=BaseModel)
+Stops = Annotated[list[Stop], Field(max_length=MAX_STOPS)]
 
 
 class _Wire(BaseModel):
@@ -107,7 +107,7 @@ class AnswerBody(_Wire):
     stream_options: StreamOptions | None = None
     n: int | None = Field(default=None, ge=1, le=MAX_CHOICES)
     max_tokens: int | None = Field(default=None, ge=0, le=MAX_TOKENS)
-    stop: Stop | list[Stop] | None = None
+    stop: Stop | Stops | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_k: int | None = Field(default=None, ge=0, le=1_000_000)
     top_p: float | None = Field(default=None, ge=0, le=1)
@@ -154,51 +154,6 @@ class ChatBody(AnswerBody):
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     response_format: ResponseFormat | None = None
-
-
-def parse_json(raw: bytes) -> dict[str, Any]:
-    """Return the JSON object in `raw`.
-
-    Raises:
-        errors.InvalidRequestError: it is no JSON, no object, holds NaN or Infinity, or text that is not Unicode, or it
-            is nested deeper than anything that makes sense.
-    """
-    try:
-        data = json.loads(raw, parse_constant=_refuse_constant)
-        if b"\\ud" in raw.lower():  # half a surrogate pair is legal JSON, and text that nobody can encode
-            json.dumps(data, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
-        raise errors.InvalidRequestError(f"the body is not valid JSON: {error}") from error
-    if not isinstance(data, dict):
-        raise errors.InvalidRequestError("the body must be a JSON object")
-    if _is_deeper_than(MAX_NESTING, data):
-        raise errors.InvalidRequestError(f"the body is nested more than {MAX_NESTING} deep")
-    return data
-
-
-def _is_deeper_than(limit: int, data: object) -> bool:
-    level = [data]
-    for _ in range(limit):
-        level = [item for node in level for item in _inside(node)]
-        if not level:
-            return False
-    return True
-
-
-def _inside(node: object) -> Iterable[object]:
-    return node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-
-
-def validated(form: type[_Form], data: Mapping[str, Any], at: str = "") -> _Form:
-    """Return `data`, which lies at the path `at` of the body, as a `form`.
-
-    Raises:
-        errors.InvalidRequestError: with the path of the value that is wrong.
-    """
-    try:
-        return form.model_validate(data)
-    except ValidationError as error:
-        raise _first_problem(error, at) from error
 
 
 def parse_chat(data: Mapping[str, Any]) -> ChatBody:
@@ -290,39 +245,3 @@ def _check_tools(body: ChatBody) -> None:
         )
     if body.tool_choice == "required" and not names:
         raise errors.InvalidRequestError("tool_choice 'required' needs tools", param="tool_choice")
-
-
-def refuse(param: str) -> NoReturn:
-    """Raise the `InvalidRequestError` for a known field that is not served."""
-    raise errors.InvalidRequestError(f"{param} is not supported", param=param, code="unsupported_parameter")
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _first_problem(error: ValidationError, at: str) -> errors.InvalidRequestError:
-    """Return the problem that lies deepest: for a union of types, that is the one the client most likely meant."""
-    problem = max(error.errors(include_url=False, include_context=False), key=lambda item: _depth(item["loc"]))
-    path = _path(at, problem["loc"])
-    reason = "must be an object" if problem["type"] in ("model_type", "dict_type") else problem["msg"]
-    return errors.InvalidRequestError(f"{path}: {reason}" if path else reason, param=path or None)
-
-
-def _keys(location: Sequence[str | int]) -> list[str | int]:
-    """Return the keys of a location without the names of types that pydantic puts in for the members of a union."""
-    return [part for part in location if isinstance(part, int) or (part.isidentifier() and part not in _TYPE_NAMES)]
-
-
-def _depth(location: Sequence[str | int]) -> int:
-    return len(_keys(location))
-
-
-def _path(path: str, location: Sequence[str | int]) -> str:
-    """Return the location below `path` as a client writes it: `messages[0].role`."""
-    for part in _keys(location):
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
-    return path
-
-
-_TYPE_NAMES: Final = frozenset({"str", "NamedChoice", "list", "dict", "int", "float", "bool"})

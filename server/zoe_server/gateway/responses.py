@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from zoe_server import errors, protocol
+from zoe_server.gateway.body import parse_json
 from zoe_server.gateway.chat import route_headers
 from zoe_server.gateway.fanout import Fanout, fan_out
-from zoe_server.gateway.openai_wire import parse_json
 from zoe_server.gateway.responses_answer import ResponseHead, ResponseWriter
 from zoe_server.gateway.responses_output import StreamEvent
 from zoe_server.gateway.responses_wire import ResponseBody, parse_response, to_request

@@ -16,8 +16,8 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from zoe_server import errors
 from zoe_server.gateway import messages
+from zoe_server.gateway.body import validated
 from zoe_server.gateway.messages import CalledFunction, Message, ToolCall
-from zoe_server.gateway.openai_wire import validated
 
 _Form = TypeVar("_Form", bound=BaseModel)
 

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from zoe_server import errors, protocol
 from zoe_server.gateway import openai_wire
-from zoe_server.gateway.openai_wire import ANY_OBJECT, MAX_TOKENS, AnswerBody, refuse, validated
+from zoe_server.gateway.body import refuse, validated
+from zoe_server.gateway.openai_wire import ANY_OBJECT, MAX_TOKENS, AnswerBody
 from zoe_server.gateway.responses_items import to_messages
 from zoe_server.gateway.responses_tools import Choice, FunctionTool, to_tools
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from zoe_server.gateway.openai_wire import parse_json, refuse, validated
+from zoe_server.gateway.body import parse_json, refuse, validated
 from zoe_server.gateway.services import services
 from zoe_server.routing import fallback
 

@@ -204,6 +204,10 @@ class Service:
             answer = await self._aio.run_in_executor(self._pool, _vocabulary_answer, intake, message)
         except ZoeError as error:
             answer = protocol.encode_event(protocol.Failure(error))
+        except Exception as error:  # noqa: BLE001 -- whatever it is, somebody waits for an answer
+            _LOG.exception("a question could not be answered")
+            failure = EngineError(f"the engine could not answer: {type(error).__name__}")
+            answer = protocol.encode_event(protocol.Failure(failure))
         self._send({"id": message["id"], **answer})
 
     def _cancel(self, request_id: str) -> None:

@@ -76,7 +76,7 @@ async def start() -> AsyncGenerator[Start, None]:
     running: list[Gateway] = []
 
     async def gateway(
-        *, specs: Sequence[ModelSpec] = (SPEC,), api_key: str | None = None, wait: bool = True, **fields: float
+        *, specs: Sequence[ModelSpec] = (SPEC,), api_key: str | None = None, wait: bool = True, **fields: object
     ) -> Gateway:
         engines: list[ScriptedEngine] = []
 

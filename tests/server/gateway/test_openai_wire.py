@@ -1,6 +1,7 @@
 """The request's JSON: what is refused and where, and what the engine gets."""
 
 import json
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -9,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoe_server import errors, protocol
-from zoe_server.gateway.openai_wire import MAX_CHOICES, parse_chat, parse_json, to_requests
+from zoe_server.gateway.body import MAX_DEPTH, parse_json
+from zoe_server.gateway.openai_wire import MAX_CHOICES, MAX_STOPS, parse_chat, to_requests
 
 USER = {"role": "user", "content": "hi"}
 TOOL = {"type": "function", "function": {"name": "turn_on", "parameters": {"type": "object"}}}
@@ -41,7 +43,10 @@ def json_schema(**fields: object) -> dict[str, Any]:
         b'{"a": ' + b"9" * 5000 + b"}",
         b"[" * 100_000,
         b'{"a":' * 100_000,
-        b'{"a":' * 201 + b"1" + b"}" * 201,
+        b'{"a": ' + b"[" * 101 + b"]" * 101 + b"}",
+        b'{"a": ' + b'{"a": [' * 20_000 + b"]}" * 20_000 + b"}",
+        b'{"a": 1e999}',
+        b'{"a": [-1e400]}',
     ],
 )
 def test_what_is_no_json_object_is_refused(raw: bytes) -> None:
@@ -92,6 +97,7 @@ def test_what_is_no_json_object_is_refused(raw: bytes) -> None:
         ({"seed": -2}, "seed"),
         ({"stop": [""]}, "stop[0]"),
         ({"stop": 1}, "stop"),
+        ({"stop": ["x"] * (MAX_STOPS + 1)}, "stop"),
         ({"tools": {}}, "tools"),
         ({"tools": [{}]}, "tools[0].type"),
         ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
@@ -127,6 +133,15 @@ def test_what_is_wrong_is_named_by_its_path(fields: dict[str, Any], param: str |
         translate(**fields)
     assert caught.value.status == 400
     assert caught.value.param == param
+
+
+@pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ('{"a": ', "}"), ('{"anyOf": [', "]}")])
+def test_what_is_nested_as_deep_as_may_be_reaches_the_engine_and_back(opened: str, closed: str) -> None:
+    n_levels = (MAX_DEPTH - 6) // len(re.findall(r"[\[{]", opened))  # the rest is above it
+    deep = json.loads(opened * n_levels + "1" + closed * n_levels)
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"a": deep}}}
+    request = translate(tools=[tool])
+    assert protocol.decode_request(json.loads(json.dumps(protocol.encode_request(request)))) == request
 
 
 def test_unknown_fields_are_ignored() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoe_server import errors, protocol
-from zoe_server.gateway.openai_wire import parse_json
+from zoe_server.gateway.body import parse_json
 from zoe_server.gateway.responses_wire import parse_response, to_request
 
 USER = {"role": "user", "content": "hi"}

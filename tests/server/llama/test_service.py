@@ -145,6 +145,8 @@ async def test_transcript(ready: Process) -> None:
     assert (await ready.until("failure", "bad number"))["error"]["param"] == "repeat_penalty"
     ready.send(op="chat", id="nonsense", request={"what": "?"})
     assert (await ready.until("failure", "nonsense"))["error"]["class"] == "EngineError"
+    ready.send(op="tokenize", id="half a question")
+    assert (await ready.until("failure", "half a question"))["error"]["class"] == "EngineError"
 
     ready.chat("after all that")
     await ready.until("finish", "after all that")
