@@ -274,3 +274,20 @@ def own(zoe: ZoeProcess, http: aiohttp.ClientSession) -> Client:
 def connect(http: aiohttp.ClientSession) -> Callable[[ZoeProcess], Client]:
     """Talk to a server of one's own."""
     return lambda process: Client(process.url, http)
+
+
+@pytest.fixture
+def scripted(serve: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+    """Run a server whose model `s` says what is given."""
+
+    def run(events: list[dict[str, Any]], *, slots: int = 4, **environment: str) -> Any:  # noqa: ANN401 - a context manager
+        (tmp_path / "script.json").write_text(json.dumps([{"events": events}]), encoding="utf-8")
+        config = tmp_path / "zoe.toml"
+        config.write_text(
+            "[server]\nkeep_alive_interval_s = 0.1\n"
+            f"[models.s]\nengine = 'scripted'\npath = 'script.json'\nslots = {slots}",
+            encoding="utf-8",
+        )
+        return serve(config, **environment)
+
+    return run

@@ -1,4 +1,4 @@
-"""Lines 35 and 36 of the behaviours: the key, and what may be listened on without one."""
+"""Lines 35 to 37 of the behaviours: the key, what may be listened on without one, and web pages."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import aiohttp
+
+    from tests.conformance.conftest import Client
 
 
 @pytest.fixture
@@ -60,3 +62,34 @@ def test_36_others_are_not_served_without_a_key(config: Path, host: str) -> None
     assert run.returncode == 1
     assert "ZOE_API_KEY" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "http://localhost.evil.example", "http://localhost:1", "null", "file://"]
+)
+async def test_37_web_pages_are_refused(client: Client, origin: str) -> None:
+    asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+    body = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 1}
+    for response in (
+        await client.http.post(f"{client.url}/v1/chat/completions", json=body, headers={"Origin": origin}),
+        await client.http.get(f"{client.url}/v1/models", headers={"Origin": origin}),
+        await client.http.options(f"{client.url}/v1/chat/completions", headers=asked),
+    ):
+        assert response.status == 403
+        assert {"message", "type", "param", "code"} <= set((await response.json())["error"])
+        assert "Access-Control-Allow-Origin" not in response.headers
+
+
+async def test_37_those_that_are_allowed_by_name_pass(
+    serve: Callable[..., Any], config: Path, http: aiohttp.ClientSession
+) -> None:
+    page = "https://home.example:8123"
+    with serve(config, ZOE_SERVER__ALLOWED_ORIGINS=f'["{page}"]') as process:
+        own_page = process.url
+        for origin, status in ((page, 200), (own_page, 200), ("https://home.example", 403)):
+            async with http.get(f"{process.url}/v1/models", headers={"Origin": origin}) as response:
+                assert response.status == status
+                assert response.headers.get("Access-Control-Allow-Origin") == (page if origin == page else None)
+        asked = {"Origin": page, "Access-Control-Request-Method": "POST"}
+        async with http.options(f"{process.url}/v1/chat/completions", headers=asked) as answer:
+            assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (204, page)

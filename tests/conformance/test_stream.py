@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.conformance.conftest import Client, ZoeProcess
 
@@ -51,24 +49,6 @@ async def test_the_engine_s_timings_are_told(client: Client) -> None:
     timings = (await client.chat())["timings"]
     assert 0 <= timings["queue_ms"] <= timings["first_token_ms"] <= timings["total_ms"]
     assert set((await client.stream())[-1]["timings"]) == set(timings)
-
-
-@pytest.fixture
-def scripted(
-    serve: Callable[..., Any], connect: Callable[[ZoeProcess], Client], tmp_path: Path
-) -> Callable[[list[dict[str, Any]]], Any]:
-    """Run a server whose model says what is given."""
-
-    def run(events: list[dict[str, Any]]) -> Any:  # noqa: ANN401 - a context manager of the server
-        (tmp_path / "script.json").write_text(json.dumps([{"events": events}]), encoding="utf-8")
-        config = tmp_path / "zoe.toml"
-        config.write_text(
-            "[server]\nkeep_alive_interval_s = 0.1\n[models.s]\nengine = 'scripted'\npath = 'script.json'",
-            encoding="utf-8",
-        )
-        return serve(config)
-
-    return run
 
 
 async def test_19_comments_keep_an_idle_connection_alive(

@@ -1,4 +1,4 @@
-"""Line 16 of the behaviours: plain completions, and a text's tokens."""
+"""Line 16 of the behaviours: plain completions, the models, and a text's tokens."""
 
 from __future__ import annotations
 
@@ -71,3 +71,14 @@ async def test_16_what_is_no_token_is_refused(client: Client) -> None:
     response = await client.post({"tokens": [10**6]}, "/detokenize")
     assert response.status == 400
     assert (await response.json())["error"]["param"] == "tokens"
+
+
+async def test_16_models_are_listed_and_found(client: Client) -> None:
+    listed = await (await client.get("/v1/models")).json()
+    assert listed["object"] == "list"
+    assert listed["data"]
+    for model in listed["data"]:
+        assert {"id", "object", "created", "owned_by"} <= set(model)
+        assert (await (await client.get(f"/v1/models/{model['id']}")).json())["id"] == model["id"]
+    missing = await client.get("/v1/models/no-such-model")
+    assert (missing.status, (await missing.json())["error"]["code"]) == (404, "model_not_found")

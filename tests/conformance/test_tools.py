@@ -1,4 +1,4 @@
-"""Lines 21 to 24 of the behaviours: tool calls, on a model that writes nonsense unless it is constrained."""
+"""Lines 21 to 27 of the behaviours: tool calls, on a model that writes nonsense unless constrained, and reasoning."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from tests.conformance.conftest import Client
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.conformance.conftest import Client, ZoeProcess
 
 USER = {"role": "user", "content": "Turn on the lamp"}
 AREAS = ["Kitchen", "Bathroom"]
@@ -126,3 +129,52 @@ async def test_24_parallel_calls_are_off_when_asked(client: Client) -> None:
             tools=[STOP], tool_choice="required", parallel_tool_calls=False, max_tokens=200, temperature=1.0, seed=seed
         )
         assert len(calls(answer)) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_25_an_answer_cut_before_the_call_is_no_half_call(client: Client, stream: bool) -> None:
+    for n_tokens in (1, 3):
+        fields: dict[str, Any] = {"tools": [TURN_ON], "tool_choice": "required", "max_tokens": None}
+        fields["max_completion_tokens"] = n_tokens
+        if stream:
+            choices = [chunk["choices"][0] for chunk in await client.stream(**fields)]
+            said = [choice["delta"] for choice in choices]
+        else:
+            choices = (await client.chat(**fields))["choices"]
+            said = [choice["message"] for choice in choices]
+        assert choices[-1]["finish_reason"] == "length"
+        assert not any(message.get("tool_calls") for message in said)
+        assert "<tool_call>" not in "".join(message.get("content") or "" for message in said)
+
+
+async def test_26_what_looks_like_a_call_stays_text_without_tools(
+    scripted: Callable[..., Any], connect: Callable[[ZoeProcess], Client]
+) -> None:
+    said = '<tool_call>\n{"name": "turn_on", "arguments": {}}\n</tool_call>'
+    with scripted([{"event": "text", "text": said}]) as process:
+        message = (await connect(process).chat(max_tokens=None))["choices"][0]["message"]
+        assert message["content"] == said
+        assert "tool_calls" not in message
+
+
+async def test_27_reasoning_is_never_content(
+    scripted: Callable[..., Any], connect: Callable[[ZoeProcess], Client]
+) -> None:
+    events = [{"event": "reasoning", "text": "Which "}, {"event": "reasoning", "text": "lamp?"}]
+    with scripted([*events, {"event": "text", "text": "Done."}]) as process:
+        client = connect(process)
+        message = (await client.chat(max_tokens=None))["choices"][0]["message"]
+        assert (message["reasoning_content"], message["content"]) == ("Which lamp?", "Done.")
+        deltas = [chunk["choices"][0]["delta"] for chunk in await client.stream(max_tokens=None)]
+        for member in ("reasoning_content", "content"):
+            assert "".join(delta.get(member) or "" for delta in deltas) == message[member]
+
+
+async def test_27_reasoning_that_the_prompt_opened_is_found(
+    serve: Callable[..., Any], configure: Callable[..., Path], connect: Callable[[ZoeProcess], Client]
+) -> None:
+    template = "{% for m in messages %}{{ m.content }}\n{% endfor %}<think>\n"
+    with serve(configure(model=f"chat_template = {json.dumps(template)}\ndialect = 'hermes'")) as process:
+        message = (await connect(process).chat())["choices"][0]["message"]
+        assert message["reasoning_content"]
+        assert message["content"] == ""

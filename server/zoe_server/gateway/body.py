@@ -68,8 +68,8 @@ def _finite(text: str) -> float:
     return number
 
 
-def _check_depth(data: object) -> None:
-    level: list[Any] = [data]
+def _check_depth(data: dict[str, Any]) -> None:
+    level: list[dict[str, Any] | list[Any]] = [data]
     for _ in range(MAX_DEPTH):
         inner = (value for each in level for value in (each.values() if isinstance(each, dict) else each))
         level = [value for value in inner if isinstance(value, dict | list)]

@@ -24,6 +24,8 @@ EVENTS: Final = "text/event-stream"
 RECORDS: Final = "application/x-ndjson"
 TEXT: Final = "text/plain"
 
+_References = Mapping[object, dict[str, Any]]  # by model
+
 _PARAMETER: Final = re.compile(r"\{(\w+):[^}]*\}")
 _TITLE: Final = "Zoe"
 _KEYS: Final = {
@@ -67,12 +69,13 @@ class OllamaErrorBody(BaseModel):
 
 def document(routes: Sequence[Route], *, needs_key: bool) -> dict[str, Any]:
     """Return the document of `routes`; `needs_key` says whether requests must carry the key."""
-    bodies: list[type[BaseModel]] = [ErrorBody, OllamaErrorBody, *(route.body for route in routes if route.body)]
+    forms: list[type[BaseModel]] = [ErrorBody, OllamaErrorBody]
+    forms += dict.fromkeys(route.body for route in routes if route.body is not None)
     names, schemas = models_json_schema(
-        [(body, "validation") for body in dict.fromkeys(bodies)],
+        [(form, "validation") for form in forms],
         ref_template="#/components/schemas/{model}",
     )
-    references = {model: schema for (model, _), schema in names.items()}
+    references: _References = {model: schema for (model, _), schema in names.items()}
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         paths.setdefault(_PARAMETER.sub(r"{\1}", route.path), {})[route.method.lower()] = _operation(route, references)
@@ -85,7 +88,7 @@ def document(routes: Sequence[Route], *, needs_key: bool) -> dict[str, Any]:
     }
 
 
-def _operation(route: Route, references: Mapping[Any, dict[str, Any]]) -> dict[str, Any]:
+def _operation(route: Route, references: _References) -> dict[str, Any]:
     error = references[OllamaErrorBody if is_ollama_path(route.path) else ErrorBody]
     refused = {"description": "An error", "content": {JSON: {"schema": error}}}
     answer = {"description": "The answer", "content": {kind: _answer_schema(kind) for kind in route.answers}}
