@@ -13,7 +13,7 @@ from tests.e2e.conftest import ROOT, free_port
 
 SENTENCES = Path(__file__).with_name("demo_sentences.yaml")
 AIM = 54
-MIN_RIGHT = 31
+MIN_RIGHT = 49
 """What the model in the repository must not fall below; it is to be raised to `AIM` with the model."""
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'server'}:{ROOT}"}
 

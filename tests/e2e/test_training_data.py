@@ -86,16 +86,17 @@ def test_the_template_keeps_the_overview_the_area_and_a_line_for_each_tool(
         text = render(chat_template(), json.loads(conversations.as_json(dialogue)))
         lines = text.prefix.split("\n")
         system = dialogue.system["content"]
-        devices = [line for line in lines if line.startswith("- ")]
+        devices = [line for line in lines if line.startswith(" ") and not line.startswith((" area ", " here="))]
         assert len(devices) == system.count("- names: ")
+        areas = {line.partition('"')[2].removesuffix('"') for line in lines if line.startswith(" area ")}
         for line in devices:
-            heard, name, _, area = re.fullmatch(r'- (.+) = "(.+?)" (\w+)(?: "(.+?)")?(?:<\|im_end\|>)?', line).groups()
-            assert heard == (f"{name} in {area}" if area else name).lower()
+            heard, name, _ = re.fullmatch(r' (.+?)="(.+?)" (\w+)', line).groups()
+            assert heard in {name.lower(), *(f"{name} in {area}".lower() for area in areas)}
             assert f"- names: {name}\n" in system.replace("'", "") or "'" in name
-        tools = [line.partition("(")[0] for line in lines if "(" in line and not line.startswith("- ")]
+        tools = [line.partition("(")[0] for line in lines if line.endswith(")") and not line.startswith(" ")]
         assert tools == [tool["function"]["name"] for tool in dialogue.tools]
-        assert ("here " in text.prefix) == ("You are in area" in system)
-        assert len(text.prefix) < len(system + json.dumps(dialogue.tools)) / 3
+        assert (' here="' in text.prefix) == ("You are in area" in system)
+        assert len(text.prefix) < len(system + json.dumps(dialogue.tools)) / 4
         assert len(text.exchanges) == len(dialogue.exchanges)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from zoe_server.training.commands import Command, action, lead, pick
+from zoe_server.training.commands import Command, action, lead, order, pick
 from zoe_server.training.numbers import degrees, percentage
 from zoe_server.training.phrases import phrase
 from zoe_server.training.references import Home, device_target
@@ -19,7 +19,8 @@ def temperature(rng: random.Random, home: Home) -> Command | None:
     target = device_target(rng, home, device)
     number, value = degrees(rng)
     area = (device["area"] or "").lower()
-    text = phrase(rng, _temperature_key(rng, home, device), x=target.words, v=value, a=area)
+    key = _temperature_key(rng, home, device)
+    text = order(rng, key, x=target.words, v=value) if key == "temperature" else phrase(rng, key, v=value, a=area)
     done = f"Set {target.spoken} to {number} degrees."
     arguments = {"temperature": number, **target.arguments}
     return action(lead(rng, text), "climate__HassClimateSetTemperature", arguments, done)
@@ -43,7 +44,7 @@ def fan_speed(rng: random.Random, home: Home) -> Command | None:
         return None
     target = device_target(rng, home, device)
     number, value = percentage(rng, "full speed|maximum|max|full|100 percent|full blast")
-    text = phrase(rng, "fan_speed", x=target.words, v=value)
+    text = order(rng, "fan_speed", x=target.words, v=value)
     done = f"Set {target.spoken} to {number} percent."
     return action(lead(rng, text), "fan__HassFanSetSpeed", {**target.arguments, "percentage": number}, done)
 
@@ -61,4 +62,4 @@ def vacuum(rng: random.Random, home: Home) -> Command | None:
         )
     )
     keys = (key, f"{key}_alone") if len(home.by_domain["vacuum"]) == 1 else (key,)
-    return action(lead(rng, phrase(rng, *keys, x=target.words)), tool, target.arguments, done)
+    return action(lead(rng, order(rng, *keys, x=target.words)), tool, target.arguments, done)

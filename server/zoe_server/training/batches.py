@@ -12,9 +12,9 @@ from zoe_server.training.model import Batch
 from zoe_server.training.tokens import HomeTokens
 
 N_BUCKETS = 6
-HEARD_WEIGHT = 0.2
-PREFIX_WEIGHT = 0.2
-EXCHANGES_PER_HOME = 24
+HEARD_WEIGHT = 0.1
+PREFIX_WEIGHT = 0.05
+EXCHANGES_PER_HOME = 20
 FOLLOW_UP = 0.12
 """How often an exchange follows another one instead of opening its conversation."""
 

@@ -16,6 +16,7 @@ Results = Sequence[dict[str, Any]]
 FAILED: Final = "Sorry, that did not work."
 ON: Final = "intent__HassTurnOn"
 OFF: Final = "intent__HassTurnOff"
+_PLAIN: Final = 0.85
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,25 @@ def joined(text: str, first: Command, second: Command) -> Command:
     return Command(text, first.calls + second.calls, answer, first.prepare + second.prepare)
 
 
+def order(rng: random.Random, *keys: str, x: str, **fields: object) -> str:
+    """Return one way to say `keys` of `x`; sometimes the thing is mentioned first, and the command says "it"."""
+    if rng.random() < _PLAIN:
+        return phrase(rng, *keys, x=x, **fields)
+    pronoun = "them" if x.endswith("s") and not x.endswith("ss") else "it"
+    text = phrase(rng, *keys, x=pronoun, **fields)
+    while text.startswith(pronoun):
+        text = phrase(rng, *keys, x=pronoun, **fields)
+    return phrase(rng, "mention", x=x, t=text)
+
+
 def lead(rng: random.Random, text: str) -> str:
-    """Return `text` with the courtesies people put around a command."""
-    return text if rng.random() < 0.6 else phrase(rng, "lead", t=text)
+    """Return `text` with the courtesies and reasons that people put around a command."""
+    return text if rng.random() < 0.6 else phrase(rng, "lead", t=text, w=phrase(rng, "why"))
+
+
+def ask(rng: random.Random, text: str) -> str:
+    """Return the question `text` as people begin or end it."""
+    return text if rng.random() < 0.75 else phrase(rng, "ask", t=text, w=phrase(rng, "why"))
 
 
 def pick(rng: random.Random, home: Home, domain: str, feature: str | None = None) -> dict[str, Any] | None:

@@ -25,7 +25,7 @@ from zoe_server.evaluation.core import load_home, unload_home
 from zoe_server.training import commands as c
 from zoe_server.training.appliances import fan_speed, temperature, vacuum
 from zoe_server.training.homes import random_home
-from zoe_server.training.lights import brightness, color, color_temperature, on_off
+from zoe_server.training.lights import brightness, color, color_temperature, everything, on_off
 from zoe_server.training.lists import list_question, todo
 from zoe_server.training.media import media, volume
 from zoe_server.training.openings import cover, lock, position
@@ -37,10 +37,11 @@ AGENT: Final = "conversation.zoe"
 _ACTIONS: Final[tuple[tuple[c.Maker, float], ...]] = (
     (on_off, 5), (brightness, 2.2), (color, 1.6), (color_temperature, 0.4), (cover, 2.2), (position, 1.2),
     (temperature, 2), (lock, 1.5), (fan_speed, 0.8), (vacuum, 1.5), (media, 2), (volume, 1.5), (todo, 2.2),
+    (everything, 0.25),
 )  # fmt: skip
 _OTHERS: Final[tuple[tuple[c.Maker, float], ...]] = (
     (state_question, 2.5), (value_question, 1.8), (area_question, 0.8), (list_question, 0.5),
-    (missing_device, 1.6), (small_talk, 0.8), (time_question, 0.25), (timer, 0.25),
+    (missing_device, 3), (small_talk, 0.8), (time_question, 0.25), (timer, 0.25),
 )  # fmt: skip
 
 
@@ -62,7 +63,7 @@ def make_command(rng: random.Random, home: Home) -> c.Command:
         elif style < 0.18:
             command = _two_devices(rng, home)
         else:
-            command = _draw(rng, home, _ACTIONS if style < 0.74 else _OTHERS)
+            command = _draw(rng, home, _ACTIONS if style < 0.73 else _OTHERS)
         if command is not None:
             return command
 

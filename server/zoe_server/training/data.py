@@ -1,4 +1,4 @@
-"""Writes the training data of zoe-nano: `python -m zoe_server.training.data --homes 4000 FOLDER`.
+"""Writes the training data of zoe-nano: `python -m zoe_server.training.data --homes 5000 FOLDER`.
 
 Each process runs a Home Assistant core and writes shards of gzipped JSON lines, one home a line. A shard is renamed
 into place when it is complete, so an interrupted run goes on where it stopped. Needs Home Assistant (Python 3.14).
@@ -43,8 +43,8 @@ def _run_shard(path: Path, seeds: range, n_exchanges: int) -> None:
 
 def main(
     folder: Path,
-    homes: Annotated[int, typer.Option(help="Number of random homes.")] = 4000,
-    exchanges: Annotated[int, typer.Option(help="Sentences said to each home.")] = 48,
+    homes: Annotated[int, typer.Option(help="Number of random homes.")] = 5000,
+    exchanges: Annotated[int, typer.Option(help="Sentences said to each home.")] = 40,
     first_seed: Annotated[int, typer.Option(help="Seed of the first home; evaluation uses others.")] = 1,
     processes: Annotated[int, typer.Option(help="Cores to use.")] = os.cpu_count() or 1,
 ) -> None:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from zoe_server.training.model import Config
 from zoe_server.training.rendering import BOS, EOS, TEMPLATE_PATH
-from zoe_server.training.tokens import CONTROL_TOKENS, MARKER_TOKENS, PRE_TOKENIZER
+from zoe_server.training.scaffold import SCAFFOLD_TOKENS
+from zoe_server.training.tokens import CONTROL_TOKENS, PRE_TOKENIZER
 
 VERSION: Final = "1"
 _BLOCK_NAMES: Final = {
@@ -84,7 +85,7 @@ def _add_tokenizer(writer: gguf.GGUFWriter, tokenizer: dict[str, Any]) -> None:
     tokens = sorted(vocab, key=vocab.__getitem__)
     kinds = {
         **dict.fromkeys(CONTROL_TOKENS, gguf.TokenType.CONTROL),
-        **dict.fromkeys(MARKER_TOKENS, gguf.TokenType.USER_DEFINED),
+        **dict.fromkeys(SCAFFOLD_TOKENS, gguf.TokenType.USER_DEFINED),
     }
     merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in tokenizer["model"]["merges"]]
     writer.add_tokenizer_model("gpt2")

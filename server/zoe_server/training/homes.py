@@ -12,20 +12,23 @@ _WEIGHTS: Final = {
     "light": 8, "switch": 4, "cover": 3, "lock": 1.5, "climate": 1.5, "fan": 1.5, "media_player": 2.5, "vacuum": 1,
     "todo": 1, "sensor": 3, "binary_sensor": 2,
 }  # fmt: skip
+_TWINS: Final = 0.07
 
 
 def random_home(rng: random.Random, seed: int) -> dict[str, Any]:
-    """Return an inventory of 3 to 12 areas and 6 to 36 entities, exposed all."""
+    """Return an inventory of 2 to 12 areas and 3 to 30 entities, exposed all."""
     floors = rng.sample(words.FLOORS, rng.choice((0, 1, 2, 2, 3)))
     areas = _areas(rng, floors)
     taken: set[str] = {area["name"].lower() for area in areas}
     entities: list[dict[str, Any]] = []
-    n_entities = rng.randint(6, 36) if rng.random() < 0.8 else rng.randint(16, 26)
+    n_entities = rng.randint(3, 12) if rng.random() < 0.35 else rng.randint(12, 30)
     for _ in range(n_entities):
         domain = rng.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
         entity = _entity(rng, domain, rng.choice(areas)["name"] if rng.random() < 0.95 else None, taken)
         if entity:
             entities.append(entity)
+            if rng.random() < _TWINS and (twin := _twin(rng, entity, areas)):
+                entities.append(twin)
     return {
         "name": f"Home {seed}",
         "floors": [{"name": floor} for floor in floors],
@@ -34,9 +37,19 @@ def random_home(rng: random.Random, seed: int) -> dict[str, Any]:
     }
 
 
+def _twin(rng: random.Random, entity: dict[str, Any], areas: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return a device of the same name in another area, as homes have two lamps called "Lamp"."""
+    others = [area["name"] for area in areas if area["name"] != entity["area"]]
+    if entity["area"] is None or entity["area"].lower() in entity["name"].lower() or not others:
+        return None
+    if entity["id"].startswith("todo."):  # a list is chosen by its name alone
+        return None
+    return {**entity, "id": f"{entity['id']}_2", "area": rng.choice(others)}
+
+
 def _areas(rng: random.Random, floors: list[str]) -> list[dict[str, Any]]:
     names: dict[str, str] = {}
-    while len(names) < rng.randint(3, 12):
+    while len(names) < rng.randint(2, 12):
         name = rng.choice(words.AREAS)
         if rng.random() < 0.08:
             name = f"{rng.choice(words.PEOPLE)}'s room"
@@ -62,17 +75,17 @@ def _name(rng: random.Random, noun: str, area: str | None, taken: set[str]) -> s
 
 def _styled(rng: random.Random, noun: str, area: str | None) -> str:
     style = rng.random()
-    if area and style < 0.34:
+    if area and style < 0.36:
         name = f"{area} {noun}"
-    elif style < 0.62:
+    elif style < 0.68:
         name = noun
-    elif style < 0.74:
+    elif style < 0.80:
         name = f"{rng.choice(words.ADJECTIVES)} {noun}"
-    elif style < 0.82:
+    elif style < 0.86:
         name = f"{rng.choice(words.PEOPLE)}'s {noun}"
-    elif style < 0.88:
+    elif style < 0.90:
         name = f"{invented(rng)} {noun}"
-    elif style < 0.92:
+    elif style < 0.93:
         name = invented(rng) if rng.random() < 0.6 else f"{invented(rng)} {invented(rng)}"
     elif style < 0.96:
         name = f"{noun} {rng.randint(1, 5)}"

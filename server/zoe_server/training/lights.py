@@ -1,4 +1,4 @@
-"""Commands about lights, and about everything that is just on or off."""
+"""Commands about lights, and about all that is just on or off."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import random
 from typing import Final
 
 from zoe_server.training import words
-from zoe_server.training.commands import OFF, ON, Command, action, device_or_area, lead, pick
+from zoe_server.training.commands import OFF, ON, Command, action, device_or_area, lead, order, pick
 from zoe_server.training.numbers import percentage
 from zoe_server.training.phrases import phrase
-from zoe_server.training.references import Home, Target, device_target
+from zoe_server.training.references import Home, Target, device_target, the
 
 LIGHT_SET: Final = "light__HassLightSet"
+_SWITCHED: Final = ("light", "switch", "fan", "media_player")
 _WHITES: Final = (
     ("warm white", 2700), ("cool white", 5000), ("daylight", 6500), ("neutral white", 4000), ("cold white", 6000),
     ("soft white", 3000),
@@ -30,8 +31,21 @@ def on_off(rng: random.Random, home: Home) -> Command | None:
     usual = f"(turn|switch) {key} {target.words}"
     text = usual.replace("(turn|switch)", rng.choice(("turn", "switch")))
     if rng.random() < 0.7:
-        text = phrase(rng, *keys, x=target.words)
+        text = order(rng, *keys, x=target.words)
     return action(lead(rng, text), ON if on else OFF, target.arguments, f"Turned {key} {target.spoken}.")
+
+
+def everything(rng: random.Random, home: Home) -> Command | None:
+    """Switch all that can be switched in an area; doors, covers and thermostats are not meant."""
+    area = rng.choice(home.areas)
+    if not any(home.in_area(area, domain) for domain in _SWITCHED):
+        return None
+    on = rng.random() < 0.2
+    key = "on" if on else "off"
+    spoken = phrase(rng, "everything", a=area.lower())
+    arguments = {"area": area, "domain": list(_SWITCHED)}
+    text = f"{rng.choice(('turn', 'switch'))} {key} {spoken}" if rng.random() < 0.5 else phrase(rng, key, x=spoken)
+    return action(lead(rng, text), ON if on else OFF, arguments, f"Turned {key} everything in {the(area)}.")
 
 
 def brightness(rng: random.Random, home: Home) -> Command | None:
@@ -40,7 +54,7 @@ def brightness(rng: random.Random, home: Home) -> Command | None:
     if target is None:
         return None
     number, value = percentage(rng)
-    text = phrase(rng, "brightness", x=target.words, v=value)
+    text = order(rng, "brightness", x=target.words, v=value)
     if rng.random() < 0.06:
         number, text = 100, phrase(rng, "brightness_full", x=target.words)
     done = f"Set {target.spoken} to {number} percent."
@@ -53,7 +67,7 @@ def color(rng: random.Random, home: Home) -> Command | None:
     if target is None:
         return None
     name = rng.choice(rng.choice((words.COLORS, words.COLORS[:8])))
-    text = phrase(rng, "color", x=target.words, c=name)
+    text = order(rng, "color", x=target.words, c=name)
     if rng.random() < 0.15:
         return _color_and_brightness(rng, target, name, text)
     return action(lead(rng, text), LIGHT_SET, {**target.arguments, "color": name}, f"Set {target.spoken} to {name}.")
@@ -76,6 +90,6 @@ def color_temperature(rng: random.Random, home: Home) -> Command | None:
     if rng.random() < 0.4:
         kelvin = rng.randrange(2000, 6600, 100)
         value = f"{kelvin} {rng.choice(('kelvin', 'k', 'kelvins'))}"
-    text = phrase(rng, "color_temperature", x=target.words, v=value)
+    text = order(rng, "color_temperature", x=target.words, v=value)
     done = f"Set {target.spoken} to {kelvin} kelvin."
     return action(lead(rng, text), LIGHT_SET, {**target.arguments, "temperature": kelvin}, done)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Any, Final
 
 from zoe_server.training import words
-from zoe_server.training.commands import Command, Results, action, lead, pick
+from zoe_server.training.commands import Command, Results, action, ask, lead, pick
 from zoe_server.training.phrases import phrase
 from zoe_server.training.references import Home
 
+_RARE: Final = 0.5
 _LIST_WORDS = ("list", "tasks", "chores", "errands", "groceries")
 
 
@@ -36,6 +37,8 @@ def todo(rng: random.Random, home: Home) -> Command | None:
     if style == "add":
         return _add(rng, home, device)
     item = rng.choice(device.get("items") or words.ITEMS)
+    if rng.random() < _RARE / 2:
+        item = _rare_item(rng)
     text = phrase(rng, f"todo_{style}", i=item, l=_heard(rng, device["name"]))
     name = device["name"]
     done = f"Checked off {item} on {_my(name)}." if style == "complete" else f"Removed {item} from {_my(name)}."
@@ -45,8 +48,8 @@ def todo(rng: random.Random, home: Home) -> Command | None:
 
 def _add(rng: random.Random, home: Home, device: dict[str, Any]) -> Command:
     name = device["name"]
-    item = rng.choice(words.ITEMS)
-    if rng.random() < 0.25:
+    item = _rare_item(rng) if rng.random() < _RARE else rng.choice(words.ITEMS)
+    if rng.random() < 0.15:
         item = phrase(rng, "todo_item", i=rng.choice(words.ITEMS[:40]))
     keys = ("todo_add", "todo_add_alone") if len(home.by_domain["todo"]) == 1 else ("todo_add",)
     text = phrase(rng, *keys, i=item, l=_heard(rng, name))
@@ -60,7 +63,8 @@ def list_question(rng: random.Random, home: Home) -> Command | None:
     device = pick(rng, home, "todo")
     if device is None:
         return None
-    text = phrase(rng, "todo_read", l=_heard(rng, device["name"]))
+    keys = ("todo_read", "todo_read_alone") if len(home.by_domain["todo"]) == 1 else ("todo_read",)
+    text = phrase(rng, *keys, l=_heard(rng, device["name"]))
 
     def answer(results: Results) -> str:
         items = None if results[0]["error"] else results[0]["data"].get("items")
@@ -70,7 +74,16 @@ def list_question(rng: random.Random, home: Home) -> Command | None:
         spoken = join_spoken(texts) if texts else "The list is empty"
         return f"{spoken[:1].upper()}{spoken[1:]}."
 
-    return Command(text, (("todo__get_items", {"todo_list": device["name"]}),), answer)
+    return Command(ask(rng, text), (("todo__get_items", {"todo_list": device["name"]}),), answer)
+
+
+def _rare_item(rng: random.Random) -> str:
+    """Return an item that is unlikely to be in any other home: what stands in the sentence has to be copied."""
+    style = rng.random()
+    if style < 0.2:
+        return "".join(rng.choices(words.INVENTED_SYLLABLES, k=rng.randint(2, 3)))
+    kind, thing = rng.choice(words.ITEM_KINDS), rng.choice(words.ITEM_THINGS)
+    return thing if style < 0.4 else f"{kind} {thing}"
 
 
 def join_spoken(parts: list[str]) -> str:

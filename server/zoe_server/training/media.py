@@ -6,9 +6,8 @@ import random
 from dataclasses import replace
 from typing import Final
 
-from zoe_server.training.commands import Command, action, lead, pick
+from zoe_server.training.commands import Command, action, lead, order, pick
 from zoe_server.training.numbers import percentage
-from zoe_server.training.phrases import phrase
 from zoe_server.training.references import Home, device_target
 
 _DONE: Final = {
@@ -30,7 +29,7 @@ def media(rng: random.Random, home: Home) -> Command | None:
         return None
     target = device_target(rng, home, device)
     intent = rng.choices(list(_DONE), (4, 4, 2, 1.5, 1.5, 1))[0]
-    text = phrase(rng, intent, x=target.words)
+    text = order(rng, intent, x=target.words)
     if len(home.by_domain["media_player"]) == 1 and rng.random() < 0.3:
         text = text.removesuffix(f" on {target.words}")
     service = "media_pause" if intent == "HassMediaUnpause" else "media_play"
@@ -50,12 +49,12 @@ def volume(rng: random.Random, home: Home) -> Command | None:
     if rng.random() < 0.3:
         step = rng.choice(("up", "down"))
         arguments = {"volume_step": step, **target.arguments}
-        text, tool = phrase(rng, f"volume_{step}", x=target.words), "media_player__HassSetVolumeRelative"
+        text, tool = order(rng, f"volume_{step}", x=target.words), "media_player__HassSetVolumeRelative"
         done = f"Turned {target.spoken} {step}."
     else:
         number, value = percentage(rng)
         arguments = {**target.arguments, "volume_level": number}
-        text, tool = phrase(rng, "volume", x=target.words, v=value), "media_player__HassSetVolume"
+        text, tool = order(rng, "volume", x=target.words, v=value), "media_player__HassSetVolume"
         done = f"Set the volume of {target.spoken} to {number} percent."
     return replace(
         action(lead(rng, text), tool, arguments, done), prepare=(("media_player", "media_play", device["id"]),)

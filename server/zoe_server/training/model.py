@@ -23,7 +23,7 @@ class Config:
     vocab: int = 3072
     width: int = 256
     layers: int = 6
-    heads: int = 8
+    heads: int = 4
     ffn: int = 704
     context: int = 4096
     rope_base: float = 10_000.0

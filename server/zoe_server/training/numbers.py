@@ -31,6 +31,14 @@ _UNITS: Final = [
 ]
 _TENS: Final = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _HUNDRED: Final = 100
+_PARTS: Final = (
+    (25, "a quarter"),
+    (25, "one quarter"),
+    (75, "three quarters"),
+    (33, "a third"),
+    (66, "two thirds"),
+    (10, "a tenth"),
+)
 
 
 def number_words(number: int) -> str:
@@ -45,12 +53,14 @@ def number_words(number: int) -> str:
 
 def spoken_number(rng: random.Random, number: int) -> str:
     """Return a number in digits, sometimes in words."""
-    return number_words(number) if rng.random() < 0.15 else str(number)
+    return number_words(number) if rng.random() < 0.25 else str(number)
 
 
 def percentage(rng: random.Random, full: str = "full|maximum|max|100 percent") -> tuple[int, str]:
     """Return a value 0 to 100 and one way to say it; `full` are ways to say 100."""
-    style = rng.choices(("half", "full", "number"), (5, 5, 90))[0]
+    style = rng.choices(("half", "full", "part", "number"), (5, 5, 4, 86))[0]
+    if style == "part":
+        return rng.choice(_PARTS)
     if style == "half":
         return 50, rng.choice(("half", "50 percent", "fifty percent"))
     if style == "full":

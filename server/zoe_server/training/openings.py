@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from zoe_server.training.commands import OFF, ON, Command, action, device_or_area, lead, pick
+from zoe_server.training.commands import OFF, ON, Command, action, device_or_area, lead, order, pick
 from zoe_server.training.numbers import percentage
 from zoe_server.training.phrases import phrase
 from zoe_server.training.references import Home, device_target
@@ -16,7 +16,7 @@ def cover(rng: random.Random, home: Home) -> Command | None:
     if target is None:
         return None
     verb, tool, done = rng.choice((("open", ON, "Opened"), ("close", OFF, "Closed")))
-    text = f"{verb} {target.words}" if rng.random() < 0.4 else phrase(rng, verb, x=target.words)
+    text = f"{verb} {target.words}" if rng.random() < 0.4 else order(rng, verb, x=target.words)
     return action(lead(rng, text), tool, target.arguments, f"{done} {target.spoken}.")
 
 
@@ -27,7 +27,7 @@ def position(rng: random.Random, home: Home) -> Command | None:
         return None
     target = device_target(rng, home, device)
     number, value = percentage(rng, "fully open|100 percent")
-    text = phrase(rng, "position", x=target.words, v=value)
+    text = order(rng, "position", x=target.words, v=value)
     if rng.random() < 0.2:
         number, text = 50, phrase(rng, "position_half", x=target.words)
     done = f"Set {target.spoken} to {number} percent."
@@ -41,4 +41,6 @@ def lock(rng: random.Random, home: Home) -> Command | None:
         return None
     target = device_target(rng, home, device)
     verb, tool, done = rng.choice((("lock", ON, "Locked"), ("unlock", OFF, "Unlocked")))
-    return action(lead(rng, phrase(rng, verb, x=target.words)), tool, target.arguments, f"{done} {target.spoken}.")
+    keys = (verb, f"{verb}_alone") if len(home.by_domain["lock"]) == 1 and rng.random() < 0.3 else (verb,)
+    text = lead(rng, order(rng, *keys, x=target.words))
+    return action(text, tool, target.arguments, f"{done} {target.spoken}.")

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import yaml
 
-from zoe_server.training.commands import Command, Results
+from zoe_server.training.commands import Command, Results, ask
 from zoe_server.training.lists import join_spoken
 from zoe_server.training.phrases import phrase
 from zoe_server.training.references import Home, device_target, domain_of, the
@@ -83,16 +83,17 @@ def state_question(rng: random.Random, home: Home) -> Command | None:
     if domain_of(device) in ("sensor", "climate", "todo"):
         return value_question(rng, home)
     target = device_target(rng, home, device)
-    call = ((LIVE, {"name": device["name"]}),)
+    call = ((LIVE, target.arguments),)
     words = _asked_words(device)
     if words and rng.random() < 0.7:
         asked = rng.choice(words)
         keys = ("is", "is_left") if asked in ("on", "open", "unlocked") else ("is",)
         text = phrase(rng, *keys, x=target.words, s=asked)
-        return Command(text, call, lambda results: _yes_or_no(asked, target.spoken, results))
+        return Command(ask(rng, text), call, lambda results: _yes_or_no(asked, target.spoken, results))
     either = f"either_{domain_of(device)}"
     keys = ("state", either) if domain_of(device) in ("lock", "cover", "light", "switch", "fan") else ("state",)
-    return Command(phrase(rng, *keys, x=target.words), call, lambda results: _spoken_condition(target.spoken, results))
+    text = ask(rng, phrase(rng, *keys, x=target.words))
+    return Command(text, call, lambda results: _spoken_condition(target.spoken, results))
 
 
 def _yes_or_no(asked: str, spoken: str, results: Results) -> str:
@@ -122,7 +123,9 @@ def value_question(rng: random.Random, home: Home) -> Command | None:
     if alone and not home.in_area(area, "climate") and kind in ("temperature", "humidity"):
         key = rng.choice(("value", f"{kind}_of_area"))
     text = phrase(rng, key, x=target.words, a=(area or "").lower())
-    return Command(text, ((LIVE, {"name": device["name"]}),), lambda results: _spoken_condition(target.spoken, results))
+    return Command(
+        ask(rng, text), ((LIVE, target.arguments),), lambda results: _spoken_condition(target.spoken, results)
+    )
 
 
 def _climate_question(rng: random.Random, home: Home, device: dict[str, Any]) -> Command:
@@ -142,7 +145,7 @@ def _climate_question(rng: random.Random, home: Home, device: dict[str, Any]) ->
             return UNKNOWN
         return f"It is {degrees} degrees." if measured else f"{_capital(target.spoken)} is set to {degrees} degrees."
 
-    return Command(phrase(rng, key, x=target.words), ((LIVE, {"name": device["name"]}),), answer)
+    return Command(ask(rng, phrase(rng, key, x=target.words)), ((LIVE, target.arguments),), answer)
 
 
 def area_question(rng: random.Random, home: Home) -> Command | None:
@@ -165,7 +168,7 @@ def area_question(rng: random.Random, home: Home) -> Command | None:
             return f"No {noun} are {asked} in {the(area)}."
         return _capital(f"{join_spoken(so)} {'is' if len(so) == 1 else 'are'} {asked}.")
 
-    return Command(text, ((LIVE, {"domain": [domain], "area": area}),), answer)
+    return Command(ask(rng, text), ((LIVE, {"domain": [domain], "area": area}),), answer)
 
 
 def time_question(rng: random.Random, home: Home) -> Command | None:
@@ -178,4 +181,4 @@ def time_question(rng: random.Random, home: Home) -> Command | None:
         hour, minute = results[0]["data"]["time"].split(":")[:2]
         return f"It is {hour}:{minute}."
 
-    return Command(phrase(rng, "time"), (("llm__GetDateTime", {}),), answer)
+    return Command(ask(rng, phrase(rng, "time")), (("llm__GetDateTime", {}),), answer)

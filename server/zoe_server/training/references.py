@@ -70,6 +70,10 @@ class Home:
         areas = {area["name"] for area in self.inventory["areas"] if area.get("floor") == floor}
         return [device for device in self.by_domain.get(domain, ()) if device["area"] in areas]
 
+    def is_unique(self, device: dict[str, Any]) -> bool:
+        """Return whether no other device has the same name."""
+        return bool(sum(other["name"] == device["name"] for other in self.devices) == 1)
+
     def mentions(self, words: str) -> int:
         """Return how many names of devices contain `words`."""
         return sum(words.lower() in device["name"].lower() for device in self.devices)
@@ -90,10 +94,21 @@ def the(name: str) -> str:
 
 
 def device_target(rng: random.Random, home: Home, device: dict[str, Any]) -> Target:
-    """Return one way to point at `device`."""
+    """Return one way to point at `device`; one of two of the same name also needs its area."""
+    if not home.is_unique(device):
+        return _twin_target(rng, home, device)
     return Target(
         rng.choice(list(_device_words(rng, home, device))), {"name": device["name"]}, the(device["name"]), (device,)
     )
+
+
+def _twin_target(rng: random.Random, home: Home, device: dict[str, Any]) -> Target:
+    name, area = device["name"], device["area"]
+    words = [f"the {name} in the {area}", f"the {area} {name}", f"the {name} in the {area}"]
+    if area == home.here:
+        words += [f"the {name}", f"the {name} in here"]
+    words = [text.lower().replace("the the ", "the ") for text in words]
+    return Target(rng.choice(words), {"name": name, "area": area}, f"{the(name)} in {the(area)}", (device,))
 
 
 def _device_words(rng: random.Random, home: Home, device: dict[str, Any]) -> Iterable[str]:

@@ -22,17 +22,51 @@ _GENERAL: Final = (
 )  # fmt: skip
 
 
+_KINDS: Final = {
+    "light": ("light", "lights", "lamp"), "switch": ("outlet", "plug", "heater", "kettle", "printer"),
+    "cover": ("blinds", "curtains", "shutters", "shades", "window"), "lock": ("lock", "door lock"),
+    "climate": ("thermostat", "heating", "radiator", "air conditioner"), "fan": ("fan", "ceiling fan"),
+    "media_player": ("tv", "speaker", "radio", "television"), "vacuum": ("vacuum", "robot vacuum"),
+}  # fmt: skip
+"""How a device of a domain is called where an area has none."""
+
+
 def missing_device(rng: random.Random, home: Home) -> Command | None:
-    """Ask for a device this home does not have."""
+    """Ask for a device this home does not have, or has only in other areas."""
+    noun = rng.choice((_known_noun, _odd_noun, _kind_in_area))(rng, home)
+    if noun is None:
+        return None
+    text = lead(rng, phrase(rng, "missing", x=rng.choice((f"the {noun}", f"the {noun}", f"my {noun}", noun)),
+                            n=rng.randint(1, 100)))  # fmt: skip
+    return Command(text, (), lambda _: f"Sorry, I could not find the {noun}.")
+
+
+def _known_noun(rng: random.Random, home: Home) -> str | None:
+    """Return a device that other homes have, in a place that this home lacks if it has one elsewhere."""
     noun = rng.choice(_NOUNS)
     last = noun.rpartition(" ")[2].removesuffix("s")
     if home.mentions(last) or last in _GENERAL:
         area = rng.choice(words.AREAS)
         if home.mentions(area) or any(area.lower() in (name.lower(), f"{name} room".lower()) for name in home.areas):
             return None
-        noun = f"{area.lower()} {noun}"
-    text = lead(rng, phrase(rng, "missing", x=f"the {noun}"))
-    return Command(text, (), lambda _: f"Sorry, I could not find the {noun}.")
+        return f"{area.lower()} {noun}"
+    return noun
+
+
+def _odd_noun(rng: random.Random, home: Home) -> str | None:
+    noun = phrase(rng, "missing_noun")
+    known = any(home.mentions(word.removesuffix("s")) for word in noun.split(" "))
+    return None if known or any(noun.startswith(area.lower()) for area in home.areas) else noun
+
+
+def _kind_in_area(rng: random.Random, home: Home) -> str | None:
+    """Return a kind of device with an area that has none; without one, other devices there would be meant."""
+    domain = rng.choice(list(_KINDS))
+    area, kind = rng.choice(home.areas), rng.choice(_KINDS[domain])
+    stem = kind.rpartition(" ")[2].removesuffix("s")
+    nearby = any(stem in device["name"].lower() for device in home.devices
+                 if device["area"] == area or area.lower() in device["name"].lower())  # fmt: skip
+    return None if home.in_area(area, domain) or nearby else f"{area.lower()} {kind}"
 
 
 def small_talk(rng: random.Random, home: Home) -> Command | None:

@@ -14,8 +14,7 @@ from zoe_server.protocol import ChatRequest, Tool
 
 TEMPLATE_PATH: Final = Path(__file__).with_name("zoe_nano.jinja")
 BOS, EOS = "<|endoftext|>", "<|im_end|>"
-_GENERATION: Final = "\n<|im_start|>assistant\n"
-_USER: Final = "\n<|im_start|>user\n"
+SYSTEM, USER, ASSISTANT, TOOL = "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>"
 
 
 @dataclass(frozen=True)
@@ -40,10 +39,10 @@ def render(template: ChatTemplate, dialogue: dict[str, Any]) -> HomeText:
     messages = [dialogue["system"], *(message for exchange in dialogue["exchanges"] for message in exchange)]
     tools = tuple(Tool(**tool["function"]) for tool in dialogue["tools"])
     text = template.render(ChatRequest(id="", model="", messages=tuple(messages), tools=tools))
-    prefix, *exchanges = text.removesuffix(_GENERATION).split(_USER)
+    prefix, *exchanges = text.removesuffix(ASSISTANT).split(USER)
     if len(exchanges) != len(dialogue["exchanges"]):
         raise ValueError("a text of the dialogue holds the template's markers")
-    return HomeText(prefix, tuple(_USER + exchange for exchange in exchanges))
+    return HomeText(prefix, tuple(USER + exchange for exchange in exchanges))
 
 
 def read_homes(folder: Path) -> Iterator[HomeText]:

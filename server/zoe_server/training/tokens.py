@@ -5,6 +5,7 @@ Digits stand alone, as in SmolLM's pre-tokenizer, which llama.cpp knows by the n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from zoe_server.training.rendering import BOS, HomeText
+from zoe_server.training.rendering import ASSISTANT, BOS, EOS, SYSTEM, TOOL, USER, HomeText
+from zoe_server.training.scaffold import SCAFFOLD_TOKENS
 
 PRE_TOKENIZER: Final = "smollm"
-CONTROL_TOKENS: Final = (BOS, "<|im_start|>", "<|im_end|>")
-MARKER_TOKENS: Final = ("<tool_call>", "</tool_call>")
-_ASSISTANT: Final = "<|im_start|>assistant\n"
+CONTROL_TOKENS: Final = (BOS, EOS, SYSTEM, USER, ASSISTANT, TOOL)
 
 
 def train_tokenizer(texts: Iterable[str], size: int) -> Tokenizer:
-    """Learn a vocabulary of `size` tokens (Sennrich et al. 2016, on bytes)."""
+    """Learn a vocabulary of `size` tokens (Sennrich et al. 2016, on bytes) besides those that are given."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -31,11 +31,15 @@ def train_tokenizer(texts: Iterable[str], size: int) -> Tokenizer:
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=size,
-        special_tokens=[*CONTROL_TOKENS, *MARKER_TOKENS],
+        special_tokens=[*CONTROL_TOKENS, *SCAFFOLD_TOKENS],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    # What has a token of its own must not also spend learned ones.
+    given = re.compile(
+        "|".join(re.escape(token) for token in sorted((*CONTROL_TOKENS, *SCAFFOLD_TOKENS), key=len)[::-1])
+    )
+    tokenizer.train_from_iterator((piece for text in texts for piece in given.split(text)), trainer)
     return tokenizer
 
 
@@ -68,13 +72,13 @@ def _encode_exchange(tokenizer: Tokenizer, text: str) -> tuple[NDArray[np.int64]
 def _turns(text: str) -> Iterator[tuple[str, bool]]:
     """Cut before and after what the assistant says; it ends with the token that ends its turn.
 
-    A cut never falls inside a token: the markers are special tokens, and a line break is one of its own before them.
+    A cut never falls inside a token, for every turn begins with one of its own.
     """
     rest = text
-    while _ASSISTANT in rest:
-        before, _, rest = rest.partition(_ASSISTANT)
-        said, end, rest = rest.partition("<|im_end|>")
-        yield before + _ASSISTANT, False
+    while ASSISTANT in rest:
+        before, _, rest = rest.partition(ASSISTANT)
+        said, end, rest = rest.partition(EOS)
+        yield before + ASSISTANT, False
         yield said + end, True
     if rest:
         yield rest, False

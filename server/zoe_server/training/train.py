@@ -182,7 +182,7 @@ def main(
     steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 4000,
     minutes: Annotated[float, typer.Option(help="Time limit; the learning rate falls with it.")] = 1e9,
     lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 4e-3,
-    homes_per_step: Annotated[int, typer.Option(help="Homes in one step.")] = 2,
+    homes_per_step: Annotated[int, typer.Option(help="Homes in one step.")] = 3,
     max_prompt_tokens: Annotated[int, typer.Option(help="Leave out homes with longer prompts.")] = 4096,
     weights: Annotated[Path | None, typer.Option(help="A checkpoint whose weights to begin with.")] = None,
 ) -> None:

@@ -102,6 +102,29 @@ ITEMS: Final = (
     "sour cream", "maple syrup", "frozen pizza", "tuna", "tissues", "soap", "washing powder", "parmesan", "basil",
     "feta", "oranges", "pears", "a new broom", "dishwasher tabs",
 )  # fmt: skip
+ITEM_KINDS: Final = (
+    "pasta", "tomato", "garlic", "chicken", "vegetable", "fish", "apple", "lemon", "orange", "cherry", "peach", "baby",
+    "kitchen", "garden", "dish", "hand", "hair", "face", "paper", "plastic", "wooden", "metal", "red", "green", "brown",
+    "white", "dark", "fresh", "frozen", "dried", "smoked", "salted", "sweet", "spicy", "mild", "whole", "sliced",
+    "organic", "cheap", "large", "small", "instant", "almond", "coconut", "soy", "rice", "corn", "wheat", "oat", "rye",
+    "sesame", "sunflower", "pumpkin", "walnut", "hazelnut", "pistachio", "vanilla", "caramel", "cinnamon", "mint",
+    "chili", "curry", "herb", "onion", "potato", "carrot", "cabbage", "bean", "lentil", "beef", "pork", "turkey",
+    "lamb", "salmon", "shrimp", "goat", "sheep", "blue", "cottage", "cooking", "baking", "washing", "cleaning",
+    "shaving", "sun", "night", "travel", "school", "birthday", "winter", "dog", "cat", "bird", "toilet", "bath",
+)  # fmt: skip
+ITEM_THINGS: Final = (
+    "sauce", "soup", "juice", "oil", "powder", "paste", "cream", "butter", "bread", "rolls", "cake", "pie", "chips",
+    "crackers", "flakes", "seeds", "nuts", "beans", "salad", "dressing", "dip", "spread", "jam", "syrup", "tea",
+    "milk", "cheese", "ham", "fillets", "wings", "noodles", "spaghetti", "lasagna", "ravioli", "tortillas", "bagels",
+    "muffins", "croissants", "waffles", "pancakes", "pudding", "jelly", "candy", "gum", "popcorn", "vinegar",
+    "mayonnaise", "peppers", "zucchini", "eggplant", "cauliflower", "asparagus", "leeks", "radishes", "parsley",
+    "thyme", "rosemary", "oregano", "cumin", "paprika", "nutmeg", "yeast", "starch", "gelatin", "raisins", "dates",
+    "figs", "plums", "mangos", "kiwis", "melon", "pineapple", "blueberries", "raspberries", "towels", "napkins",
+    "foil", "wrap", "bags", "boxes", "cups", "plates", "spoons", "straws", "matches", "glue", "tape", "string",
+    "nails", "hooks", "wires", "brush", "bucket", "gloves", "cloths", "detergent", "bleach", "polish", "lotion",
+    "deodorant", "razors", "floss", "bandages", "vitamins", "aspirin", "ointment", "diapers", "wipes", "toys",
+    "pencils", "envelopes", "notebooks", "magazines", "flowers", "soil", "fertilizer", "pots", "litter", "treats",
+)  # fmt: skip
 COLORS: Final = (
     "red", "green", "blue", "yellow", "purple", "orange", "pink", "white", "cyan", "magenta", "turquoise", "violet",
     "gold", "lime", "teal", "lavender", "coral", "salmon", "indigo",

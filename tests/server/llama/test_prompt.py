@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -166,16 +165,4 @@ def test_zoe_nano_reads_home_assistants_own_tools() -> None:
         )
     )
     assert all(tool["name"] in text for tool in tools)
-    assert text.endswith("assistant\n")
-
-
-def test_rendering_is_fast_enough_to_be_forgotten() -> None:
-    tools = json.loads(Path(__file__).with_name("home_assistant_tools.json").read_text("utf-8"))
-    chat = request(*[user("Lamp on"), call('{"name": "Lamp"}')] * 10, tools=tuple(Tool(**tool) for tool in tools))
-    compiled = template(HERMES_TEMPLATE)
-    durations = []
-    for _ in range(30):
-        start = time.thread_time()
-        compiled.render(chat)
-        durations.append(time.thread_time() - start)
-    assert min(durations) < 0.003  # about 0.5 ms; three for slow machines
+    assert text.endswith("<|user|> lamp on<|assistant|>")

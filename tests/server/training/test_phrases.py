@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from zoe_server.training.numbers import degrees, number_words, percentage
 from zoe_server.training.phrases import _phrases, phrase, say
 
-FIELDS = dict.fromkeys("txvcailsno", "Q")
+FIELDS = dict.fromkeys("txvcailsnow", "Q")
 
 
 def said(pattern: str, **fields: object) -> set[str]:
@@ -41,6 +41,17 @@ def test_every_phrase_can_be_said(key: str) -> None:
         assert not set(text) & set("()[]{}|")
 
 
+PARTS = {
+    10: ["a tenth"],
+    25: ["a quarter", "one quarter"],
+    33: ["a third"],
+    50: ["half"],
+    66: ["two thirds"],
+    75: ["three quarters"],
+    100: ["full", "maximum", "max"],
+}
+
+
 @given(st.integers(0, 100))
 def test_number_words_name_each_number_once(number: int) -> None:
     assert [n for n in range(101) if number_words(n) == number_words(number)] == [number]
@@ -50,7 +61,7 @@ def test_number_words_name_each_number_once(number: int) -> None:
 def test_percentages_say_what_they_mean(rng: random.Random) -> None:
     number, words = percentage(rng)
     assert 0 <= number <= 100
-    spoken = {str(number), number_words(number), *{50: ["half"], 100: ["full", "maximum", "max"]}.get(number, [])}
+    spoken = {str(number), number_words(number), *PARTS.get(number, [])}
     assert any(words.startswith(word) for word in spoken)
 
 

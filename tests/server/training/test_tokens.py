@@ -2,15 +2,16 @@ import numpy as np
 import pytest
 
 from zoe_server.training.rendering import HomeText
+from zoe_server.training.scaffold import SCAFFOLD_TOKENS
 from zoe_server.training.tokens import HomeTokens, encode, load, save, train_tokenizer
 
-PREFIX = '<|im_start|>system\nintent__HassTurnOn(name area)\n"Kitchen light" light "Kitchen"<|im_end|>'
+PREFIX = '<|system|>\nintent__HassTurnOn(*)\n kitchen light in kitchen="Kitchen light" light\n area kitchen="Kitchen"'
 CALL = (
-    "\n<|im_start|>user\nturn on the kitchen light 42<|im_end|>\n<|im_start|>assistant\n<tool_call>\n"
-    '{"name": "intent__HassTurnOn", "arguments": {"name": "Kitchen light"}}\n</tool_call><|im_end|>\n'
-    '<|im_start|>tool\ndone "Kitchen light"<|im_end|>\n<|im_start|>assistant\nTurned on the Kitchen light.<|im_end|>'
+    '<|user|> turn on the kitchen light 42<|assistant|><tool_call>\n{"name": "intent__HassTurnOn", '
+    '"arguments": {"name": "Kitchen light"}}\n</tool_call><|im_end|><|tool|>done "Kitchen light"'
+    "<|assistant|>Turned on the Kitchen light.<|im_end|>"
 )
-TALK = "\n<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\nI can control the house.<|im_end|>"
+TALK = "<|user|> hello<|assistant|>I can control the house.<|im_end|>"
 HOME = HomeText(PREFIX, (CALL, TALK))
 
 
@@ -36,6 +37,17 @@ def test_only_what_the_assistant_says_is_learned_with_the_end_of_its_turn(tokeni
         '<tool_call>\n{"name": "intent__HassTurnOn", "arguments": {"name": "Kitchen light"}}\n</tool_call><|im_end|>'
         "Turned on the Kitchen light.<|im_end|>"
     )
+
+
+def test_what_calls_have_in_common_is_one_token_each(tokenizer) -> None:  # noqa: ANN001
+    tokens = tokenizer.encode(CALL).tokens
+    assert {
+        '<tool_call>\n{"name": "',
+        "intent__HassTurnOn",
+        '", "arguments": {"name": "',
+        '"}}\n</tool_call>',
+    } <= set(tokens)
+    assert not [token for token in tokenizer.get_vocab() if "tool_call" in token and token not in SCAFFOLD_TOKENS]
 
 
 def test_each_digit_is_a_token_of_its_own(tokenizer) -> None:  # noqa: ANN001
