@@ -4,37 +4,58 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import time
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench import concurrency, restart, shared_prefix, single_stream, tool_calls
-from bench.figure import print_table
+from bench.figure import Figure, print_table
+from bench.report import write
 
 BENCHMARKS = {
     benchmark.NAME: benchmark for benchmark in (shared_prefix, single_stream, tool_calls, restart, concurrency)
 }
 
 
-def main() -> None:
-    """Run the benchmarks named on the command line, all of them if none is."""
+def measure(name: str) -> list[Figure]:
+    """Run one benchmark with a bar."""
+    benchmark = BENCHMARKS[name]
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task(name, total=benchmark.N_UNITS)
+        return asyncio.run(benchmark.run(lambda n: progress.advance(bar, n)))
+
+
+def parse_options() -> argparse.Namespace:
+    """Return the command line's options; a name that is no benchmark ends the program."""
     parser = argparse.ArgumentParser(prog="./scripts/bench/run", description="Measure Zoe on this machine.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join(BENCHMARKS)}")
     parser.add_argument("--json", action="store_true", help="print one JSON object per figure instead of a table")
+    parser.add_argument("--write", action="store_true", help="measure everything and write docs/benchmarks.md")
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    if options.write and options.names:
+        parser.error("--write is about all benchmarks; leave the names out")
+    return options
+
+
+def main() -> None:
+    """Run the benchmarks named on the command line, all of them if none is."""
+    options = parse_options()
+    results: dict[str, list[Figure]] = {}
+    began_s = time.monotonic()
     for name in options.names or BENCHMARKS:
-        benchmark = BENCHMARKS[name]
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            bar = progress.add_task(name, total=benchmark.N_UNITS)
-            measured = asyncio.run(benchmark.run(lambda n, bar=bar: progress.advance(bar, n)))
+        title = f"{name}: {BENCHMARKS[name].TITLE}"
+        results[title] = measure(name)
         if options.json:
-            print("\n".join(figure.json() for figure in measured))
+            print("\n".join(figure.json() for figure in results[title]))
         else:
-            print_table(f"{name}: {benchmark.TITLE}", measured)
+            print_table(title, results[title])
+    if options.write:
+        print(write(results, time.monotonic() - began_s))
 
 
 if __name__ == "__main__":

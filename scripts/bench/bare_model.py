@@ -10,12 +10,15 @@ from typing import Final
 
 import llama_cpp
 
+from zoe_server.llama import library_log
+
 N_PROMPT_TOKENS: Final = 32
 N_STEPS: Final = 300
 
 
 def step_s(path: Path, n_threads: int) -> float:
     """Return the median time in seconds in which the library computes one token after a short prompt."""
+    library_log.install()
     llama_cpp.llama_backend_init()
     model = llama_cpp.llama_model_load_from_file(str(path).encode(), llama_cpp.llama_model_default_params())
     if not model:

@@ -29,6 +29,11 @@ async def last_first_tokens_s(server: Server, advance: Advance) -> list[tuple[fl
     return found
 
 
+def plot_path() -> Path:
+    """Return where the plot of the last run is."""
+    return cache_folder() / "first-token.svg"
+
+
 def plot(ours: list[tuple[float, float]], theirs: list[tuple[float, float]], path: Path) -> None:
     """Draw the last first token over the concurrency into the file at `path`."""
     from matplotlib.figure import Figure as Picture  # noqa: PLC0415 -- it takes a second to import
@@ -54,7 +59,7 @@ async def run(advance: Advance) -> list[Figure]:
     program = build_peer()
     ours = await last_first_tokens_s(ZoeServer(load), advance)
     theirs = await last_first_tokens_s(LlamaServer(load, program), advance)
-    plot(ours, theirs, cache_folder() / "first-token.svg")
+    plot(ours, theirs, plot_path())
     return [
         Figure(f"{n} requests: first token, {name}", mine[index], "s", peer=other[index])
         for n, mine, other in zip(CONCURRENCIES, ours, theirs, strict=True)

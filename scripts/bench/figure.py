@@ -58,11 +58,11 @@ class Figure:
         return json.dumps(
             {
                 "name": self.name,
-                "value": _rounded(self.value),
+                "value": rounded(self.value),
                 "unit": self.unit,
-                "baseline": _rounded(self.baseline),
-                "peer_value": _rounded(self.peer),
-                "ratio": _rounded(self.ratio),
+                "baseline": rounded(self.baseline),
+                "peer_value": rounded(self.peer),
+                "ratio": rounded(self.ratio),
                 "target": str(self.target) if self.target else None,
                 "met": self.met,
             }
@@ -85,7 +85,8 @@ def print_table(title: str, figures: list[Figure]) -> None:
     Console(width=140).print(table)
 
 
-def _rounded(number: float | None) -> float | None:
+def rounded(number: float | None) -> float | None:
+    """Return `number` with the four digits that a measurement is good for."""
     return None if number is None else float(f"{number:.4g}")
 
 

@@ -1,0 +1,84 @@
+"""`docs/benchmarks.md`: the last results, and the machine they were measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import llama_cpp
+
+from bench.concurrency import plot_path
+from bench.figure import Figure, rounded
+from zoe_server.llama.config import physical_cores
+
+DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
+_COLUMNS: Final = ("figure", "Zoe", "baseline", "llama-server", "ratio", "unit", "target", "met")
+_HEAD: Final = """\
+# Benchmarks
+
+Written by `./scripts/bench/run --write`, which measures everything on one machine in one run; it took
+{minutes:.0f} minutes.
+*llama-server* is llama.cpp's own server, built by `./scripts/bench/peer` from the very source that Zoe's engine uses,
+with the same compiler options, model, threads, room and slots. *Baseline* is Zoe itself without what is measured. A
+ratio is to llama-server where there is a figure of it, else to the baseline; a target is for the ratio, or for the
+figure where there is none. Weights are random unless a figure says zoe-nano: speed does not depend on the numbers.
+
+- Measured on {day} on {cpu}, {cores} cores, {memory_gib:.0f} GiB of memory, {system}
+- llama-cpp-python {library}, Python {python}
+
+![Seconds until every one of 1, 2, 4 and 8 simultaneous requests has its first token](images/first-token.svg)
+"""
+
+
+def write(results: Mapping[str, Sequence[Figure]], took_s: float) -> Path:
+    """Write the document, with a table for each title of `results`, and the plot; return its path."""
+    tables = [f"## {title[:1].upper()}{title[1:]}\n\n{_table(figures)}" for title, figures in results.items()]
+    path = DOCS / "benchmarks.md"
+    path.write_text("\n".join([_head(took_s), *tables]), encoding="utf-8")
+    shutil.copy(plot_path(), DOCS / "images" / plot_path().name)
+    return path
+
+
+def _head(took_s: float) -> str:
+    return _HEAD.format(
+        minutes=took_s / 60,
+        day=datetime.now(UTC).date(),
+        cpu=_cpu_name(),
+        cores=physical_cores(),
+        memory_gib=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30,
+        system=f"{platform.system()} {platform.machine()}",
+        library=llama_cpp.__version__,
+        python=platform.python_version(),
+    )
+
+
+def _cpu_name() -> str:
+    """Return what the kernel calls the processor; ARM boards have no such line, but a model of their own."""
+    board = Path("/proc/device-tree/model")
+    if board.is_file():
+        return board.read_text(encoding="utf-8").rstrip("\0")
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or "an unknown processor")
+
+
+def _table(figures: Sequence[Figure]) -> str:
+    rows = [_COLUMNS, *(_row(figure) for figure in figures)]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    lines.insert(1, "|---|--:|--:|--:|--:|---|---|---|")
+    return "\n".join(lines) + "\n"
+
+
+def _row(figure: Figure) -> tuple[str, ...]:
+    numbers = (figure.value, figure.baseline, figure.peer, figure.ratio)
+    met = "" if figure.met is None else "yes" if figure.met else "**no**"
+    return (figure.name, *map(_number, numbers), figure.unit, str(figure.target or ""), met)
+
+
+def _number(number: float | None) -> str:
+    return "" if number is None else f"{rounded(number):,g}"
