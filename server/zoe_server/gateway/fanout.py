@@ -15,6 +15,7 @@ from typing import Final
 from zoe_server import errors, protocol
 from zoe_server.engines.base import Engine
 from zoe_server.fleet.fleet import Fleet
+from zoe_server.gateway import pictures
 from zoe_server.routing import fallback
 from zoe_server.routing.router import RoutePlan
 
@@ -49,8 +50,9 @@ class Fanout:
     async def produce(self, fleet: Fleet, plan: RoutePlan, requests: Sequence[protocol.ChatRequest]) -> None:
         """Lease an engine and bring all events; whatever goes wrong is an event as well: nobody waits forever."""
         try:
+            loaded = await pictures.load(requests)
             async with fallback.lease(fleet, plan, len(requests)) as (self.model, engine), asyncio.TaskGroup() as tasks:
-                for index, request in enumerate(requests):
+                for index, request in enumerate(loaded):
                     tasks.create_task(self._pump(index, engine, dataclasses.replace(request, model=self.model)))
         except errors.ZoeError as error:
             self._events.put_nowait((0, protocol.Failure(error)))

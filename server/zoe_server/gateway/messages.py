@@ -9,17 +9,26 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from zoe_server import errors
+from zoe_server.gateway import pictures
 
 
 class _Wire(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 
 
-class TextPart(_Wire):
-    """`messages[i].content[j]`; other kinds of part need models that are not served."""
+class ImageUrl(_Wire):
+    """`messages[i].content[j].image_url`; how closely a model looks is its own affair, whatever `detail` says."""
 
-    type: Literal["text"]
-    text: str
+    url: str
+    detail: str | None = None
+
+
+class Part(_Wire):
+    """`messages[i].content[j]`."""
+
+    type: Literal["text", "image_url"]
+    text: str | None = None
+    image_url: ImageUrl | str | None = None
 
 
 class CalledFunction(_Wire):
@@ -41,27 +50,26 @@ class Message(_Wire):
     """`messages[i]`."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[TextPart] | None = None
+    content: str | list[Part] | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
 
 
-def to_messages(messages: Sequence[Message]) -> tuple[Mapping[str, Any], ...]:
-    """Return the messages as `protocol.ChatRequest` wants them.
+def to_messages(messages: Sequence[Message], paths: Sequence[str] | None = None) -> tuple[Mapping[str, Any], ...]:
+    """Return the messages as `protocol.ChatRequest` wants them; `paths` are where the client wrote their contents.
 
     Raises:
-        errors.InvalidRequestError: a user or system message has no content.
+        errors.InvalidRequestError: a user or system message has no content, or a part is not what its type says.
     """
-    return tuple(_message(message, index) for index, message in enumerate(messages))
+    paths = paths or [f"messages[{index}].content" for index in range(len(messages))]
+    return tuple(_message(message, at) for message, at in zip(messages, paths, strict=True))
 
 
-def _message(message: Message, index: int) -> dict[str, Any]:
+def _message(message: Message, at: str) -> dict[str, Any]:
     role = "system" if message.role == "developer" else message.role
     if message.content is None and role in ("system", "user"):
-        raise errors.InvalidRequestError(
-            f"messages[{index}].content: a {message.role} message needs content", param=f"messages[{index}].content"
-        )
-    plain: dict[str, Any] = {"role": role, "content": _text(message.content)}
+        raise errors.InvalidRequestError(f"{at}: a {message.role} message needs content", param=at)
+    plain: dict[str, Any] = {"role": role, "content": _content(message.content, at)}
     if role == "assistant" and message.tool_calls:
         plain["content"] = plain["content"] or None
         plain["tool_calls"] = [_tool_call(call, number) for number, call in enumerate(message.tool_calls)]
@@ -70,8 +78,25 @@ def _message(message: Message, index: int) -> dict[str, Any]:
     return plain
 
 
-def _text(content: str | list[TextPart] | None) -> str:
-    return "".join(part.text for part in content) if isinstance(content, list) else content or ""
+def _content(content: str | list[Part] | None, at: str) -> str | list[dict[str, Any]]:
+    """Return text, or the parts of it if there are pictures among them."""
+    if not isinstance(content, list):
+        return content or ""
+    parts = [_part(part, f"{at}[{number}]") for number, part in enumerate(content)]
+    if all(part["type"] == "text" for part in parts):
+        return "".join(part["text"] for part in parts)
+    return parts
+
+
+def _part(part: Part, at: str) -> dict[str, Any]:
+    value = getattr(part, part.type)
+    if value is None:
+        raise errors.InvalidRequestError(f"{at}.{part.type}: missing", param=f"{at}.{part.type}")
+    if isinstance(value, ImageUrl):
+        return pictures.from_url(value.url, f"{at}.image_url.url")
+    if part.type == "image_url":
+        return pictures.from_url(value, f"{at}.image_url")
+    return {"type": "text", "text": value}
 
 
 def _tool_call(call: ToolCall, number: int) -> dict[str, Any]:

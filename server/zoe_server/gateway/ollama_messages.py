@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from zoe_server.gateway import pictures
+
 
 class _Wire(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
@@ -38,7 +40,7 @@ class Message(_Wire):
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str | None = None
-    images: list[Any] | None = None
+    images: list[str] | None = None
     tool_calls: list[ToolCall] | None = None
     tool_name: str | None = None
     tool_call_id: str | None = None
@@ -47,11 +49,14 @@ class Message(_Wire):
 def to_messages(messages: Sequence[Message]) -> tuple[Mapping[str, Any], ...]:
     """Return the messages as `protocol.ChatRequest` wants them, every result with the id of its call."""
     pairing = _Pairing()
-    return tuple(_message(message, pairing) for message in messages)
+    return tuple(_message(message, pairing, f"messages[{i}].images") for i, message in enumerate(messages))
 
 
-def _message(message: Message, pairing: _Pairing) -> dict[str, Any]:
+def _message(message: Message, pairing: _Pairing, images_path: str) -> dict[str, Any]:
     plain: dict[str, Any] = {"role": message.role, "content": message.content or ""}
+    if message.images:
+        shown = [pictures.from_base64(data, f"{images_path}[{i}]") for i, data in enumerate(message.images)]
+        plain["content"] = [*shown, {"type": "text", "text": message.content or ""}]
     if message.role == "assistant" and message.tool_calls:
         plain["content"] = message.content or None
         plain["tool_calls"] = pairing.called(message.tool_calls)

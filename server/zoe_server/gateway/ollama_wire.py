@@ -126,10 +126,7 @@ class ChatBody(AnswerBody):
         Raises:
             errors.InvalidRequestError: it asks for what is not served, with the path of the value.
         """
-        messages = self.messages or []
-        for index, message in enumerate(messages):
-            _check_images(message.images, f"messages[{index}].images")
-        return _request(self, request_id, model, messages, self.tools)
+        return _request(self, request_id, model, self.messages or [], self.tools)
 
 
 class GenerateBody(AnswerBody):
@@ -137,7 +134,7 @@ class GenerateBody(AnswerBody):
 
     prompt: str | None = None
     system: str | None = None
-    images: list[Any] | None = None
+    images: list[str] | None = None
     suffix: str | None = None
     template: str | None = None
     context: list[int] | None = None
@@ -154,12 +151,13 @@ class GenerateBody(AnswerBody):
         Raises:
             errors.InvalidRequestError: it asks for what is not served, with the path of the value.
         """
-        _check_images(self.images, "images")
         for field in ("suffix", "template", "context", "raw"):
             if getattr(self, field):
                 refuse(field)
         messages = [Message(role="system", content=self.system)] if self.system else []
-        return _request(self, request_id, model, [*messages, Message(role="user", content=self.prompt)])
+        return _request(
+            self, request_id, model, [*messages, Message(role="user", content=self.prompt, images=self.images)]
+        )
 
 
 class EmbedBody(_Wire):
@@ -225,12 +223,3 @@ def _request(
         sampling=options.sampling,
         answer_schema=body.answer_schema,
     )
-
-
-def _check_images(images: list[Any] | None, path: str) -> None:
-    if images:
-        raise errors.InvalidRequestError(
-            f"{path}: pictures are not supported, the models here read text only",
-            param=path,
-            code="unsupported_parameter",
-        )

@@ -10,6 +10,7 @@ Source: OpenAI's Python client, `types/responses/response_input_item.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
@@ -17,7 +18,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from zoe_server import errors
 from zoe_server.gateway import messages
 from zoe_server.gateway.body import validated
-from zoe_server.gateway.messages import CalledFunction, Message, ToolCall
+from zoe_server.gateway.messages import CalledFunction, Message, Part, ToolCall
 
 _Form = TypeVar("_Form", bound=BaseModel)
 
@@ -27,10 +28,11 @@ class _Wire(BaseModel):
 
 
 class ContentPart(_Wire):
-    """A part of a message or of a call's output; other kinds of part need models that are not served."""
+    """A part of a message or of a call's output."""
 
-    type: Literal["input_text", "output_text", "refusal"]
-    text: str = Field(validation_alias=AliasChoices("text", "refusal"))
+    type: Literal["input_text", "output_text", "refusal", "input_image"]
+    text: str | None = Field(default=None, validation_alias=AliasChoices("text", "refusal"))
+    image_url: str | None = None
 
 
 class MessageItem(_Wire):
@@ -74,13 +76,28 @@ def to_messages(items: str | Sequence[Mapping[str, Any]], instructions: str | No
         errors.InvalidRequestError: with the path of the value that is wrong.
     """
     said = [{"role": "user", "content": items}] if isinstance(items, str) else items
-    collected: list[Message] = []
-    for index, item in enumerate(said):
-        _add(collected, _item(item, f"input[{index}]"))
-    if not collected:
+    chat = _Chat()
+    if instructions is not None:
+        chat.add(Message(role="system", content=instructions), "instructions")
+    n_before = len(chat.messages)
+    for index, data in enumerate(said):
+        at = f"input[{index}]"
+        _add(chat, _item(data, at), at)
+    if len(chat.messages) == n_before:
         raise errors.InvalidRequestError("input: there is nothing to answer", param="input")
-    system = [] if instructions is None else [Message(role="system", content=instructions)]
-    return messages.to_messages([*system, *collected])
+    return messages.to_messages(chat.messages, chat.paths)
+
+
+@dataclass(slots=True)
+class _Chat:
+    """Messages, and where in the body their contents are."""
+
+    messages: list[Message] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+
+    def add(self, message: Message, path: str) -> None:
+        self.messages.append(message)
+        self.paths.append(path)
 
 
 def by_type(data: Mapping[str, Any], forms: Mapping[str, type[_Form]], at: str, default: str = "") -> _Form:
@@ -102,24 +119,36 @@ def _item(data: Mapping[str, Any], at: str) -> BaseModel:
     return by_type(data, _ITEMS, at, default="message")
 
 
-def _add(collected: list[Message], item: BaseModel) -> None:
+def _add(chat: _Chat, item: BaseModel, at: str) -> None:
     match item:
         case MessageItem():
-            collected.append(Message(role=item.role, content=_text(item.content)))
+            chat.add(Message(role=item.role, content=_content(item.content, f"{at}.content")), f"{at}.content")
         case OutputItem():
-            collected.append(Message(role="tool", content=_text(item.output), tool_call_id=item.call_id))
+            output = _content(item.output, f"{at}.output")
+            chat.add(Message(role="tool", content=output, tool_call_id=item.call_id), f"{at}.output")
         case CallItem():
-            _add_call(collected, item)
+            _add_call(chat, item, at)
 
 
-def _add_call(collected: list[Message], item: CallItem) -> None:
+def _add_call(chat: _Chat, item: CallItem, at: str) -> None:
     """Add a call to the message that it was made with: chats keep the text and the calls of an answer together."""
     call = ToolCall(id=item.call_id, function=CalledFunction(name=item.name, arguments=item.arguments))
-    if not collected or collected[-1].role != "assistant":
-        collected.append(Message(role="assistant"))
-    answer = collected[-1]
-    collected[-1] = answer.model_copy(update={"tool_calls": [*(answer.tool_calls or ()), call]})
+    if not chat.messages or chat.messages[-1].role != "assistant":
+        chat.add(Message(role="assistant"), at)
+    answer = chat.messages[-1]
+    chat.messages[-1] = answer.model_copy(update={"tool_calls": [*(answer.tool_calls or ()), call]})
 
 
-def _text(content: str | list[ContentPart]) -> str:
-    return content if isinstance(content, str) else "".join(part.text for part in content)
+def _content(content: str | list[ContentPart], at: str) -> str | list[Part]:
+    return content if isinstance(content, str) else [_part(part, f"{at}[{i}]") for i, part in enumerate(content)]
+
+
+def _part(part: ContentPart, at: str) -> Part:
+    """Return the part as chats have it."""
+    if part.type == "input_image":
+        if part.image_url is None:
+            raise errors.InvalidRequestError(f"{at}.image_url: missing; the server keeps no files", param=at)
+        return Part(type="image_url", image_url=part.image_url)
+    if part.text is None:
+        raise errors.InvalidRequestError(f"{at}.text: missing", param=f"{at}.text")
+    return Part(type="text", text=part.text)

@@ -146,12 +146,14 @@ def write_random_gguf(  # noqa: PLR0913 -- each argument is one independent prop
     q8: bool = False,
     architecture: str = "llama",
     pooling: gguf.PoolingType | None = None,
+    rope_sections: tuple[int, int, int, int] | None = None,
 ) -> Path:
     """Write a random model to `path` and return it.
 
     `width` and `ffn` are multiples of 32 and `width / heads` is even. `context` is in tokens; an empty `chat_template`
     is left out. `q8` stores the matrices as Q8_0, else as F32. With `pooling` it is an embedding model that reads from
-    left to right. Equal arguments give equal files.
+    left to right. `rope_sections`, of which `width / heads / 2` is the sum, are for an architecture whose positions have
+    several dimensions. Equal arguments give equal files.
     """
     tokens, types, merge_lines = _vocabulary(merges, unused_tokens)
     writer = gguf.GGUFWriter(path, architecture)
@@ -168,6 +170,8 @@ def write_random_gguf(  # noqa: PLR0913 -- each argument is one independent prop
     writer.add_rope_freq_base(10_000.0)
     writer.add_vocab_size(len(tokens))
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0 if q8 else gguf.LlamaFileType.ALL_F32)
+    if rope_sections is not None:
+        writer.add_rope_dimension_sections(rope_sections)
     if pooling is not None:
         writer.add_pooling_type(pooling)
     _add_tokenizer(writer, tokens, types, merge_lines, chat_template)
