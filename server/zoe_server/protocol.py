@@ -94,6 +94,7 @@ class ChatRequest:
     (`[{"id", "type": "function", "function": {"name", "arguments": <JSON string>}}]`) and `tool_call_id`.
     `max_tokens` None means "until the model stops or the context is full"; 0 means "compute the prompt, generate
     nothing".
+    `adapter` is the one of the model's adapters to answer with; None is the model without one.
     `prompt`, text or tokens, is given to the model as it is, in the place of messages and tools.
     `logprobs` asks for the probability of every token of the text and of so many others that could have stood there.
     `argument_values` restricts tool-call arguments to values that exist. A key is an argument's name (`"area"`) or
@@ -116,6 +117,7 @@ class ChatRequest:
     prompt: str | tuple[int, ...] | None = None
     logprobs: int | None = None
     answer_schema: AnswerSchema | None = None
+    adapter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,12 +44,16 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One step: memory operations to do first, then the chunks to compute together; `started` left the queue in it."""
+    """One step: memory operations to do first, then the chunks to compute together; `started` left the queue in it.
+
+    All chunks are of sequences with `adapter`; None is the model without one.
+    """
 
     operations: tuple[MemoryOperation, ...]
     chunks: tuple[Chunk, ...]
     started: tuple[Sequence, ...]
     scheduled_s: float
+    adapter: str | None = None
 
     def __bool__(self) -> bool:
         return bool(self.chunks)

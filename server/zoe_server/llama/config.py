@@ -31,6 +31,15 @@ class SamplingDefaults(BaseModel):
     repeat_penalty: float | None = Field(default=None, gt=0)
 
 
+class AdapterConfig(BaseModel):
+    """A LoRA adapter's file, and how strongly it changes the model: 1 as it was trained."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: Path
+    scale: float = Field(default=1.0, allow_inf_nan=False)
+
+
 class EngineConfig(BaseModel):
     """Everything an engine process needs; an unknown key is an error that names it.
 
@@ -39,12 +48,13 @@ class EngineConfig(BaseModel):
     `dialect` and `chat_template` replace what the model file says. With `jump_forward`, text that a grammar leaves no
     choice about is not asked of the model; with `speculation`, tokens that the prompt suggests are tried together.
     In `prefix_folder`, if one is given, the beginning that requests share is kept through a restart; together with
-    those of other models it takes at most `prefix_limit_bytes`.
+    those of other models it takes at most `prefix_limit_bytes`. A request may name one of the `adapters`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model_path: Path
+    adapters: dict[str, AdapterConfig] = Field(default_factory=dict)
     socket_path: Path
     n_ctx_tokens: int = Field(default=4096, ge=256)
     n_slots: int = Field(default=8, ge=1, le=64)

@@ -100,5 +100,8 @@ class Generator:
         config = self._config
         if config.prefix_folder is None or not config.prefix_cache:
             return None
-        store = PrefixStore(config.prefix_folder, self._runner.identity(), config.prefix_limit_bytes)
-        return PrefixKeeper(store, self._runner, self._scheduler.memory)
+        stores = {
+            adapter: PrefixStore(config.prefix_folder, self._runner.identity(adapter), config.prefix_limit_bytes)
+            for adapter in (None, *config.adapters)
+        }
+        return PrefixKeeper(stores, self._runner, self._scheduler.memory)

@@ -51,6 +51,7 @@ class Intake(TextIntake):
         self.dialect = _dialect(config.dialect) if config.dialect else dialects.detect(source)
         self._reasoning = self.dialect.reasoning(source)
         self._speculation = config.speculation
+        self._adapters = frozenset(config.adapters)
         self.defaults = _model_defaults(runner) | config.sampling.model_dump(exclude_none=True)
 
     @property
@@ -73,8 +74,11 @@ class Intake(TextIntake):
         """Return the job of `request`, which came at `arrived_s`.
 
         Raises:
-            InvalidRequestError: the template refuses the messages, or a schema or a sampling number is unusable.
+            InvalidRequestError: the template refuses the messages, a schema or a sampling number is unusable, or the
+                model has no such adapter.
         """
+        if request.adapter is not None and request.adapter not in self._adapters:
+            raise InvalidRequestError(f"model: there is no adapter {request.adapter!r}", param="model")
         if request.prompt is not None:
             return self._prepare_raw(request, request.prompt, arrived_s)
         prompt = self._template.render(request)
@@ -98,7 +102,9 @@ class Intake(TextIntake):
         limit = self._n_ctx_tokens if request.max_tokens is None else request.max_tokens
         asked = None if request.logprobs is None else Probabilities(request.logprobs, self._vocab.piece)
         lookup = Lookup() if self._speculation else None
-        sequence = Sequence(request.id, tokens, len(tokens), limit, request.priority, arrived_s, lookup=lookup)
+        sequence = Sequence(
+            request.id, tokens, len(tokens), limit, request.priority, arrived_s, request.adapter, lookup=lookup
+        )
         sampler = TokenSampler(settings, grammar, self._vocab, self._n_ctx_tokens, asked)
         return Job(sequence, sampler, output, TokenLedger() if asked else None)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from zoe_server.llama.radix import PrefixCache
+    from zoe_server.llama.radix import Prefix, PrefixCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +129,8 @@ class KvMemory:
         length, _, slot = max(ready, default=(0, False, -1))
         return Donor(slot, length) if length else NO_DONOR
 
-    def admit(self, tokens: list[int], donor: Donor, n_wanted: int, now: float) -> int | None:
-        """Return a slot that has the donor's tokens and will hold all of `tokens`, or None if there is no room.
+    def admit(self, prefix: Prefix, donor: Donor, n_wanted: int, now: float) -> int | None:
+        """Return a slot that has the donor's tokens and will hold all of the `prefix`, or None if there is no room.
 
         There is room if `n_wanted` cells beside the reused ones are free after evicting cached holders; `n_wanted` is
         what this sequence and all running ones may still write. Without room nothing is evicted. A donor that is cached
@@ -147,7 +147,7 @@ class KvMemory:
         else:
             slot = self._copy(donor, now)
         self._running.add(slot)
-        self.cache.extend(slot, tokens[self.cache.length(slot) :])
+        self.cache.extend(slot, prefix.tokens[self.cache.length(slot) :], prefix.adapter)
         return slot
 
     def computed(self, slot: int, tokens: list[int], length: int) -> None:
@@ -175,16 +175,16 @@ class KvMemory:
         self._running.discard(slot)
         self._empty(slot)
 
-    def adopt(self, tokens: list[int]) -> int | None:
-        """Return a free slot that from now on holds `tokens` for nobody in particular, or None if there is no room.
+    def adopt(self, prefix: Prefix) -> int | None:
+        """Return a free slot that from now on holds `prefix` for nobody in particular, or None if there is no room.
 
         The library is to be given their state before the next operation; `disown` takes it back if that fails.
         """
-        if not self.cache.keeps or not self._free or self.n_free_cells < len(tokens):
+        if not self.cache.keeps or not self._free or self.n_free_cells < len(prefix.tokens):
             return None
         slot = self._free.pop()
-        self.ledger.allocate(slot, len(tokens))
-        self.cache.extend(slot, tokens)
+        self.ledger.allocate(slot, len(prefix.tokens))
+        self.cache.extend(slot, prefix.tokens, prefix.adapter)
         self._cached[slot] = float("-inf")
         return slot
 

@@ -1,8 +1,8 @@
 """Prefixes on disk: the tokens of a prompt's beginning and the model's state after them, one file each.
 
-A file is an uncompressed `.npz`, whose reader checks every byte's sum. It belongs to one identity: the model file, the
-build of the library and the settings that shape its state; files of another identity are left alone. This module knows
-files; it knows no model.
+A file is an uncompressed `.npz`, whose reader checks every byte's sum. It belongs to one identity: the files of model
+and adapter, the build of the library and the settings that shape its state; files of another identity are left alone.
+This module knows files; it knows no model.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class SavedPrefix:
 class PrefixStore:
     """A folder of prefixes, at most `limit_bytes` of them; those of no use for the longest time go first."""
 
-    def __init__(self, folder: Path, identity: Mapping[str, str | int], limit_bytes: int) -> None:
+    def __init__(self, folder: Path, identity: Mapping[str, str | int | float], limit_bytes: int) -> None:
         self._folder = folder
         self._identity = json.dumps(identity, sort_keys=True)
         self._model = _digest(self._identity.encode())

@@ -3,31 +3,41 @@
 Radix tree as in SGLang's RadixAttention (Zheng et al. 2023), but accurate to the token and over *running* sequences
 too: an edge is split where two sequences diverge, so the second request shares all that the first one has. The tree
 knows which tokens a slot holds or will hold; it does not know which of them are computed, nor what a KV cell is.
+
+What a model computes of a token depends on the adapter that was at work, so every adapter has a tree of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence as Tokens
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+
+class Prefix(NamedTuple):
+    """What a sequence begins with, and the adapter that computed it; None is the model without one."""
+
+    tokens: list[int]
+    adapter: str | None = None
 
 
 class PrefixCache(Protocol):
     """Which slots share how much of a token sequence. Answers of `match` hold until the next mutating call.
 
+    Slots share only what the same adapter computed; None is the model without one.
     `extend`, `truncate` and `clear` mutate; `match` and `length` do not.
     """
 
     keeps: bool
     """Whether a finished sequence's tokens are worth keeping."""
 
-    def match(self, tokens: list[int]) -> dict[int, int]:
-        """Return, for every slot that shares at least one leading token with `tokens`, how many it shares."""
+    def match(self, tokens: list[int], adapter: str | None = None) -> dict[int, int]:
+        """Return, for every slot of `adapter` that shares a leading token with `tokens`, how many it shares."""
 
     def length(self, slot: int) -> int:
         """Return how many tokens are recorded for `slot`; 0 for an unknown slot."""
 
-    def extend(self, slot: int, tokens: list[int]) -> None:
-        """Append `tokens` to what `slot` holds; a slot unknown so far holds none."""
+    def extend(self, slot: int, tokens: list[int], adapter: str | None = None) -> None:
+        """Append `tokens` to what `slot` holds; a slot unknown so far holds none, and is `adapter`'s from now on."""
 
     def truncate(self, slot: int, length: int) -> None:
         """Keep the first `length` tokens of `slot`; with 0 the slot becomes unknown."""
@@ -41,7 +51,7 @@ class NullPrefixCache:
 
     keeps = False
 
-    def match(self, tokens: list[int]) -> dict[int, int]:
+    def match(self, tokens: list[int], adapter: str | None = None) -> dict[int, int]:
         """Return nothing: no slot shares anything."""
         return {}
 
@@ -49,7 +59,7 @@ class NullPrefixCache:
         """Return 0: every slot is unknown."""
         return 0
 
-    def extend(self, slot: int, tokens: list[int]) -> None:
+    def extend(self, slot: int, tokens: list[int], adapter: str | None = None) -> None:
         """Do nothing."""
 
     def truncate(self, slot: int, length: int) -> None:
@@ -89,21 +99,21 @@ def common_length(edge: Tokens[int], tokens: Tokens[int], start: int) -> int:
 class RadixTree:
     """The prefix cache proper.
 
-    Invariants: no edge but the root's is empty; siblings' edges begin differently; a child's slots are a subset of its
+    Invariants: no edge but a root's is empty; siblings' edges begin differently; a child's slots are a subset of its
     parent's; a slot's tokens end at a node's end; a node whose slots all continue into one child is merged with it.
     """
 
     keeps = True
 
     def __init__(self) -> None:
-        self._root = _Node([], None, set())
+        self._roots: dict[str | None, _Node] = {}
         self._ends: dict[int, _Node] = {}
         self._lengths: dict[int, int] = {}
 
-    def match(self, tokens: list[int]) -> dict[int, int]:
-        """Return, for every slot that shares at least one leading token with `tokens`, how many it shares."""
+    def match(self, tokens: list[int], adapter: str | None = None) -> dict[int, int]:
+        """Return, for every slot of `adapter` that shares a leading token with `tokens`, how many it shares."""
         shared: dict[int, int] = {}
-        node, depth = self._root, 0
+        node, depth = self._root(adapter), 0
         while depth < len(tokens):
             child = node.children.get(tokens[depth])
             if child is None:
@@ -120,10 +130,10 @@ class RadixTree:
         """Return how many tokens are recorded for `slot`; 0 for an unknown slot."""
         return self._lengths.get(slot, 0)
 
-    def extend(self, slot: int, tokens: list[int]) -> None:
-        """Append `tokens` to what `slot` holds; a slot unknown so far holds none."""
-        node = self._ends.get(slot, self._root)
-        if node is not self._root and len(node.slots) == 1:
+    def extend(self, slot: int, tokens: list[int], adapter: str | None = None) -> None:
+        """Append `tokens` to what `slot` holds; a slot unknown so far holds none, and is `adapter`'s from now on."""
+        node = self._ends.get(slot) or self._root(adapter)
+        if node.parent is not None and len(node.slots) == 1:
             node.edge.extend(tokens)  # alone here, so nothing can hang below
         else:
             self._descend(node, slot, tokens)
@@ -151,9 +161,12 @@ class RadixTree:
 
     def clear(self) -> None:
         """Forget every slot."""
-        self._root = _Node([], None, set())
+        self._roots.clear()
         self._ends.clear()
         self._lengths.clear()
+
+    def _root(self, adapter: str | None) -> _Node:
+        return self._roots.setdefault(adapter, _Node([], None, set()))
 
     def _descend(self, node: _Node, slot: int, tokens: list[int]) -> None:
         """Walk from `node` along `tokens`, making and splitting edges, and let `slot` end where they end."""

@@ -13,6 +13,7 @@ import llama_cpp
 import numpy as np
 
 from zoe_server.llama import library_log, model_file
+from zoe_server.llama.adapters import Adapters
 from zoe_server.llama.config import physical_cores
 from zoe_server.llama.model_file import ModelLoadError
 from zoe_server.llama.tokenizer import Vocab
@@ -96,13 +97,14 @@ class Runner:
     """One loaded model with one context of `n_cells` unified KV cells; without `model`, the configured one is loaded.
 
     Raises:
-        ModelLoadError: the file is missing, broken, of an unsupported architecture, or too big for the memory.
+        ModelLoadError: the file, or that of an adapter, is missing, broken, not supported, or too big for the memory.
     """
 
     def __init__(self, config: EngineConfig, model: int | None = None) -> None:
         self._config = config
         self._model = model_file.load(config.model_path, config.n_gpu_layers) if model is None else model
         self.vocab = Vocab(_not_null(llama_cpp.llama_model_get_vocab(self._model)))
+        self._adapters = self._load_adapters()
         self.context = self._make_context()
         self._memory = _not_null(llama_cpp.llama_get_memory(self.context))
         self.n_cells: int = llama_cpp.llama_n_ctx(self.context)
@@ -150,6 +152,7 @@ class Runner:
             last = self._batch.add([*chunk.tokens, *chunk.guessed], chunk.start, chunk.slot, n_logits=n_logits)
             if chunk.samples:
                 outputs.append(Output(chunk.sequence, last - len(chunk.guessed), chunk.guessed))
+        self._adapters.use(self.context, batch.adapter)
         self._decode()
         return outputs
 
@@ -178,8 +181,8 @@ class Runner:
         llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)
         return False
 
-    def identity(self) -> dict[str, str | int]:
-        """Return what a saved state depends on: the model file, the library's build, and how the context was made."""
+    def identity(self, adapter: str | None = None) -> dict[str, str | int | float]:
+        """Return what a saved state depends on: the files, the library's build, and how the context was made."""
         stat = self._config.model_path.stat()
         return {
             "model": self._config.model_path.name,
@@ -188,17 +191,23 @@ class Runner:
             "library": llama_cpp.__version__,
             "n_layers": llama_cpp.llama_model_n_layer(self._model),
             "swa_full": 1,
+            **({} if adapter is None else self._adapters.identity(adapter)),
         }
 
     def warm_up(self) -> None:
-        """Compute a prompt chunk and a decode step for real, so that a broken build fails now and not in a request."""
+        """Compute a prompt chunk and a decode step for real, so that a broken build fails now and not in a request.
+
+        With adapters, too: the library ends the process where it has no memory for the graphs of one.
+        """
         token = max(0, llama_cpp.llama_vocab_bos(self.vocab.pointer))
         n_tokens = min(_WARM_UP_TOKENS, self._config.n_batch_tokens)
-        for start, tokens in ((0, [token] * n_tokens), (n_tokens, [token])):
-            self._batch.clear()
-            self._batch.add(tokens, start, 0, n_logits=1)
-            self._decode()
-        self.clear()
+        for adapter in (*self._adapters.names, None):
+            self._adapters.use(self.context, adapter)
+            for start, tokens in ((0, [token] * n_tokens), (n_tokens, [token])):
+                self._batch.clear()
+                self._batch.add(tokens, start, 0, n_logits=1)
+                self._decode()
+            self.clear()
 
     def audit(self, lengths: list[int]) -> list[int]:
         """Return the slots of which the library does not hold exactly `lengths[slot]` tokens."""
@@ -210,7 +219,7 @@ class Runner:
         llama_cpp.llama_memory_clear(self._memory, True)
 
     def close(self) -> None:
-        """Give context and model back; nothing of the runner may be used afterwards."""
+        """Give context and model back, and with it the adapters; nothing of the runner may be used afterwards."""
         llama_cpp.llama_free(self.context)
         llama_cpp.llama_model_free(self._model)
 
@@ -220,6 +229,13 @@ class Runner:
             raise NoFreeCellError
         if code != 0:
             raise FatalDecodeError(f"llama_decode failed with code {code}: {library_log.reasons()}")
+
+    def _load_adapters(self) -> Adapters:
+        try:
+            return Adapters(self._model, self._config.adapters)
+        except ModelLoadError:
+            llama_cpp.llama_model_free(self._model)
+            raise
 
     def _make_context(self) -> int:
         config = self._config

@@ -6,11 +6,13 @@ One step, in the order in which the code decides:
    needs a slot and its reservation: prompt + max_tokens, but at most `MAX_RESERVED_TOKENS` of the latter, so that one
    request without a limit does not keep all others out; what that leaves uncovered, preemption pays for. No room:
    cached holders are evicted, then running background sequences give way to an interactive one.
-2. Cells for the next chunk of every decoding sequence; if they are short, one cached holder is evicted, then the
+2. Whose turn it is, where sequences have different adapters: all that follows is about those of one (`turns`).
+   Sequences that decode have a claim to a turn, and of the prompts the one that is first in the order of 5.
+3. Cells for the next chunk of every decoding sequence; if they are short, one cached holder is evicted, then the
    youngest sequence is preempted, until they suffice.
-3. Decode first: the newest tokens of every decoding sequence (one, or those that its grammar forced), so that a long
+4. Decode first: the newest tokens of every decoding sequence (one, or those that its grammar forced), so that a long
    prompt never stalls a running voice stream. Where no prompt waits, guesses of what follows are computed with them.
-4. Prompt chunks fill the batch, oldest interactive first. Background prompts yield, unless an interactive one waits for
+5. Prompt chunks fill the batch, oldest interactive first. Background prompts yield, unless an interactive one waits for
    them. `pace.Pace` bounds the chunk, so that a step stays short.
 """
 
@@ -24,6 +26,8 @@ from zoe_server.errors import ContextSizeError, QueueFullError
 from zoe_server.llama.batch import Batch, Chunk, Update
 from zoe_server.llama.memory import KvMemory
 from zoe_server.llama.pace import Pace
+from zoe_server.llama.radix import Prefix
+from zoe_server.llama.turns import Turns
 
 if TYPE_CHECKING:
     from zoe_server.llama.batch import Limits
@@ -44,11 +48,12 @@ class Scheduler:
         self.preemptions = 0
         self.computed_tokens = 0
         self.reused_tokens = 0
-        self.shared_prefix: list[int] = []  # what the last request shared with others of its kind, or primed for them
+        self.shared_prefix = Prefix([])  # what the last request shared with others of its kind, or primed for them
         self.guessed_tokens = 0
         self.right_guesses = 0
         self._eog_tokens = eog_tokens
         self._pace = Pace()
+        self._turns = Turns()
         self._waiting: list[Sequence] = []
         self._running: list[Sequence] = []
         self._reserved: dict[int, int] = {}  # slot -> length up to which cells are set aside for it
@@ -88,16 +93,16 @@ class Scheduler:
     def schedule(self, now: float) -> Batch:
         """Return the next step; it is empty when there is nothing to do."""
         started = self._admit_waiting(now)
-        self._make_room_for_decode()
-        chunks = [self._chunk(sequence, self._decode_tokens(sequence)) for sequence in self._decoding()]
-        prompts = self._prefill_chunks(sum(chunk.n_tokens for chunk in chunks))
+        adapter = self._choose_adapter()
+        chunks = [self._chunk(sequence, self._decode_tokens(sequence)) for sequence in self._decoding(adapter)]
+        prompts = self._prefill_chunks(adapter, sum(chunk.n_tokens for chunk in chunks))
         chunks = chunks + prompts if prompts else self._with_guesses(chunks)
         if not chunks and (self._running or self._waiting):
             if not self.relieve():
                 raise RuntimeError("no sequence can go on, and there is nothing left to evict")
             return self.schedule(now)
         operations = self.memory.take_operations() if chunks else ()
-        return Batch(operations, tuple(chunks), tuple(started), now)
+        return Batch(operations, tuple(chunks), tuple(started), now, adapter)
 
     def commit(self, batch: Batch, tokens: list[tuple[int, ...]], now: float) -> list[Update]:
         """Record that `batch` was computed; `tokens` were drawn for its sampling chunks, in their order.
@@ -105,6 +110,7 @@ class Scheduler:
         Each is a sampled token with those that its grammar then forces, or several where guesses were right.
         """
         self._pace.observe(sum(chunk.n_tokens for chunk in batch.chunks), now - batch.scheduled_s)
+        self._turns.took(batch.adapter, has_prompts=any(chunk.sequence.is_prefilling for chunk in batch.chunks))
         drawn = iter(tokens)
         updates: list[Update] = []
         for chunk in batch.chunks:
@@ -130,7 +136,7 @@ class Scheduler:
             self._waiting.remove(sequence)
         elif sequence in self._running:
             if sequence.limit_tokens == 0:
-                self.shared_prefix = sequence.tokens[: sequence.computed]
+                self.shared_prefix = Prefix(sequence.tokens[: sequence.computed], sequence.adapter)
             self._leave_slot(sequence)
             self.memory.release(self._slot_of(sequence), now)
             self._typical_s += 0.2 * (now - (sequence.started_s or now) - self._typical_s)
@@ -150,7 +156,7 @@ class Scheduler:
         started: list[Sequence] = []
         for sequence in sorted(self._waiting, key=_rank):
             prompt = sequence.tokens[:-1]
-            shared = self.memory.cache.match(prompt)
+            shared = self.memory.cache.match(prompt, sequence.adapter)
             donor = self.memory.find_donor(shared)
             flight = self._flight(shared)
             if flight is not None:
@@ -159,7 +165,8 @@ class Scheduler:
                 continue
             branches = donor.length < min(len(prompt), self.memory.cache.length(donor.slot))
             n_new = len(sequence.tokens) - donor.length + self._reserve_tokens(sequence)
-            slot = self.memory.admit(sequence.tokens, donor, n_new + self._outstanding(), now)
+            prefix = Prefix(sequence.tokens, sequence.adapter)
+            slot = self.memory.admit(prefix, donor, n_new + self._outstanding(), now)
             if slot is None:
                 if self._yield_background(sequence):
                     return started + self._admit_waiting(now)
@@ -169,7 +176,7 @@ class Scheduler:
             if sequence.started_s is None:
                 started.append(sequence)
             if branches:
-                self.shared_prefix = prompt[: donor.length]
+                self.shared_prefix = Prefix(prompt[: donor.length], sequence.adapter)
             self.reused_tokens += donor.length
             sequence.place(slot, donor.length, now)
             self._running.append(sequence)
@@ -201,14 +208,34 @@ class Scheduler:
         self._preempt(max(background, key=_rank))
         return True
 
-    def _make_room_for_decode(self) -> None:
-        """Step 2 of the module's docstring."""
-        while self.memory.n_free_cells < sum(map(self._decode_tokens, self._decoding())):
-            if not self.relieve():
-                break
+    def _choose_adapter(self) -> str | None:
+        """Steps 2 and 3 of the module's docstring; whoever is preempted may be the last that had a claim."""
+        while self._running:
+            adapter = self._turns.choose(self._claims())
+            n_needed = sum(map(self._decode_tokens, self._decoding(adapter)))
+            if self.memory.n_free_cells >= n_needed or not self.relieve():
+                return adapter
+        return None
 
-    def _decoding(self) -> list[Sequence]:
-        return [sequence for sequence in self._running if not sequence.is_prefilling]
+    def _claims(self) -> dict[str | None, bool]:
+        """Return which adapters may have the next turn, and whether an interactive sequence has or awaits it."""
+        claims: dict[str | None, bool] = {}
+        claiming = [sequence for sequence in self._running if not sequence.is_prefilling] + self._prompts()[:1]
+        for sequence in sorted(claiming, key=lambda s: s.order):
+            claims[sequence.adapter] = claims.get(sequence.adapter, False) or self._is_urgent(sequence)
+        return claims
+
+    def _is_urgent(self, sequence: Sequence) -> bool:
+        return sequence.priority == "interactive" or sequence.slot in self._awaited
+
+    def _decoding(self, adapter: str | None) -> list[Sequence]:
+        return [s for s in self._running if s.adapter == adapter and not s.is_prefilling]
+
+    def _prompts(self) -> list[Sequence]:
+        """Return the sequences whose prompts are to be computed now, first things first."""
+        prefilling = [sequence for sequence in self._running if sequence.is_prefilling]
+        urgent = [sequence for sequence in prefilling if self._is_urgent(sequence)]
+        return sorted(urgent or prefilling, key=lambda s: s.order)
 
     def _decode_tokens(self, sequence: Sequence) -> int:
         """Return how many tokens of a decoding sequence go into a batch that has room for all of them."""
@@ -238,14 +265,13 @@ class Scheduler:
         if n_right < len(guessed):
             self.memory.cut(chunk.slot, sequence.computed)
 
-    def _prefill_chunks(self, n_decoding: int) -> list[Chunk]:
-        """Step 4 of the module's docstring."""
-        prefilling = [sequence for sequence in self._running if sequence.is_prefilling]
-        urgent = [s for s in prefilling if s.priority == "interactive" or s.slot in self._awaited]
-        budget = self._pace.budget_tokens(self.limits.n_batch_tokens, decoding=n_decoding > 0)
+    def _prefill_chunks(self, adapter: str | None, n_decoding: int) -> list[Chunk]:
+        """Step 5 of the module's docstring; streams of other adapters, too, want the step to be short."""
+        decoding = any(not sequence.is_prefilling for sequence in self._running)
+        budget = self._pace.budget_tokens(self.limits.n_batch_tokens, decoding=decoding)
         budget = min(budget, self.limits.n_batch_tokens - n_decoding, self.memory.n_free_cells - n_decoding)
         chunks: list[Chunk] = []
-        for sequence in sorted(urgent or prefilling, key=lambda s: s.order):
+        for sequence in (sequence for sequence in self._prompts() if sequence.adapter == adapter):
             count = min(budget, sequence.n_uncomputed)
             if count <= 0:
                 break

@@ -22,7 +22,8 @@ class Sequence:
     `tokens[:computed]` have KV cells in `slot`; the rest waits to be computed. After the last one was computed, a token
     is sampled, unless the limit of `limit_tokens` generated tokens is reached; `n_newest` tokens came of it the last
     time, more than one where a grammar forced some or guesses were right. A preempted sequence has no slot and nothing
-    computed, but keeps its tokens, so that its answer goes on where it stopped.
+    computed, but keeps its tokens, so that its answer goes on where it stopped. All of it is computed with `adapter`;
+    None is the model without one.
     """
 
     request_id: str
@@ -31,6 +32,7 @@ class Sequence:
     limit_tokens: int
     priority: Priority
     arrived_s: float
+    adapter: str | None = None
     order: int = 0
     slot: int | None = None
     computed: int = 0

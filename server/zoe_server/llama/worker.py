@@ -9,6 +9,7 @@ from zoe_server.errors import ZoeError
 from zoe_server.llama import model_file
 from zoe_server.llama.embedder import Embedder
 from zoe_server.llama.generator import Generator
+from zoe_server.llama.model_file import ModelLoadError
 from zoe_server.llama.text_intake import TextIntake
 from zoe_server.protocol import Event, Finish
 
@@ -98,4 +99,6 @@ def open_worker(config: EngineConfig, emit: Emit, progress: Progress) -> Worker[
     model = model_file.load(config.model_path, config.n_gpu_layers)
     if model_file.pooling(model) is None:
         return Generator(config, model, emit, progress)
+    if config.adapters:
+        raise ModelLoadError(f"{config.model_path.name} makes embeddings, and such a model takes no adapters")
     return Embedder(config, model, emit, progress)

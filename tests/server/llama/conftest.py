@@ -20,6 +20,7 @@ from zoe_server.llama.sampler import Sampler
 from zoe_server.llama.scheduler import Scheduler
 from zoe_server.protocol import TERMINAL_EVENTS, ChatEvent, ChatRequest, Finish, Sampling, Text
 from zoe_server.training.random_gguf import write_random_gguf
+from zoe_server.training.random_lora_gguf import write_random_lora_gguf
 
 GREEDY = Sampling(temperature=0.0)
 
@@ -27,6 +28,16 @@ GREEDY = Sampling(temperature=0.0)
 @pytest.fixture(scope="session")
 def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_random_gguf(tmp_path_factory.mktemp("gguf") / "tiny.gguf")
+
+
+@pytest.fixture(scope="session")
+def adapters(tiny_gguf: Path) -> dict[str, dict[str, object]]:
+    """The configuration of two adapters that change nearly every answer."""
+    seeds = {"jokes": 1, "rhymes": 2}
+    return {
+        name: {"path": write_random_lora_gguf(tiny_gguf.with_name(f"{name}.gguf"), tiny_gguf, seed=seed)}
+        for name, seed in seeds.items()
+    }
 
 
 class Engine:
@@ -45,8 +56,11 @@ class Engine:
         self.events: dict[str, list[ChatEvent]] = {}
         self.keeper = None
         if c.prefix_folder is not None:
-            store = PrefixStore(c.prefix_folder, self.runner.identity(), c.prefix_limit_bytes)
-            self.keeper = PrefixKeeper(store, self.runner, self.scheduler.memory)
+            stores = {
+                name: PrefixStore(c.prefix_folder, self.runner.identity(name), c.prefix_limit_bytes)
+                for name in (None, *c.adapters)
+            }
+            self.keeper = PrefixKeeper(stores, self.runner, self.scheduler.memory)
         self.loop = EngineLoop(
             self.runner, self.sampler, self.scheduler,
             emit=self._collect, progress=lambda stats: None, keeper=self.keeper,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zoe_server.llama.memory import NO_DONOR, CellLedger, Donor, KvMemory, MemoryOperation
-from zoe_server.llama.radix import RadixTree
+from zoe_server.llama.radix import Prefix, RadixTree
 
 
 def test_shared_cells_are_free_only_when_nobody_owns_them() -> None:
@@ -25,7 +25,7 @@ def test_shared_cells_are_free_only_when_nobody_owns_them() -> None:
 
 def holder(memory: KvMemory, tokens: list[int], now: float) -> int:
     """Compute `tokens` in a slot of their own, and leave them cached."""
-    slot = memory.admit(tokens, NO_DONOR, len(tokens), now)
+    slot = memory.admit(Prefix(tokens), NO_DONOR, len(tokens), now)
     assert slot is not None
     memory.computed(slot, tokens, len(tokens))
     memory.release(slot, now)
@@ -34,13 +34,13 @@ def holder(memory: KvMemory, tokens: list[int], now: float) -> int:
 
 def test_without_room_nothing_is_evicted() -> None:
     memory = KvMemory(4, 100, RadixTree())
-    running = memory.admit(list(range(60)), NO_DONOR, 60, 0.0)
+    running = memory.admit(Prefix(list(range(60))), NO_DONOR, 60, 0.0)
     assert running is not None
     memory.computed(running, list(range(60)), 60)
     holder(memory, [100] * 30, 1.0)
-    assert memory.admit([200] * 50, NO_DONOR, 50, 2.0) is None
+    assert memory.admit(Prefix([200] * 50), NO_DONOR, 50, 2.0) is None
     assert memory.n_cached == 1
-    assert memory.admit([200] * 40, NO_DONOR, 40, 2.0) is not None
+    assert memory.admit(Prefix([200] * 40), NO_DONOR, 40, 2.0) is not None
     assert memory.n_cached == 0
 
 
@@ -48,7 +48,7 @@ def test_holder_that_is_continued_whole_is_taken_over() -> None:
     memory = KvMemory(2, 100, RadixTree())
     slot = holder(memory, list(range(20)), 0.0)
     longer = list(range(25))
-    assert memory.admit(longer, memory.find_donor(memory.cache.match(longer)), 5, 1.0) == slot
+    assert memory.admit(Prefix(longer), memory.find_donor(memory.cache.match(longer)), 5, 1.0) == slot
     assert memory.take_operations() == ()
 
 
@@ -56,9 +56,19 @@ def test_holder_used_in_part_is_copied_while_there_is_a_free_slot_and_cut_when_t
     memory = KvMemory(2, 100, RadixTree())
     first = holder(memory, list(range(20)), 0.0)
     branch = [*range(10), 99]
-    second = memory.admit(branch, Donor(first, 10), 1, 1.0)
+    second = memory.admit(Prefix(branch), Donor(first, 10), 1, 1.0)
     assert second != first
     assert memory.take_operations() == (MemoryOperation("copy", second, 10, first),)
     another = [*range(12), 98]
-    assert memory.admit(another, Donor(first, 12), 1, 2.0) == first
+    assert memory.admit(Prefix(another), Donor(first, 12), 1, 2.0) == first
     assert memory.take_operations() == (MemoryOperation("keep", first, 12),)
+
+
+def test_a_slot_belongs_to_the_adapter_that_computed_it() -> None:
+    memory = KvMemory(3, 100, RadixTree())
+    tokens = list(range(20))
+    slot = memory.adopt(Prefix(tokens, "jokes"))
+    assert memory.cache.match(tokens) == memory.cache.match(tokens, "rhymes") == {}
+    assert memory.cache.match(tokens, "jokes") == {slot: 20}
+    other = memory.admit(Prefix(tokens), NO_DONOR, 20, 0.0)
+    assert memory.cache.match(tokens) == {other: 20}

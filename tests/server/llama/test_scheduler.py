@@ -17,6 +17,7 @@ from zoe_server.llama.lookup import Lookup
 from zoe_server.llama.radix import NullPrefixCache, PrefixCache, RadixTree
 from zoe_server.llama.scheduler import Scheduler
 from zoe_server.llama.sequence import Sequence
+from zoe_server.llama.turns import TURN_STEPS
 from zoe_server.protocol import FinishReason, Priority
 
 EOG = 0
@@ -34,15 +35,25 @@ def repeating(tokens: list[int]) -> int:
     return followers[-1] if followers and chance.random() < 0.8 else chance.randrange(1, 50)
 
 
+@dataclass(eq=False)
+class Cell:
+    """What one token takes."""
+
+    adapter: str | None
+
+
 @dataclass
 class Library:
-    """What llama.cpp would hold: per slot the tokens and the cells; it refuses what the real one refuses."""
+    """What llama.cpp would hold: per slot the tokens and the cells, each with the adapter that computed it.
+
+    It refuses what the real one refuses, and to go on with what another adapter began.
+    """
 
     n_cells: int
     n_forced: int = 0  # tokens that follow a drawn one without a step of their own
     model: Callable[[list[int]], int] = next_token
     tokens: dict[int, list[int]] = field(default_factory=dict)
-    cells: dict[int, list[object]] = field(default_factory=dict)
+    cells: dict[int, list[Cell]] = field(default_factory=dict)
 
     def run(self, batch: Batch) -> list[tuple[int, ...]]:
         for operation in batch.operations:
@@ -58,11 +69,13 @@ class Library:
         for chunk in batch.chunks:
             held = self.tokens.setdefault(chunk.slot, [])
             assert held == chunk.sequence.tokens[: chunk.start], "the slot does not hold what comes before the chunk"
+            cells = self.cells.setdefault(chunk.slot, [])
+            cells.extend(Cell(batch.adapter) for _ in range(chunk.n_tokens))
+            assert {cell.adapter for cell in cells} == {chunk.sequence.adapter}, "another adapter was at work"
             held.extend(chunk.tokens)
             if chunk.samples:
                 drawn.append(self.draw(held, chunk.guessed))
             held.extend(chunk.guessed)
-            self.cells.setdefault(chunk.slot, []).extend(object() for _ in range(chunk.n_tokens))
         assert self.n_used <= self.n_cells, "more cells than there are"
         return drawn
 
@@ -90,9 +103,10 @@ class Harness:
         self.finished: dict[str, tuple[Sequence, FinishReason]] = {}
         self.batches: list[Batch] = []
 
-    def submit(self, name: str, tokens: list[int], limit: int = 4, priority: Priority = "interactive") -> Sequence:
+    def submit(self, name: str, tokens: list[int], limit: int = 4, priority: Priority = "interactive",
+               adapter: str | None = None) -> Sequence:  # fmt: skip
         lookup = Lookup() if self.library.model is repeating else None
-        sequence = Sequence(name, list(tokens), len(tokens), limit, priority, self.now, lookup=lookup)
+        sequence = Sequence(name, list(tokens), len(tokens), limit, priority, self.now, adapter, lookup=lookup)
         self.scheduler.submit(sequence)
         return sequence
 
@@ -348,9 +362,100 @@ def test_waiting_for_a_flight_survives_its_cancellation() -> None:
     assert second.cached_tokens == 64
 
 
+def adapters_of(batches: list[Batch]) -> list[str | None]:
+    return [batch.adapter for batch in batches]
+
+
+def test_adapters_share_neither_steps_nor_prefixes() -> None:
+    h = Harness(batch=64)
+    sequences = [h.submit(f"r{adapter}", SHARED, limit=20, adapter=adapter) for adapter in (None, "a", "b")]
+    h.run()
+    assert [sequence.cached_tokens for sequence in sequences] == [0, 0, 0]
+    assert all(sequence.tokens == expected(SHARED, 20) for sequence in sequences)
+    again = h.submit("again", SHARED, adapter="a")
+    h.run()
+    assert again.cached_tokens == len(SHARED) - 1
+
+
+def test_a_cold_burst_with_two_adapters_computes_the_shared_prefix_twice() -> None:
+    h = Harness(batch=128)
+    names = ("a", None) * 4
+    sequences = [h.submit(f"r{i}", SHARED + prompt(10 + i, 20), adapter=name) for i, name in enumerate(names)]
+    h.run()
+    assert sum(s.n_prompt - s.cached_tokens for s in sequences) == 2 * 300 + 8 * 20
+
+
+def test_streams_of_two_adapters_take_turns() -> None:
+    h = Harness()
+    voices = [h.submit(f"voice {adapter}", prompt(3, 10), limit=40, adapter=adapter) for adapter in ("a", "b")]
+    h.run()
+    assert [voice.tokens for voice in voices] == [expected(prompt(3, 10), 40)] * 2
+    decoding = "".join(str(adapter) for adapter in adapters_of(h.batches[2:]))
+    assert decoding.startswith(("a" * TURN_STEPS + "b" * TURN_STEPS) * 5)
+
+
+def test_a_long_prompt_stalls_no_stream_of_another_adapter() -> None:
+    h = Harness(batch=512)
+    voice = h.submit("voice", prompt(3, 10), limit=100)
+    h.step()
+    h.submit("long", prompt(4, 1000), adapter="a")
+    h.step(duration_s=2.0)  # 128 tokens: 15 ms for each
+    for _ in range(20):
+        h.step()
+    assert adapters_of(h.batches[1:12]) == ["a", *[None] * TURN_STEPS] * 2 + ["a"]
+    assert [sum(chunk.n_tokens for chunk in batch.chunks) for batch in h.batches if batch.adapter == "a"][1] == 32
+    assert voice.n_generated == 17
+
+
+def test_prompts_of_two_adapters_are_computed_one_after_the_other() -> None:
+    h = Harness(batch=64)
+    for adapter in ("a", "b"):
+        h.submit(f"r{adapter}", prompt(4, 320), adapter=adapter)
+    h.run()
+    assert adapters_of(h.batches[:5]) == ["a"] * 5
+
+
+def test_background_work_waits_for_interactive_work_of_any_adapter() -> None:
+    h = Harness(batch=64)
+    h.submit("background", prompt(5, 500), priority="background", adapter="a")
+    h.step()
+    h.submit("interactive", prompt(6, 100), limit=10, adapter="b")
+    h.run()
+    assert [batch.adapter for batch in h.batches].count("a") >= 500 // 64
+    assert adapters_of(h.batches[1:12]) == ["b"] * 11
+
+
+def test_background_prefill_of_another_adapter_is_urgent_when_somebody_waits_for_it() -> None:
+    h = Harness(batch=64)
+    h.submit("prime", SHARED, limit=0, priority="background", adapter="a")
+    h.step()
+    h.submit("voice", prompt(3, 10), limit=100)
+    h.submit("question", SHARED + prompt(8, 20), adapter="a")
+    for _ in range(30):
+        h.step()
+    assert h.finished["question"][0].cached_tokens == 300
+    assert "voice" not in h.finished
+
+
+def test_an_adapter_that_runs_alone_has_every_step() -> None:
+    h, plain = Harness(batch=64), Harness(batch=64)
+    for harness, adapter in ((h, "a"), (plain, None)):
+        for i in range(6):
+            harness.submit(f"r{i}", SHARED[: 50 * i] + prompt(10 + i, 20), limit=30, adapter=adapter)
+        harness.run()
+    shapes = [[[(c.slot, c.start, c.tokens) for c in batch.chunks] for batch in each.batches] for each in (h, plain)]
+    assert shapes[0] == shapes[1]
+
+
 PROMPTS = st.lists(st.integers(1, 3), min_size=1, max_size=90)
 REQUESTS = st.lists(
-    st.tuples(PROMPTS, st.integers(0, 40), st.sampled_from(["interactive", "background"]), st.integers(0, 30)),
+    st.tuples(
+        PROMPTS,
+        st.integers(0, 40),
+        st.sampled_from(["interactive", "background"]),
+        st.integers(0, 30),
+        st.sampled_from([None, None, "a", "b"]),
+    ),
     min_size=1,
     max_size=10,
 )
@@ -369,7 +474,7 @@ REQUESTS = st.lists(
     model=st.sampled_from([next_token, repeating]),
 )
 def test_everybody_gets_the_answer_of_a_fresh_run(  # noqa: PLR0917 -- given by name
-    requests: list[tuple[list[int], int, Priority, int]],
+    requests: list[tuple[list[int], int, Priority, int, str | None]],
     shared: int,
     cells: int,
     slots: int,
@@ -383,16 +488,16 @@ def test_everybody_gets_the_answer_of_a_fresh_run(  # noqa: PLR0917 -- given by 
     cache = RadixTree() if keeps else NullPrefixCache()
     h = Harness(cells=cells, slots=slots, batch=batch, cache=cache, forced=forced, model=model)
     open_sequences: dict[int, Sequence] = {}
-    for i, (tokens, limit, priority, pause) in enumerate(requests):
+    for i, (tokens, limit, priority, pause, adapter) in enumerate(requests):
         full = SHARED[:shared] + tokens
-        open_sequences[i] = h.submit(f"r{i}", full, limit, priority)
+        open_sequences[i] = h.submit(f"r{i}", full, limit, priority, adapter)
         for _ in range(pause):
             h.step()
         if i in cancels:
             h.scheduler.finish(open_sequences.pop(i), h.now)
     h.run(20_000)
     for i, sequence in open_sequences.items():
-        tokens, limit, _, _ = requests[i]
+        tokens, limit, *_ = requests[i]
         full = SHARED[:shared] + tokens
         assert sequence.tokens == expected(full, min(limit, cells - len(full)), model)
     memory = h.scheduler.memory
