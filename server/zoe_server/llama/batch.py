@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from zoe_server.llama.memory import MemoryOperation
+    from zoe_server.llama.picture_encoder import PromptPicture
     from zoe_server.llama.sequence import Sequence
     from zoe_server.protocol import FinishReason
 
@@ -27,6 +28,7 @@ class Chunk:
     """`tokens` of a sequence at positions `start`...; `samples` says that a token is drawn after the last one.
 
     `guessed` tokens stand behind them; if what is drawn is the first of them, one more is drawn after that, and so on.
+    With a `picture`, the tokens stand for it, and the chunk is alone in its step.
     """
 
     sequence: Sequence
@@ -35,6 +37,7 @@ class Chunk:
     tokens: list[int]
     samples: bool
     guessed: tuple[int, ...] = ()
+    picture: PromptPicture | None = None
 
     @property
     def n_tokens(self) -> int:

@@ -45,6 +45,7 @@ class EngineConfig(BaseModel):
 
     `n_slots` sequences share `n_ctx_tokens` KV cells, and each of them may use all; a step computes at most
     `n_batch_tokens`. `n_threads` None means one per physical core. A negative `n_gpu_layers` means all layers.
+    With the picture encoder of `projector_path` (a file called mmproj), a picture takes at most `max_picture_tokens`.
     `dialect` and `chat_template` replace what the model file says. With `jump_forward`, text that a grammar leaves no
     choice about is not asked of the model; with `speculation`, tokens that the prompt suggests are tried together.
     In `prefix_folder`, if one is given, the beginning that requests share is kept through a restart; together with
@@ -56,6 +57,8 @@ class EngineConfig(BaseModel):
     model_path: Path
     adapters: dict[str, AdapterConfig] = Field(default_factory=dict)
     socket_path: Path
+    projector_path: Path | None = None
+    max_picture_tokens: int = Field(default=1024, ge=16)
     n_ctx_tokens: int = Field(default=4096, ge=256)
     n_slots: int = Field(default=8, ge=1, le=64)
     n_batch_tokens: int = Field(default=512, ge=32)

@@ -73,6 +73,9 @@ class Embedder:
         """Return the job of a request. See `EmbeddingIntake.prepare`."""
         return self.intake.prepare(decode_embed_request(data), arrived_s)
 
+    def slow_part(self, job: EmbedJob) -> None:
+        """Return nothing: a job is ready when it is prepared."""
+
     def submit(self, job: EmbedJob) -> None:
         """Queue `job`."""
         self._post(job)

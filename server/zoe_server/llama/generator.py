@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from zoe_server.errors import ModelKindError, ZoeError
@@ -63,6 +63,11 @@ class Generator:
     def prepare(self, data: Mapping[str, Any], arrived_s: float) -> Job:
         """Return the job of a request. See `Intake.prepare`."""
         return self.intake.prepare(decode_request(data), arrived_s)
+
+    def slow_part(self, job: Job) -> Callable[[], None] | None:
+        """Return what encodes the job's pictures, if it has any."""
+        encoder, pictures = self._runner.picture_encoder, job.sequence.pictures
+        return None if encoder is None or not pictures else lambda: encoder.encode_all(pictures)
 
     def submit(self, job: Job) -> None:
         """Queue `job`."""

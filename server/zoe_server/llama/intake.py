@@ -5,6 +5,7 @@ It runs beside the loop, so that a long prompt's template and tokens cost the ru
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Final
 
 from zoe_server.errors import EngineUnavailableError, InvalidRequestError
@@ -13,8 +14,9 @@ from zoe_server.llama.dialects.plain import Plain
 from zoe_server.llama.lookup import Lookup
 from zoe_server.llama.loop import Job
 from zoe_server.llama.output import OutputStream
+from zoe_server.llama.picture_encoder import PicturePrompt
 from zoe_server.llama.probabilities import Probabilities, TokenLedger
-from zoe_server.llama.prompt import CHATML, ChatTemplate, knows_reasoning, opens_reasoning
+from zoe_server.llama.prompt import CHATML, ChatTemplate, knows_reasoning, opens_reasoning, picture_parts
 from zoe_server.llama.sampler import TokenSampler, settings_for
 from zoe_server.llama.sequence import Sequence
 from zoe_server.llama.text_intake import TextIntake
@@ -51,14 +53,16 @@ class Intake(TextIntake):
         self.dialect = _dialect(config.dialect) if config.dialect else dialects.detect(source)
         self._reasoning = self.dialect.reasoning(source)
         self._speculation = config.speculation
+        self._picture_encoder = runner.picture_encoder
         self._adapters = frozenset(config.adapters)
         self.defaults = _model_defaults(runner) | config.sampling.model_dump(exclude_none=True)
 
     @property
     def abilities(self) -> list[str]:
-        """What the model can do besides answering: `tools`, `thinking`."""
+        """What the model can do besides answering: `tools`, `thinking`, `vision`."""
         tools = not isinstance(self.dialect, Plain) and "tools" in self.chat_template
         able = {"tools": tools, "thinking": knows_reasoning(self.chat_template)}
+        able["vision"] = self._picture_encoder is not None
         return [name for name, yes in able.items() if yes]
 
     def info(self) -> dict[str, object]:
@@ -81,11 +85,24 @@ class Intake(TextIntake):
             raise InvalidRequestError(f"model: there is no adapter {request.adapter!r}", param="model")
         if request.prompt is not None:
             return self._prepare_raw(request, request.prompt, arrived_s)
-        prompt = self._template.render(request)
+        prompt, reading = self._read(request)
         reasoning_open = opens_reasoning(prompt)
         output = OutputStream(request, self.dialect, reasoning_open=reasoning_open)
         grammar = response_grammar.grammar_for(request, self.dialect, self._reasoning, reasoning_open=reasoning_open)
-        return self._job(request, self._vocab.tokenize_prompt(prompt), output, grammar, arrived_s)
+        return self._job(request, reading, output, grammar, arrived_s)
+
+    def _read(self, request: ChatRequest) -> tuple[str, PicturePrompt]:
+        """Return the prompt as text and as tokens."""
+        pictures = [part for message in request.messages for part in picture_parts(message)]
+        if not pictures:
+            prompt = self._template.render(request)
+            return prompt, PicturePrompt(self._vocab.tokenize_prompt(prompt))
+        if self._picture_encoder is None:
+            path = pictures[0]["path"]
+            raise InvalidRequestError(f"{path}: this model does not see pictures; choose one that does", param=path)
+        prompt = self._template.render(request, self._picture_encoder.marker)
+        files = [base64.b64decode(part["data"]) for part in pictures]
+        return prompt, self._picture_encoder.read(prompt, files, self._vocab.opening(prompt))
 
     def _prepare_raw(self, request: ChatRequest, prompt: str | tuple[int, ...], arrived_s: float) -> Job:
         """Return the job of a request whose prompt goes to the model as it is, and whose answer is text."""
@@ -93,18 +110,25 @@ class Intake(TextIntake):
         if not tokens:
             raise InvalidRequestError("prompt: an empty prompt cannot be continued", param="prompt")
         self.check_tokens(tokens, "prompt")
-        return self._job(request, tokens, OutputStream(request, Plain()), None, arrived_s)
+        return self._job(request, PicturePrompt(tokens), OutputStream(request, Plain()), None, arrived_s)
 
     def _job(
-        self, request: ChatRequest, tokens: list[int], output: OutputStream, grammar: Grammar | None, arrived_s: float
+        self,
+        request: ChatRequest,
+        prompt: PicturePrompt,
+        output: OutputStream,
+        grammar: Grammar | None,
+        arrived_s: float,
     ) -> Job:
+        tokens, layout, pictures = prompt
         settings = settings_for(request.sampling, self.defaults)
         limit = self._n_ctx_tokens if request.max_tokens is None else request.max_tokens
         asked = None if request.logprobs is None else Probabilities(request.logprobs, self._vocab.piece)
         lookup = Lookup() if self._speculation else None
         sequence = Sequence(
-            request.id, tokens, len(tokens), limit, request.priority, arrived_s, request.adapter, lookup=lookup
-        )
+            request.id, tokens, len(tokens), limit, request.priority, arrived_s, request.adapter, layout, pictures,
+            lookup=lookup,
+        )  # fmt: skip
         sampler = TokenSampler(settings, grammar, self._vocab, self._n_ctx_tokens, asked)
         return Job(sequence, sampler, output, TokenLedger() if asked else None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 from collections import deque
-from typing import Final
+from typing import Any, Final
 
 import llama_cpp
 
@@ -20,10 +20,10 @@ class _LibraryLog:
     def __init__(self) -> None:
         self.errors: deque[str] = deque(maxlen=8)
         self._level = logging.DEBUG
-        self._callback = llama_cpp.llama_log_callback(self._take)
+        self.callback = llama_cpp.llama_log_callback(self._take)
 
     def install(self) -> None:
-        llama_cpp.llama_log_set(self._callback, ctypes.c_void_p(0))
+        llama_cpp.llama_log_set(self.callback, ctypes.c_void_p(0))
 
     def _take(self, level: int, text: bytes, _user_data: object) -> None:
         if level != _CONTINUES_LAST:
@@ -42,6 +42,11 @@ def install() -> None:
     """Take the library's messages from now on, and forget the errors so far."""
     _library_log.install()
     _library_log.errors.clear()
+
+
+def callback() -> Any:  # noqa: ANN401 -- a function type that ctypes builds
+    """Return what takes messages, for a library beside llama.cpp that has a log of its own."""
+    return _library_log.callback
 
 
 def reasons() -> str:

@@ -8,7 +8,10 @@ the answer is the same, in fewer steps. (Prompt lookup decoding, Saxena 2023; sp
 
 from __future__ import annotations
 
+import itertools
 from typing import Final
+
+from zoe_server.llama.layout import is_text
 
 MAX_GUESSED_TOKENS: Final = 8
 _N_GRAM: Final = 3
@@ -34,7 +37,8 @@ class Lookup:
         if len(tokens) < self._next_guess_at:
             return []
         start = self._followers.get(tuple(tokens[-_N_GRAM:]))
-        return [] if start is None else tokens[start : start + max(0, min(limit, self._n_guess))]
+        found = [] if start is None else tokens[start : start + max(0, min(limit, self._n_guess))]
+        return list(itertools.takewhile(is_text, found))
 
     def judge(self, n_guessed: int, n_right: int, n_tokens: int) -> None:
         """Learn how many of the guessed tokens were right; the sequence has `n_tokens` now."""

@@ -245,7 +245,7 @@ class EngineLoop:
         self._audited_step = self._steps
         memory = self.scheduler.memory
         self.runner.apply(memory.take_operations())
-        wrong = self.runner.audit(memory.expected_lengths())
+        wrong = self.runner.audit(memory.expected_tops())
         if wrong:
             _LOG.error("the KV cache of slots %s is not what it should be; the prefix cache is cleared", wrong)
             self._audit_mismatches += 1

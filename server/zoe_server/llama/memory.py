@@ -12,17 +12,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from zoe_server.llama.layout import TEXT_ONLY
+
 if TYPE_CHECKING:
+    from zoe_server.llama.layout import Layout
     from zoe_server.llama.radix import Prefix, PrefixCache
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryOperation:
-    """`copy`: let `slot` share the first `length` tokens of `source`; `keep`: drop all but those of `slot`."""
+    """`copy`: let `slot` share what `source` has at positions below `end`; `keep`: drop all but that of `slot`."""
 
     kind: Literal["copy", "keep"]
     slot: int
-    length: int
+    end: int
     source: int = -1
 
 
@@ -101,6 +104,7 @@ class KvMemory:
         self._free = list(range(n_slots - 1, -1, -1))
         self._running: set[int] = set()
         self._cached: dict[int, float] = {}  # slot -> when it was last of use, in seconds
+        self._layouts: dict[int, Layout] = {}  # of slots with pictures
         self._operations: list[MemoryOperation] = []
 
     @property
@@ -129,8 +133,10 @@ class KvMemory:
         length, _, slot = max(ready, default=(0, False, -1))
         return Donor(slot, length) if length else NO_DONOR
 
-    def admit(self, prefix: Prefix, donor: Donor, n_wanted: int, now: float) -> int | None:
+    def admit(self, prefix: Prefix, donor: Donor, n_wanted: int, now: float, layout: Layout = TEXT_ONLY) -> int | None:
         """Return a slot that has the donor's tokens and will hold all of the `prefix`, or None if there is no room.
+
+        `layout` is that of the prefix.
 
         There is room if `n_wanted` cells beside the reused ones are free after evicting cached holders; `n_wanted` is
         what this sequence and all running ones may still write. Without room nothing is evicted. A donor that is cached
@@ -145,8 +151,11 @@ class KvMemory:
         if used_up or not self._free or self.n_free_cells < n_wanted:
             slot = self._take_over(donor)
         else:
-            slot = self._copy(donor, now)
+            slot = self._copy(donor, now, layout)
         self._running.add(slot)
+        self._layouts.pop(slot, None)
+        if layout.spans:
+            self._layouts[slot] = layout
         self.cache.extend(slot, prefix.tokens[self.cache.length(slot) :], prefix.adapter)
         return slot
 
@@ -158,7 +167,7 @@ class KvMemory:
 
     def cut(self, slot: int, length: int) -> None:
         """Let the library drop what `slot` has beyond `length` tokens, none of which `computed` was told about."""
-        self._operations.append(MemoryOperation("keep", slot, length))
+        self._operations.append(MemoryOperation("keep", slot, self._layout(slot).position(length)))
 
     def release(self, slot: int, now: float) -> None:
         """End the work in `slot`: what is computed stays as a cached holder."""
@@ -204,9 +213,9 @@ class KvMemory:
         while self.evict_one():
             pass
 
-    def expected_lengths(self) -> list[int]:
-        """Return how many tokens the C library should have of every slot, once all operations are done."""
-        return [self.ledger.length(slot) for slot in range(self.n_slots)]
+    def expected_tops(self) -> list[int]:
+        """Return by how many positions the C library should reach in every slot, once all operations are done."""
+        return [self._layout(slot).top(self.ledger.length(slot)) for slot in range(self.n_slots)]
 
     def _fits_after_evictions(self, donor: Donor, n_wanted: int) -> bool:
         if not (self._free or self._cached):
@@ -221,11 +230,11 @@ class KvMemory:
         self._keep(donor.slot, donor.length)
         return donor.slot
 
-    def _copy(self, donor: Donor, now: float) -> int:
+    def _copy(self, donor: Donor, now: float, layout: Layout) -> int:
         slot = self._free.pop()
         if donor.length:
             self.ledger.share(donor.slot, slot, donor.length)
-            self._operations.append(MemoryOperation("copy", slot, donor.length, donor.slot))
+            self._operations.append(MemoryOperation("copy", slot, layout.position(donor.length), donor.slot))
         if donor.slot in self._cached:
             self._cached[donor.slot] = now
         return slot
@@ -241,10 +250,14 @@ class KvMemory:
 
     def _empty(self, slot: int) -> None:
         self._keep(slot, 0)
+        self._layouts.pop(slot, None)
         self._free.append(slot)
 
     def _keep(self, slot: int, length: int) -> None:
         self.cache.truncate(slot, length)
         if length < self.ledger.length(slot):
             self.ledger.keep(slot, length)
-            self._operations.append(MemoryOperation("keep", slot, length))
+            self._operations.append(MemoryOperation("keep", slot, self._layout(slot).position(length)))
+
+    def _layout(self, slot: int) -> Layout:
+        return self._layouts.get(slot, TEXT_ONLY)

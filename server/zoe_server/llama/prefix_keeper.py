@@ -13,6 +13,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
+from zoe_server.llama.layout import is_text
 from zoe_server.llama.radix import Prefix, common_length
 
 if TYPE_CHECKING:
@@ -54,8 +55,9 @@ class PrefixKeeper:
         return n_restored
 
     def keep(self, prefix: Prefix) -> None:
-        """Save `prefix`, if it is long enough, computed, and not kept already."""
-        tokens, adapter = prefix
+        """Save `prefix`, if it is long enough, computed, and not kept already; without what follows a picture."""
+        adapter = prefix.adapter
+        tokens = list(itertools.takewhile(is_text, prefix.tokens))
         if len(tokens) < MIN_KEPT_TOKENS:
             return
         for kept in self._kept:
@@ -64,8 +66,8 @@ class PrefixKeeper:
                 return
         donor = self._memory.find_donor(self._memory.cache.match(tokens, adapter))
         if donor.length == len(tokens):
-            self._kept.append(prefix)
-            self._writer.submit(self._write, prefix, self._runner.read_state(donor.slot, donor.length))
+            self._kept.append(Prefix(tokens, adapter))
+            self._writer.submit(self._write, self._kept[-1], self._runner.read_state(donor.slot, donor.length))
 
     def close(self) -> None:
         """Wait until everything is written."""

@@ -57,17 +57,18 @@ class ChatTemplate:
                 f"the model's chat template is not valid jinja (line {error.lineno}: {error.message})"
             ) from error
 
-    def render(self, request: ChatRequest) -> str:
+    def render(self, request: ChatRequest, picture_marker: str = "") -> str:
         """Return the prompt of `request`, ending where the assistant's answer begins.
 
-        The tools are in the prompt whatever the tool choice is, so that it does not change the cached prefix.
+        Every picture is a `picture_marker` in it. The tools are in the prompt whatever the tool choice is, so that it
+        does not change the cached prefix.
 
         Raises:
             InvalidRequestError: the template refuses the messages, or fails on them.
         """
         try:
             text = self._template.render(
-                messages=[_message(message) for message in request.messages],
+                messages=[_message(message, picture_marker) for message in request.messages],
                 tools=[_function(tool) for tool in request.tools] or None,
                 add_generation_prompt=True,
                 **self._names,
@@ -80,6 +81,12 @@ class ChatTemplate:
         return text if text.isascii() else _LONE_SURROGATES.sub("\ufffd", text)
 
 
+def picture_parts(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the pictures of a message, in their order."""
+    content = message.get("content")
+    return [part for part in content if part["type"] == "picture"] if isinstance(content, list) else []
+
+
 def knows_reasoning(source: str) -> bool:
     """Return whether a chat template is that of a model which reasons before it answers."""
     return any(marker in source for marker in _REASONING)
@@ -90,9 +97,12 @@ def opens_reasoning(prompt: str) -> bool:
     return prompt.rstrip().endswith("<think>")
 
 
-def _message(message: Mapping[str, Any]) -> dict[str, Any]:
+def _message(message: Mapping[str, Any], picture_marker: str) -> dict[str, Any]:
     """Return a message as templates expect it: content is a string, arguments of past calls are objects."""
-    result = {**message, "content": message.get("content") or ""}
+    content = message.get("content") or ""
+    if isinstance(content, list):
+        content = "".join(part["text"] if part["type"] == "text" else picture_marker for part in content)
+    result = {**message, "content": content}
     if calls := message.get("tool_calls"):
         result["tool_calls"] = [_tool_call(call) for call in calls]
     return result

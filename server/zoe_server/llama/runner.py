@@ -16,6 +16,7 @@ from zoe_server.llama import library_log, model_file
 from zoe_server.llama.adapters import Adapters
 from zoe_server.llama.config import physical_cores
 from zoe_server.llama.model_file import ModelLoadError
+from zoe_server.llama.picture_encoder import PictureEncoder
 from zoe_server.llama.tokenizer import Vocab
 
 if TYPE_CHECKING:
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from zoe_server.llama.batch import Batch
+    from zoe_server.llama.batch import Batch, Chunk
     from zoe_server.llama.config import EngineConfig
     from zoe_server.llama.memory import MemoryOperation
+    from zoe_server.llama.picture_encoder import PromptPicture
     from zoe_server.llama.sequence import Sequence
 
 _NO_FREE_CELL: Final = 1
@@ -110,6 +112,7 @@ class Runner:
         self.n_cells: int = llama_cpp.llama_n_ctx(self.context)
         self.n_ctx_tokens = min(self.n_cells, llama_cpp.llama_model_n_ctx_train(self._model) or self.n_cells)
         self._batch = TokenBatch(config.n_batch_tokens)
+        self.picture_encoder = self._load_picture_encoder()
 
     def metadata(self, key: str) -> str | None:
         """Return a value of the model file's header as text, None if it is not there."""
@@ -133,9 +136,9 @@ class Runner:
         """Copy and drop what `operations` say, in their order."""
         for operation in operations:
             if operation.kind == "copy":
-                llama_cpp.llama_memory_seq_cp(self._memory, operation.source, operation.slot, 0, operation.length)
-            elif not llama_cpp.llama_memory_seq_rm(self._memory, operation.slot, operation.length, -1):
-                raise FatalDecodeError(f"the KV cache cannot cut sequence {operation.slot} at {operation.length}")
+                llama_cpp.llama_memory_seq_cp(self._memory, operation.source, operation.slot, 0, operation.end)
+            elif not llama_cpp.llama_memory_seq_rm(self._memory, operation.slot, operation.end, -1):
+                raise FatalDecodeError(f"the KV cache cannot cut sequence {operation.slot} at {operation.end}")
 
     def decode(self, batch: Batch) -> list[Output]:
         """Do the batch's memory operations, compute its chunks, and return where the wanted logits are.
@@ -145,6 +148,10 @@ class Runner:
             FatalDecodeError: anything else went wrong.
         """
         self.apply(batch.operations)
+        self._adapters.use(self.context, batch.adapter)
+        if batch.chunks[0].picture is not None:
+            self._look(batch.chunks[0], batch.chunks[0].picture)
+            return []
         self._batch.clear()
         outputs: list[Output] = []
         for chunk in batch.chunks:
@@ -152,7 +159,6 @@ class Runner:
             last = self._batch.add([*chunk.tokens, *chunk.guessed], chunk.start, chunk.slot, n_logits=n_logits)
             if chunk.samples:
                 outputs.append(Output(chunk.sequence, last - len(chunk.guessed), chunk.guessed))
-        self._adapters.use(self.context, batch.adapter)
         self._decode()
         return outputs
 
@@ -209,10 +215,10 @@ class Runner:
                 self._decode()
             self.clear()
 
-    def audit(self, lengths: list[int]) -> list[int]:
-        """Return the slots of which the library does not hold exactly `lengths[slot]` tokens."""
-        held = [llama_cpp.llama_memory_seq_pos_max(self._memory, slot) + 1 for slot in range(len(lengths))]
-        return [slot for slot, length in enumerate(lengths) if held[slot] != length]
+    def audit(self, tops: list[int]) -> list[int]:
+        """Return the slots that do not reach by exactly `tops[slot]` positions in the library."""
+        held = [llama_cpp.llama_memory_seq_pos_max(self._memory, slot) + 1 for slot in range(len(tops))]
+        return [slot for slot, top in enumerate(tops) if held[slot] != top]
 
     def clear(self) -> None:
         """Drop every sequence."""
@@ -220,11 +226,20 @@ class Runner:
 
     def close(self) -> None:
         """Give context and model back, and with it the adapters; nothing of the runner may be used afterwards."""
+        if self.picture_encoder is not None:
+            self.picture_encoder.close()
         llama_cpp.llama_free(self.context)
         llama_cpp.llama_model_free(self._model)
 
+    def _look(self, chunk: Chunk, picture: PromptPicture) -> None:
+        if self.picture_encoder is None:
+            raise FatalDecodeError("there is a picture, and nothing that could have read it")
+        self._check(self.picture_encoder.decode(self.context, picture, chunk.start, chunk.slot))
+
     def _decode(self) -> None:
-        code = llama_cpp.llama_decode(self.context, self._batch.native())
+        self._check(llama_cpp.llama_decode(self.context, self._batch.native()))
+
+    def _check(self, code: int) -> None:
         if code == _NO_FREE_CELL:
             raise NoFreeCellError
         if code != 0:
@@ -236,6 +251,11 @@ class Runner:
         except ModelLoadError:
             llama_cpp.llama_model_free(self._model)
             raise
+
+    def _load_picture_encoder(self) -> PictureEncoder | None:
+        if self._config.projector_path is None:
+            return None
+        return PictureEncoder(self._config, self._model)
 
     def _make_context(self) -> int:
         config = self._config

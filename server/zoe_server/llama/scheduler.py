@@ -13,7 +13,8 @@ One step, in the order in which the code decides:
 4. Decode first: the newest tokens of every decoding sequence (one, or those that its grammar forced), so that a long
    prompt never stalls a running voice stream. Where no prompt waits, guesses of what follows are computed with them.
 5. Prompt chunks fill the batch, oldest interactive first. Background prompts yield, unless an interactive one waits for
-   them. `pace.Pace` bounds the chunk, so that a step stays short.
+   them. `pace.Pace` bounds the chunk, so that a step stays short. A picture takes a step of its own, every other one at
+   most while somebody decodes.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class Scheduler:
         self._eog_tokens = eog_tokens
         self._pace = Pace()
         self._turns = Turns()
+        self._looked = False  # whether the last step was a picture
         self._waiting: list[Sequence] = []
         self._running: list[Sequence] = []
         self._reserved: dict[int, int] = {}  # slot -> length up to which cells are set aside for it
@@ -94,9 +96,7 @@ class Scheduler:
         """Return the next step; it is empty when there is nothing to do."""
         started = self._admit_waiting(now)
         adapter = self._choose_adapter()
-        chunks = [self._chunk(sequence, self._decode_tokens(sequence)) for sequence in self._decoding(adapter)]
-        prompts = self._prefill_chunks(adapter, sum(chunk.n_tokens for chunk in chunks))
-        chunks = chunks + prompts if prompts else self._with_guesses(chunks)
+        chunks = self._picture_chunk(adapter) or self._text_chunks(adapter)
         if not chunks and (self._running or self._waiting):
             if not self.relieve():
                 raise RuntimeError("no sequence can go on, and there is nothing left to evict")
@@ -111,6 +111,7 @@ class Scheduler:
         """
         self._pace.observe(sum(chunk.n_tokens for chunk in batch.chunks), now - batch.scheduled_s)
         self._turns.took(batch.adapter, has_prompts=any(chunk.sequence.is_prefilling for chunk in batch.chunks))
+        self._looked = batch.chunks[0].picture is not None
         drawn = iter(tokens)
         updates: list[Update] = []
         for chunk in batch.chunks:
@@ -166,7 +167,7 @@ class Scheduler:
             branches = donor.length < min(len(prompt), self.memory.cache.length(donor.slot))
             n_new = len(sequence.tokens) - donor.length + self._reserve_tokens(sequence)
             prefix = Prefix(sequence.tokens, sequence.adapter)
-            slot = self.memory.admit(prefix, donor, n_new + self._outstanding(), now)
+            slot = self.memory.admit(prefix, donor, n_new + self._outstanding(), now, sequence.layout)
             if slot is None:
                 if self._yield_background(sequence):
                     return started + self._admit_waiting(now)
@@ -207,6 +208,22 @@ class Scheduler:
             return False
         self._preempt(max(background, key=_rank))
         return True
+
+    def _picture_chunk(self, adapter: str | None) -> list[Chunk]:
+        """Return the next picture, which takes a step of its own; between two of them, streams have theirs."""
+        if self._looked and self._decoding(adapter):
+            return []
+        for sequence in (sequence for sequence in self._prompts() if sequence.adapter == adapter):
+            picture = sequence.picture_at(sequence.computed)
+            if picture is not None and picture.span.n_tokens <= self.memory.n_free_cells:
+                return [replace(self._chunk(sequence, picture.span.n_tokens), picture=picture)]
+        return []
+
+    def _text_chunks(self, adapter: str | None) -> list[Chunk]:
+        """Steps 4 and 5 of the module's docstring."""
+        chunks = [self._chunk(sequence, self._decode_tokens(sequence)) for sequence in self._decoding(adapter)]
+        prompts = self._prefill_chunks(adapter, sum(chunk.n_tokens for chunk in chunks))
+        return chunks + prompts if prompts else self._with_guesses(chunks)
 
     def _choose_adapter(self) -> str | None:
         """Steps 2 and 3 of the module's docstring; whoever is preempted may be the last that had a claim."""
@@ -272,17 +289,20 @@ class Scheduler:
         budget = min(budget, self.limits.n_batch_tokens - n_decoding, self.memory.n_free_cells - n_decoding)
         chunks: list[Chunk] = []
         for sequence in (sequence for sequence in self._prompts() if sequence.adapter == adapter):
-            count = min(budget, sequence.n_uncomputed)
-            if count <= 0:
+            if budget <= 0:
                 break
+            count = sequence.layout.n_text(sequence.computed, min(budget, sequence.n_uncomputed))
+            if not count:
+                continue
             chunks.append(self._chunk(sequence, count))
             budget -= count
         return chunks
 
     def _chunk(self, sequence: Sequence, count: int) -> Chunk:
         start = sequence.computed
+        tokens = sequence.tokens[start : start + count]
         samples = count == sequence.n_uncomputed and sequence.wants_token
-        return Chunk(sequence, self._slot_of(sequence), start, sequence.tokens[start : start + count], samples)
+        return Chunk(sequence, self._slot_of(sequence), sequence.layout.position(start), tokens, samples)
 
     def _finish_reason(self, sequence: Sequence, tokens: tuple[int, ...]) -> FinishReason | None:
         if tokens and tokens[-1] in self._eog_tokens:

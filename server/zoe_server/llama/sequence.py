@@ -8,10 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from zoe_server.llama.layout import TEXT_ONLY
 from zoe_server.protocol import Timings, Usage
 
 if TYPE_CHECKING:
+    from zoe_server.llama.layout import Layout
     from zoe_server.llama.lookup import Lookup
+    from zoe_server.llama.picture_encoder import PromptPicture
     from zoe_server.protocol import Priority
 
 
@@ -23,7 +26,7 @@ class Sequence:
     is sampled, unless the limit of `limit_tokens` generated tokens is reached; `n_newest` tokens came of it the last
     time, more than one where a grammar forced some or guesses were right. A preempted sequence has no slot and nothing
     computed, but keeps its tokens, so that its answer goes on where it stopped. All of it is computed with `adapter`;
-    None is the model without one.
+    None is the model without one. `layout` says which tokens stand for `pictures`.
     """
 
     request_id: str
@@ -33,6 +36,8 @@ class Sequence:
     priority: Priority
     arrived_s: float
     adapter: str | None = None
+    layout: Layout = TEXT_ONLY
+    pictures: tuple[PromptPicture, ...] = ()
     order: int = 0
     slot: int | None = None
     computed: int = 0
@@ -83,6 +88,10 @@ class Sequence:
         if self.first_token_s is None:
             self.first_token_s = now
         return added
+
+    def picture_at(self, index: int) -> PromptPicture | None:
+        """Return the picture that begins with token `index`, if one does."""
+        return next((picture for picture in self.pictures if picture.span.start == index), None)
 
     def guess(self, limit: int) -> list[int]:
         """Return at most `limit` tokens that may follow the sampled ones and still fit this request's own limit."""

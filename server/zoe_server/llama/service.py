@@ -55,6 +55,7 @@ class Service:
         self._connected = asyncio.Event()
         self._writer: asyncio.StreamWriter | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="intake")
+        self._slow_pool = ThreadPoolExecutor(1, thread_name_prefix="slow intake")
         self._worker: Worker[Any] | None = None
         self._open: set[str] = set()
         self._preparing: set[str] = set()
@@ -172,6 +173,7 @@ class Service:
         try:
             worker = self._ready_worker()
             job = await self._prepare(worker, op, data)
+            await self._do_slow_part(worker, job)
         except ZoeError as error:
             self._deliver(request_id, [protocol.Failure(error)])
             return
@@ -196,6 +198,17 @@ class Service:
         except Exception as error:
             _LOG.exception("a request could not be prepared")
             raise EngineError(f"the engine could not read the request: {type(error).__name__}") from error
+
+    async def _do_slow_part(self, worker: Worker[JobT], job: JobT) -> None:
+        """Finish the preparation of a job whose preparation takes long, beside that of others."""
+        slow_part = worker.slow_part(job)
+        if slow_part is None:
+            return
+        try:
+            await self._aio.run_in_executor(self._slow_pool, slow_part)
+        except ZoeError:
+            worker.give_up(job)
+            raise
 
     async def _answer_question(self, message: dict[str, Any]) -> None:
         """Answer what needs the vocabulary only, beside the loop."""

@@ -41,10 +41,13 @@ class Vocab:
         The beginning-of-sequence token is put before them only if the vocabulary asks for it and the template has not
         written it already. Lone surrogates, which JSON allows, become question marks.
         """
+        return self.opening(text) + self.tokenize(text.encode("utf-8", errors="replace"))
+
+    def opening(self, text: str) -> list[int]:
+        """Return the beginning-of-sequence token, if it has to be put before the rendered chat `text`, or nothing."""
         bos = self.bos_text
         add_bos = llama_cpp.llama_vocab_get_add_bos(self.pointer) and bos and not text.startswith(bos)
-        tokens = self.tokenize(text.encode("utf-8", errors="replace"))
-        return [llama_cpp.llama_vocab_bos(self.pointer), *tokens] if add_bos else tokens
+        return [llama_cpp.llama_vocab_bos(self.pointer)] if add_bos else []
 
     def tokenize(self, text: bytes, *, add_special: bool = False, parse_special: bool = True) -> list[int]:
         """Return the tokens of `text`.

@@ -60,6 +60,13 @@ class Worker(Protocol[JobT]):
         """
         ...
 
+    def slow_part(self, job: JobT) -> Callable[[], None] | None:
+        """Return what else has to be done before `submit`, if it takes long; it is called from one thread at a time.
+
+        It raises a `ZoeError` if it cannot be done; the job is then to be given up.
+        """
+        ...
+
     def submit(self, job: JobT) -> None:
         """Queue `job`; it ends in exactly one `Finish` or `Failure`."""
         ...

@@ -152,7 +152,7 @@ def write_random_gguf(  # noqa: PLR0913 -- each argument is one independent prop
 
     `width` and `ffn` are multiples of 32 and `width / heads` is even. `context` is in tokens; an empty `chat_template`
     is left out. `q8` stores the matrices as Q8_0, else as F32. With `pooling` it is an embedding model that reads from
-    left to right. `rope_sections`, of which `width / heads / 2` is the sum, are for an architecture whose positions have
+    left to right. `rope_sections`, whose sum is `width / heads / 2`, are for an architecture whose positions have
     several dimensions. Equal arguments give equal files.
     """
     tokens, types, merge_lines = _vocabulary(merges, unused_tokens)

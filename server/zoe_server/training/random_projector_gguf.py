@@ -17,7 +17,6 @@ import numpy as np
 
 PATCH_PIXELS: Final = 14
 PICTURE_PIXELS: Final = 112
-"""Side of the square that the "gemma3" kind scales every picture to."""
 _WIDTH: Final = 64
 _HEADS: Final = 4
 _FFN: Final = 128
@@ -53,15 +52,23 @@ class _Weights:
         self._writer.add_tensor(name, data)
 
 
-def write_random_projector(path: Path, *, kind: Kind = "gemma3", width: int = 64, seed: int = 0) -> Path:
-    """Write a picture encoder for a model whose embeddings have `width` numbers, and return its path."""
+def write_random_projector(
+    path: Path, *, kind: Kind = "gemma3", width: int = 64, picture_pixels: int = PICTURE_PIXELS, seed: int = 0
+) -> Path:
+    """Write a picture encoder for a model whose embeddings have `width` numbers, and return its path.
+
+    "gemma3" scales every picture to a square with `picture_pixels` on a side, a multiple of 28.
+    """
     writer = gguf.GGUFWriter(path, "clip")
-    _add_facts(writer, kind, width)
+    _add_facts(writer, kind, width, picture_pixels)
     weights = _Weights(writer, seed)
     for layer in range(_LAYERS):
         _add_layer(weights, f"v.blk.{layer}")
     weights.norm("v.post_ln")
-    {"gemma3": _add_gemma3, "qwen2vl_merger": _add_qwen2vl}[kind](weights, width)
+    if kind == "gemma3":
+        _add_gemma3(weights, width, (picture_pixels // PATCH_PIXELS) ** 2)
+    else:
+        _add_qwen2vl(weights, width)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -69,7 +76,7 @@ def write_random_projector(path: Path, *, kind: Kind = "gemma3", width: int = 64
     return path
 
 
-def _add_facts(writer: gguf.GGUFWriter, kind: Kind, width: int) -> None:
+def _add_facts(writer: gguf.GGUFWriter, kind: Kind, width: int, picture_pixels: int) -> None:
     writer.add_type("mmproj")
     writer.add_bool("clip.has_vision_encoder", True)
     writer.add_string("clip.projector_type", kind)
@@ -80,7 +87,7 @@ def _add_facts(writer: gguf.GGUFWriter, kind: Kind, width: int) -> None:
         "block_count": _LAYERS,
         "projection_dim": width,
         "attention.head_count": _HEADS,
-        "image_size": PICTURE_PIXELS,
+        "image_size": picture_pixels,
         "patch_size": PATCH_PIXELS,
         "projector.scale_factor": _MERGED,
     }.items():
@@ -102,10 +109,10 @@ def _add_layer(weights: _Weights, name: str) -> None:
     weights.norm(f"{name}.ln2")
 
 
-def _add_gemma3(weights: _Weights, width: int) -> None:
+def _add_gemma3(weights: _Weights, width: int, n_patches: int) -> None:
     weights.matrix("v.patch_embd.weight", _WIDTH, 3, PATCH_PIXELS, PATCH_PIXELS)
     weights.zeros("v.patch_embd.bias", _WIDTH)
-    weights.matrix("v.position_embd.weight", (PICTURE_PIXELS // PATCH_PIXELS) ** 2, _WIDTH)
+    weights.matrix("v.position_embd.weight", n_patches, _WIDTH)
     weights.ones("mm.soft_emb_norm.weight", _WIDTH)
     weights.matrix("mm.input_projection.weight", _WIDTH, width)
 

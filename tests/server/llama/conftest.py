@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -71,8 +72,13 @@ class Engine:
 
     def prepare(self, name: str, text: str, **fields: object) -> Job:
         fields = {"max_tokens": 16, "sampling": GREEDY} | fields
-        messages = ({"role": "user", "content": text},)
-        return self.intake.prepare(ChatRequest(name, "m", messages, **fields), 0.0)
+        pictures = fields.pop("pictures", ())
+        parts = [{"type": "picture", "data": base64.b64encode(png).decode(), "path": "x"} for png in pictures]
+        messages = ({"role": "user", "content": [*parts, {"type": "text", "text": text}] if parts else text},)
+        job = self.intake.prepare(ChatRequest(name, "m", messages, **fields), 0.0)
+        if self.runner.picture_encoder is not None:
+            self.runner.picture_encoder.encode_all(job.sequence.pictures)
+        return job
 
     def ask(self, name: str, text: str, **fields: object) -> None:
         self.loop.submit(self.prepare(name, text, **fields))
@@ -95,6 +101,9 @@ class Engine:
     def text(self, name: str) -> str:
         return "".join(event.text for event in self.events[name] if isinstance(event, Text))
 
+    def text_so_far(self, name: str) -> str:
+        return self.text(name) if name in self.events else ""
+
     def finish(self, name: str) -> Finish:
         *before, last = self.events[name]
         assert not any(isinstance(event, TERMINAL_EVENTS) for event in before)
@@ -104,15 +113,15 @@ class Engine:
     def audit(self) -> list[int]:
         memory = self.scheduler.memory
         self.runner.apply(memory.take_operations())
-        return self.runner.audit(memory.expected_lengths())
+        return self.runner.audit(memory.expected_tops())
 
 
 @pytest.fixture
 def make_engine(tiny_gguf: Path) -> Iterator[Callable[..., Engine]]:
     engines: list[Engine] = []
 
-    def make(**config: object) -> Engine:
-        engines.append(Engine(tiny_gguf, **config))
+    def make(path: Path = tiny_gguf, **config: object) -> Engine:
+        engines.append(Engine(path, **config))
         return engines[-1]
 
     yield make

@@ -59,12 +59,12 @@ class Library:
         for operation in batch.operations:
             if operation.kind == "copy":
                 assert not self.tokens.get(operation.slot)
-                assert len(self.tokens[operation.source]) >= operation.length > 0
-                self.tokens[operation.slot] = self.tokens[operation.source][: operation.length]
-                self.cells[operation.slot] = self.cells[operation.source][: operation.length]
+                assert len(self.tokens[operation.source]) >= operation.end > 0
+                self.tokens[operation.slot] = self.tokens[operation.source][: operation.end]
+                self.cells[operation.slot] = self.cells[operation.source][: operation.end]
             else:
-                self.tokens[operation.slot] = self.tokens[operation.slot][: operation.length]
-                self.cells[operation.slot] = self.cells[operation.slot][: operation.length]
+                self.tokens[operation.slot] = self.tokens[operation.slot][: operation.end]
+                self.cells[operation.slot] = self.cells[operation.slot][: operation.end]
         drawn = []
         for chunk in batch.chunks:
             held = self.tokens.setdefault(chunk.slot, [])
@@ -503,5 +503,5 @@ def test_everybody_gets_the_answer_of_a_fresh_run(  # noqa: PLR0917 -- given by 
     memory = h.scheduler.memory
     h.library.run(Batch(memory.take_operations(), (), (), 0.0))
     held = {slot: len(tokens) for slot, tokens in h.library.tokens.items() if tokens}
-    assert held == {slot: n for slot, n in enumerate(memory.expected_lengths()) if n}
+    assert held == {slot: n for slot, n in enumerate(memory.expected_tops()) if n}
     assert h.library.n_used == cells - memory.n_free_cells
