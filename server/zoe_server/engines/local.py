@@ -46,6 +46,7 @@ def engine_config(spec: ModelSpec, socket_path: Path) -> dict[str, Any]:
     """
     config = {
         "model_path": str(spec.path),
+        "adapters": {name: {"path": str(one.path), "scale": one.scale} for name, one in spec.adapters.items()},
         "socket_path": str(socket_path),
         "n_ctx_tokens": spec.n_ctx_tokens,
         "n_slots": spec.n_slots,
