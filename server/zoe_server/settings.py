@@ -8,6 +8,7 @@
     [models.qwen]
     path = "qwen2.5-coder-7b.gguf"  # relative to the file's own folder
     roles = ["tools"]
+    adapters.jokes = "jokes.gguf"   # or [models.qwen.adapters.jokes] with path and scale
 
 Every unknown key is an error that names the key's path. This module knows no engine, no HTTP framework and no process.
 """
@@ -19,21 +20,15 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableEnvironmentError
 
-from zoe_server.catalogue.spec import (
-    BUNDLED_MODEL,
-    DIALECTS,
-    EMBEDDINGS_ROLE,
-    TOOLS_ROLE,
-    ModelSpec,
-    bundled_model_path,
-)
+from zoe_server.catalogue.spec import BUNDLED_MODEL, TOOLS_ROLE, AdapterSpec, ModelSpec, bundled_model_path
+from zoe_server.model_settings import ModelName, ModelSettings, Section
 
 AUTOMATIC_MODEL: Final = "zoe"
 _ENV_PREFIX: Final = "ZOE_"
@@ -52,62 +47,13 @@ def _origin(text: str) -> str:
 
 
 _Origin = Annotated[str, AfterValidator(_origin)]
-_ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
 
 
 class SettingsError(Exception):
     """The configuration cannot be used; the message names the key and says what to do."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SamplingDefaults(_Section):
-    """How a model draws tokens when the request does not say; unset values are the engine's own defaults."""
-
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    top_k: int | None = Field(default=None, ge=0, le=1_000_000)
-    top_p: float | None = Field(default=None, gt=0, le=1)
-    min_p: float | None = Field(default=None, ge=0, le=1)
-    repeat_penalty: float | None = Field(default=None, gt=0, le=10)
-
-
-class ModelSettings(_Section):
-    """One table `[models.NAME]`."""
-
-    engine: Literal["llama", "scripted"] = "llama"
-    path: Path | None = None
-    aliases: tuple[_ModelName, ...] = ()
-    roles: tuple[Literal["tools", "chat", "embeddings"], ...] = ()
-    context_tokens: int = Field(default=4096, ge=256, le=1_048_576)
-    slots: int = Field(default=8, ge=1, le=64)
-    batch_tokens: int = Field(default=512, ge=64, le=16_384)
-    threads: int | None = Field(default=None, ge=1, le=512)
-    gpu_layers: int | None = Field(default=None, ge=-1, le=1000)
-    prefix_cache: bool = True
-    jump_forward: bool = True
-    speculation: bool = True
-    sampling: SamplingDefaults = SamplingDefaults()
-    chat_template: str | None = None
-    dialect: str | None = None
-
-    @field_validator("dialect")
-    @classmethod
-    def _dialect_exists(cls, name: str | None) -> str | None:
-        if name is not None and name not in DIALECTS:
-            raise ValueError(f"no dialect is called {name!r}; there are {', '.join(DIALECTS)}")
-        return name
-
-    @field_validator("roles")
-    @classmethod
-    def _embeddings_stand_alone(cls, roles: tuple[str, ...]) -> tuple[str, ...]:
-        if EMBEDDINGS_ROLE in roles and len(roles) > 1:
-            raise ValueError(f"a model with the role {EMBEDDINGS_ROLE!r} cannot have another")
-        return roles
-
-
-class ServerSettings(_Section):
+class ServerSettings(Section):
     """The table `[server]`."""
 
     host: str = "127.0.0.1"
@@ -138,7 +84,7 @@ class Settings(BaseSettings):
 
     api_key: str | None = None
     server: ServerSettings = ServerSettings()
-    models: dict[_ModelName, ModelSettings] = Field(
+    models: dict[ModelName, ModelSettings] = Field(
         default_factory=lambda: {BUNDLED_MODEL: ModelSettings()}, min_length=1
     )
 
@@ -158,7 +104,7 @@ class Settings(BaseSettings):
     def _names_are_unique(self) -> Settings:
         taken = {AUTOMATIC_MODEL: "the automatic choice"}
         for name, model in self.models.items():
-            for spelling in (name, *model.aliases):
+            for spelling in model.names(name):
                 if spelling in taken:
                     raise ValueError(f"models.{name}: the name {spelling!r} is already used by {taken[spelling]}")
                 taken[spelling] = f"model {name!r}"
@@ -237,6 +183,9 @@ def _spec(name: str, model: ModelSettings, server: ServerSettings) -> ModelSpec:
         engine=model.engine,
         aliases=model.aliases,
         roles=model.roles or ((TOOLS_ROLE,) if bundled else ()),
+        adapters={key: AdapterSpec(one.path, one.scale) for key, one in model.adapters.items()},
+        projector_path=model.projector,
+        max_picture_tokens=model.picture_tokens,
         n_ctx_tokens=model.context_tokens,
         n_slots=model.slots,
         n_batch_tokens=model.batch_tokens,
@@ -276,11 +225,25 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
-    """Make the models' paths absolute, read from the folder of the file that names them."""
-    models = data.get("models")
-    for model in models.values() if isinstance(models, dict) else ():
-        if isinstance(model, dict) and isinstance(model.get("path"), str):
-            model["path"] = str((folder / Path(model["path"]).expanduser()).absolute())
+    """Make the paths of models and adapters absolute, read from the folder of the file that names them."""
+    for model in _tables(data.get("models")):
+        _resolve(model, "path", folder)
+        _resolve(model, "projector", folder)
+        adapters = model.get("adapters")
+        if isinstance(adapters, dict):
+            for name in adapters:
+                _resolve(adapters, name, folder)
+        for adapter in _tables(adapters):
+            _resolve(adapter, "path", folder)
+
+
+def _tables(data: object) -> list[dict[str, Any]]:
+    return [value for value in data.values() if isinstance(value, dict)] if isinstance(data, dict) else []
+
+
+def _resolve(table: dict[str, Any], key: str, folder: Path) -> None:
+    if isinstance(path := table.get(key), str):
+        table[key] = str((folder / Path(path).expanduser()).absolute())
 
 
 def _only_model(path: Path) -> dict[str, Any]:

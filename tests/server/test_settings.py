@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from zoe_server import settings
+from zoe_server.catalogue.spec import AdapterSpec
 from zoe_server.settings import SettingsError
 
 
@@ -106,6 +107,25 @@ def test_a_blank_key_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
         ('[models.zoe]\npath = "a.gguf"', "models.zoe"),
         ('[models.a]\npath = "a"\naliases = ["b"]\n[models.b]\npath = "b"', "already used by model 'a'"),
         ('[models."bad name"]\npath = "a.gguf"', "models.bad name"),
+        ('[models.a]\npath = "a"\nadapters."b:c" = "d"', "models.a.adapters.b:c"),
+        ('[models.a]\npath = "a"\nadapters.latest = "b"', "models.a.adapters: 'latest' is what Ollama's clients"),
+        ('[models.a]\npath = "a"\nadapters.b = 1', "models.a.adapters.b"),
+        ('[models.a]\npath = "a"\nadapters = "b"', "models.a.adapters"),
+        ("[models.a]\npath = 'a'\nadapters.b = { scale = 2 }", "models.a.adapters.b.path"),
+        ("[models.a]\npath = 'a'\nadapters.b = { path = 'b', scale = nan }", "models.a.adapters.b.scale"),
+        ("[models.a]\npath = 'a'\nadapters.b = { path = 'b', size = 2 }", "models.a.adapters.b.size: unknown key"),
+        (
+            "[models.a]\npath = 'a'\nroles = ['embeddings']\nadapters.b = 'b'",
+            "models.a.adapters: a model with the role 'embeddings' takes none",
+        ),
+        (
+            "[models.a]\npath = 'a'\nengine = 'scripted'\nadapters.b = 'b'",
+            "models.a.adapters: a model with the engine 'scripted' takes none",
+        ),
+        (
+            "[models.a]\npath = 'a'\nadapters.b = 'b'\n[models.c]\npath = 'c'\naliases = ['a:b']",
+            "models.c: the name 'a:b' is already used by model 'a'",
+        ),
     ],
 )
 def test_mistakes_are_named_by_their_path(tmp_path: Path, text: str, path: str) -> None:
@@ -166,6 +186,25 @@ def test_only_loopback_may_be_served_without_a_key(host: str, loopback: bool) ->
     else:
         with pytest.raises(SettingsError, match="ZOE_API_KEY"):
             settings.check_bind(host, None)
+
+
+def test_adapters_have_paths_as_models_have(tmp_path: Path) -> None:
+    write(
+        tmp_path / "zoe.toml",
+        """
+        [models.big]
+        path = "big.gguf"
+        adapters.jokes = "loras/jokes.gguf"
+        [models.big.adapters."home/v1.2"]
+        path = "/far/home.gguf"
+        scale = 0.5
+        """,
+    )
+    (big,) = settings.load().specs()
+    assert big.adapters == {
+        "jokes": AdapterSpec(tmp_path / "loras" / "jokes.gguf"),
+        "home/v1.2": AdapterSpec(Path("/far/home.gguf"), 0.5),
+    }
 
 
 def test_a_model_for_embeddings_has_no_other_role(tmp_path: Path) -> None:

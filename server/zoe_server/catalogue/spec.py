@@ -23,11 +23,21 @@ EMBEDDINGS_ROLE: Final = "embeddings"
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterSpec:
+    """A LoRA adapter: its file, and how strongly it changes the model; 1 is as it was trained."""
+
+    path: Path
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """One configured model: its names, its file, and how its engine is to run it.
 
     `n_threads` and `n_gpu_layers` None mean "let the engine choose". `sampling` holds the model's defaults, by the
-    field names of `protocol.Sampling`. `queue_limit` requests may wait besides the `n_slots` that run.
+    field names of `protocol.Sampling`. `queue_limit` requests may wait besides the `n_slots` that run. Behind any of
+    its names and a colon, a request may name one of the `adapters`. With the picture encoder `projector_path` it sees;
+    a picture takes at most `max_picture_tokens`.
     """
 
     name: str
@@ -35,6 +45,9 @@ class ModelSpec:
     engine: str = "llama"
     aliases: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
+    adapters: Mapping[str, AdapterSpec] = field(default_factory=dict)
+    projector_path: Path | None = None
+    max_picture_tokens: int = 1024
     n_ctx_tokens: int = 4096
     n_slots: int = 8
     n_batch_tokens: int = 512

@@ -46,7 +46,10 @@ def engine_config(spec: ModelSpec, socket_path: Path) -> dict[str, Any]:
     """
     config = {
         "model_path": str(spec.path),
+        "adapters": {name: {"path": str(one.path), "scale": one.scale} for name, one in spec.adapters.items()},
         "socket_path": str(socket_path),
+        "projector_path": None if spec.projector_path is None else str(spec.projector_path),
+        "max_picture_tokens": spec.max_picture_tokens,
         "n_ctx_tokens": spec.n_ctx_tokens,
         "n_slots": spec.n_slots,
         "n_batch_tokens": spec.n_batch_tokens,

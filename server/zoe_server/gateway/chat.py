@@ -39,7 +39,7 @@ class _Call:
 
 def route_headers(plan: RoutePlan) -> dict[str, str]:
     """Return the header that says which model answers, and why."""
-    return {_ROUTE_HEADER: f"{plan.candidates[0]}; {plan.why}"}
+    return {_ROUTE_HEADER: f"{plan.model}; {plan.why}"}
 
 
 async def chat_completions(request: web.Request) -> web.StreamResponse:
@@ -48,7 +48,7 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
     body = openai_wire.parse_chat(parse_json(await request.read()))
     plan = state.router.route(body.model)
     call_id = f"chatcmpl-{uuid.uuid4().hex}"
-    call = _Call(state, call_id, body, plan, openai_wire.to_requests(body, call_id, plan.candidates[0]))
+    call = _Call(state, call_id, body, plan, openai_wire.to_requests(body, call_id, plan.model))
     async with fan_out(state.fleet, plan, call.requests) as fanout:
         if body.stream:
             return await _stream(call, fanout, EventStream(request, route_headers(plan)))

@@ -44,7 +44,7 @@ async def completions(request: web.Request) -> web.StreamResponse:
     body = parse_completion(parse_json(await request.read()))
     plan = state.router.route(body.model)
     call = _Call(state, f"cmpl-{uuid.uuid4().hex}", body, plan)
-    async with fan_out(state.fleet, plan, to_requests(body, call.id, plan.candidates[0])) as fanout:
+    async with fan_out(state.fleet, plan, to_requests(body, call.id, plan.model)) as fanout:
         if body.stream:
             return await _stream(call, fanout, EventStream(request, route_headers(plan)))
         return await _whole(call, fanout)

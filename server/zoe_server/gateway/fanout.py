@@ -51,9 +51,11 @@ class Fanout:
         """Lease an engine and bring all events; whatever goes wrong is an event as well: nobody waits forever."""
         try:
             loaded = await pictures.load(requests)
-            async with fallback.lease(fleet, plan, len(requests)) as (self.model, engine), asyncio.TaskGroup() as tasks:
+            async with fallback.lease(fleet, plan, len(requests)) as (name, engine), asyncio.TaskGroup() as tasks:
+                self.model = plan.named(name)
                 for index, request in enumerate(loaded):
-                    tasks.create_task(self._pump(index, engine, dataclasses.replace(request, model=self.model)))
+                    routed = dataclasses.replace(request, model=self.model, adapter=plan.adapter)
+                    tasks.create_task(self._pump(index, engine, routed))
         except errors.ZoeError as error:
             self._events.put_nowait((0, protocol.Failure(error)))
         except Exception:
@@ -72,7 +74,7 @@ async def fan_out(
     fleet: Fleet, plan: RoutePlan, requests: Sequence[protocol.ChatRequest]
 ) -> AsyncGenerator[Fanout, None]:
     """Begin all `requests` and lend their events; leaving the context cancels what is still open."""
-    fanout = Fanout(plan.candidates[0])
+    fanout = Fanout(plan.model)
     task = asyncio.create_task(fanout.produce(fleet, plan, requests))
     try:
         yield fanout

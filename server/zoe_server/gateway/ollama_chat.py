@@ -51,7 +51,7 @@ async def _answer(
     call = _Call(state, body, plan, RecordWriter(body.model, form), PartReader(shows_thinking=body.shows_thinking))
     if body.is_empty:
         return await _load(call)
-    engine_request = body.to_request(f"ollama-{uuid.uuid4().hex}", plan.candidates[0])
+    engine_request = body.to_request(f"ollama-{uuid.uuid4().hex}", plan.model)
     async with fan_out(state.fleet, plan, [engine_request]) as fanout:
         if body.streamed:
             return await _stream(call, fanout, RecordStream(request, route_headers(plan)))

@@ -43,12 +43,15 @@ async def version(_request: web.Request) -> web.Response:
 
 
 async def list_tags(request: web.Request) -> web.Response:
-    """Answer with the automatic choice and every name of every configured model."""
+    """Answer with the automatic choice and every name of every configured model and adapter."""
     state = services(request)
     specs = {spec.name: spec for spec in state.fleet.specs}
     status = {model.name: model for model in state.fleet.status()}
-    names = {_tagged(name): state.router.route(name).candidates[0] for name in state.router.names}
-    listed = [_listed(tagged, specs[name], status[name].info, state.started_at) for tagged, name in names.items()]
+    plans = {_tagged(name): state.router.route(name) for name in state.router.names}
+    listed = []
+    for tagged, plan in plans.items():
+        (name,) = plan.candidates
+        listed.append(_listed(tagged, specs[name], status[name].info, state.started_at, plan.adapter))
     return web.json_response({"models": listed})
 
 
@@ -71,21 +74,23 @@ async def show(request: web.Request) -> web.Response:
     plan = state.router.route(validated(ShowBody, parse_json(await request.read())).wanted)
     async with fallback.lease(state.fleet, plan, 0) as (name, engine):
         spec = next(spec for spec in state.fleet.specs if spec.name == name)
-        return web.json_response(_shown(spec, engine.info, state.started_at))
+        return web.json_response(_shown(spec, engine.info, state.started_at, plan.adapter))
 
 
 def _tagged(name: str) -> str:
     return name if ":" in name else name + LATEST
 
 
-def _listed(name: str, spec: ModelSpec, info: Mapping[str, Any], started_at: int) -> dict[str, Any]:
+def _listed(
+    name: str, spec: ModelSpec, info: Mapping[str, Any], started_at: int, adapter: str | None = None
+) -> dict[str, Any]:
     return {
         "name": name,
         "model": name,
         "modified_at": _modified_at(info, started_at),
         "size": info.get("file_bytes", 0),
-        "digest": _digest(spec, info),
-        "details": _details(info),
+        "digest": _digest(spec, info, adapter),
+        "details": _details(spec, info, adapter),
     }
 
 
@@ -100,7 +105,7 @@ def _running(spec: ModelSpec, info: Mapping[str, Any], started_at: int) -> dict[
     }
 
 
-def _shown(spec: ModelSpec, info: Mapping[str, Any], started_at: int) -> dict[str, Any]:
+def _shown(spec: ModelSpec, info: Mapping[str, Any], started_at: int, adapter: str | None) -> dict[str, Any]:
     parameters = {"num_ctx": info.get("n_ctx_tokens", spec.n_ctx_tokens), **info.get("sampling", {})}
     model_info = dict(info.get("header", {}))
     if "n_parameters" in info:
@@ -108,7 +113,7 @@ def _shown(spec: ModelSpec, info: Mapping[str, Any], started_at: int) -> dict[st
     return {
         "parameters": "\n".join(f"{name:<30} {value}" for name, value in parameters.items()),
         "template": info.get("chat_template", ""),
-        "details": _details(info),
+        "details": _details(spec, info, adapter),
         "model_info": model_info,
         "capabilities": _capabilities(info),
         "modified_at": _modified_at(info, started_at),
@@ -120,10 +125,10 @@ def _capabilities(info: Mapping[str, Any]) -> list[str]:
     return ["embedding"] if "embeddings" in abilities else ["completion", *abilities]
 
 
-def _details(info: Mapping[str, Any]) -> dict[str, Any]:
+def _details(spec: ModelSpec, info: Mapping[str, Any], adapter: str | None) -> dict[str, Any]:
     family = info.get("architecture")
     return {
-        "parent_model": "",
+        "parent_model": "" if adapter is None else spec.name,
         "format": "gguf",
         "family": family or "",
         "families": [family] if family else [],
@@ -136,9 +141,9 @@ def _modified_at(info: Mapping[str, Any], started_at: int) -> str:
     return timestamp(datetime.fromtimestamp(info.get("file_modified_s", started_at), UTC))
 
 
-def _digest(spec: ModelSpec, info: Mapping[str, Any]) -> str:
+def _digest(spec: ModelSpec, info: Mapping[str, Any], adapter: str | None) -> str:
     """Return what changes when the model does: a digest of what is known of the file, which is too long to read."""
-    known = [spec.name, info.get("file_bytes"), info.get("file_modified_s"), info.get("header")]
+    known = [spec.name, adapter, info.get("file_bytes"), info.get("file_modified_s"), info.get("header")]
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 

@@ -41,7 +41,7 @@ async def responses(request: web.Request) -> web.StreamResponse:
     body = parse_response(parse_json(await request.read()))
     plan = state.router.route(body.model)
     call = _Call(state, uuid.uuid4().hex, _now(), body, plan)
-    engine_request = to_request(body, f"resp_{call.key}", plan.candidates[0])
+    engine_request = to_request(body, f"resp_{call.key}", plan.model)
     async with fan_out(state.fleet, plan, [engine_request]) as fanout:
         if body.stream:
             return await _stream(call, fanout, EventStream(request, route_headers(plan)))

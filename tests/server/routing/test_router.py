@@ -5,12 +5,15 @@ from pathlib import Path
 import pytest
 
 from zoe_server import errors
-from zoe_server.catalogue.spec import ModelSpec
+from zoe_server.catalogue.spec import AdapterSpec, ModelSpec
 from zoe_server.routing.router import Router
 
 CHAT = ModelSpec("llama-3.2-3b", Path("a.gguf"), aliases=("llama3.2", "phi3:mini"), roles=("chat",))
 TOOLS = ModelSpec("qwen", Path("b.gguf"), roles=("chat", "tools"))
 PLAIN = ModelSpec("plain", Path("c.gguf"))
+TUNED = ModelSpec(
+    "tuned", Path("e.gguf"), aliases=("t", "old:name"), adapters={"jokes": AdapterSpec(Path("jokes.gguf"))}
+)
 VECTORS = ModelSpec("bge", Path("d.gguf"), aliases=("embedder",), roles=("embeddings",))
 
 
@@ -55,6 +58,25 @@ def test_an_unknown_model_is_refused_with_the_list_of_those_that_exist(asked: st
     assert (caught.value.status, caught.value.code, caught.value.param) == (404, "model_not_found", "model")
     assert "zoe, llama-3.2-3b, llama3.2, phi3:mini, qwen" in caught.value.message
     assert len(caught.value.message) < 500
+
+
+@pytest.mark.parametrize("asked", ["tuned:jokes", "t:jokes", "tuned:jokes:latest", "old:name:jokes"])
+def test_an_adapter_is_chosen_behind_any_name_of_its_model(asked: str) -> None:
+    plan = Router([CHAT, TUNED]).route(asked)
+    assert (plan.candidates, plan.adapter, plan.model) == (("tuned",), "jokes", "tuned:jokes")
+    assert plan.why == ("named by the request" if asked == "tuned:jokes" else "alias of tuned:jokes")
+
+
+def test_without_an_adapter_the_model_answers_as_it_is() -> None:
+    router = Router([TUNED, CHAT])
+    assert [router.route(name).adapter for name in ("tuned", "t", "zoe", None)] == [None] * 4
+    assert router.route("t").model == "tuned"
+
+
+@pytest.mark.parametrize("asked", ["tuned:poems", "zoe:jokes", "phi3:mini:jokes", "jokes", "tuned:", "tuned:jokes:x"])
+def test_an_adapter_that_a_model_does_not_have_is_refused(asked: str) -> None:
+    with pytest.raises(errors.ModelNotFoundError, match="available: zoe, tuned, tuned:jokes, t, t:jokes"):
+        Router([TUNED, CHAT]).route(asked)
 
 
 def test_every_plan_says_why_in_a_form_that_fits_a_header() -> None:

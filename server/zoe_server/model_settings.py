@@ -1,0 +1,98 @@
+"""The tables `[models.NAME]` of the configuration; `settings` reads them, and knows where they come from.
+
+This module knows no engine and no file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+
+from zoe_server.catalogue.spec import DIALECTS, EMBEDDINGS_ROLE
+
+ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
+AdapterName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
+_LATEST: Final = "latest"
+
+
+class Section(BaseModel):
+    """A table of the configuration: an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SamplingDefaults(Section):
+    """How a model draws tokens when the request does not say; unset values are the engine's own defaults."""
+
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_k: int | None = Field(default=None, ge=0, le=1_000_000)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    min_p: float | None = Field(default=None, ge=0, le=1)
+    repeat_penalty: float | None = Field(default=None, gt=0, le=10)
+
+
+class AdapterSettings(Section):
+    """One LoRA adapter of a model: a table, or its path alone."""
+
+    path: Path
+    scale: float = Field(default=1.0, ge=-100, le=100)
+
+
+_Adapter = Annotated[AdapterSettings, BeforeValidator(lambda data: {"path": data} if isinstance(data, str) else data)]
+
+
+class ModelSettings(Section):
+    """One table `[models.NAME]`."""
+
+    engine: Literal["llama", "scripted"] = "llama"
+    path: Path | None = None
+    projector: Path | None = None
+    """The picture encoder, a file called mmproj, of a model that sees."""
+    picture_tokens: int = Field(default=1024, ge=16, le=16_384)
+    """How many tokens a picture takes at most, where a model gives large ones more."""
+    aliases: tuple[ModelName, ...] = ()
+    roles: tuple[Literal["tools", "chat", "embeddings"], ...] = ()
+    adapters: dict[AdapterName, _Adapter] = Field(default_factory=dict)
+    context_tokens: int = Field(default=4096, ge=256, le=1_048_576)
+    slots: int = Field(default=8, ge=1, le=64)
+    batch_tokens: int = Field(default=512, ge=64, le=16_384)
+    threads: int | None = Field(default=None, ge=1, le=512)
+    gpu_layers: int | None = Field(default=None, ge=-1, le=1000)
+    prefix_cache: bool = True
+    jump_forward: bool = True
+    speculation: bool = True
+    sampling: SamplingDefaults = SamplingDefaults()
+    chat_template: str | None = None
+    dialect: str | None = None
+
+    @field_validator("dialect")
+    @classmethod
+    def _dialect_exists(cls, name: str | None) -> str | None:
+        if name is not None and name not in DIALECTS:
+            raise ValueError(f"no dialect is called {name!r}; there are {', '.join(DIALECTS)}")
+        return name
+
+    @field_validator("roles")
+    @classmethod
+    def _embeddings_stand_alone(cls, roles: tuple[str, ...]) -> tuple[str, ...]:
+        if EMBEDDINGS_ROLE in roles and len(roles) > 1:
+            raise ValueError(f"a model with the role {EMBEDDINGS_ROLE!r} cannot have another")
+        return roles
+
+    @field_validator("adapters")
+    @classmethod
+    def _adapters_fit(cls, adapters: dict[str, AdapterSettings], info: ValidationInfo) -> dict[str, AdapterSettings]:
+        if _LATEST in adapters:
+            raise ValueError(f"{_LATEST!r} is what Ollama's clients put behind any model's name; choose another name")
+        if adapters and EMBEDDINGS_ROLE in info.data.get("roles", ()):
+            raise ValueError(f"a model with the role {EMBEDDINGS_ROLE!r} takes none")
+        if adapters and info.data.get("engine") not in {"llama", None}:
+            raise ValueError(f"a model with the engine {info.data['engine']!r} takes none")
+        return adapters
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """Return every name of the model and its adapters, where it is called `name`."""
+        own = (name, *self.aliases)
+        return (*own, *(f"{one}:{adapter}" for one in own for adapter in self.adapters))
