@@ -1,0 +1,128 @@
+"""Pictures of requests: what is read, what is refused, and what engines get."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from zoe_server import errors
+from zoe_server.gateway import pictures
+from zoe_server.protocol import ChatRequest
+
+PATH = "messages[0].content[0].image_url.url"
+NOISE = Image.effect_noise((64, 64), 90)
+RED, WHITE = (255, 0, 0), (255, 255, 255)
+
+
+def encoded(picture: Image.Image, form: str = "PNG", **options: object) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, form, **options)
+    return out.getvalue()
+
+
+def request(*data: bytes | str) -> ChatRequest:
+    texts = [one if isinstance(one, str) else base64.b64encode(one).decode() for one in data]
+    parts = [pictures.from_base64(text, f"{PATH}{index}") for index, text in enumerate(texts)]
+    return ChatRequest("r", "m", ({"role": "user", "content": [{"type": "text", "text": "What?"}, *parts]},))
+
+
+async def loaded(*data: bytes | str) -> list[Image.Image]:
+    (result,) = await pictures.load([request(*data)])
+    first, *parts = result.messages[0]["content"]
+    assert first == {"type": "text", "text": "What?"}
+    found = [Image.open(io.BytesIO(base64.b64decode(part["data"]))) for part in parts]
+    assert all((picture.format, picture.mode) == ("PNG", "RGB") for picture in found)
+    return found
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
+async def test_every_usual_form_becomes_a_png(form: str) -> None:
+    (picture,) = await loaded(encoded(Image.new("RGB", (30, 20), RED), form))
+    assert picture.size == (30, 20)
+    red, green, blue = picture.getpixel((5, 5))
+    assert red > 240
+    assert max(green, blue) < 15
+
+
+async def test_pictures_keep_their_order() -> None:
+    sizes = [(10, 20), (30, 40), (50, 60)]
+    assert [one.size for one in await loaded(*(encoded(Image.new("RGB", size)) for size in sizes))] == sizes
+
+
+async def test_a_large_picture_is_made_smaller() -> None:
+    (picture,) = await loaded(encoded(Image.new("RGB", (5000, 2500))))
+    assert picture.size == (2048, 1024)
+
+
+async def test_a_picture_stands_upright() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned
+    (picture,) = await loaded(encoded(Image.new("RGB", (30, 20)), "JPEG", exif=exif))
+    assert picture.size == (20, 30)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+async def test_what_is_transparent_becomes_white(mode: str) -> None:
+    clear = Image.new("RGBA", (8, 8), (10, 20, 30, 0)).convert(mode)
+    options = {"transparency": 0} if mode == "P" else {}
+    (picture,) = await loaded(encoded(clear, **options))
+    assert picture.getpixel((4, 4)) == WHITE
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ("!!!", "not valid base64"),
+        (b"", "no picture"),
+        (b"hello, world", "no picture"),
+        (b"%PDF-1.7 ", "no picture"),
+        (encoded(NOISE)[:900], "damaged"),
+        (encoded(NOISE, "JPEG")[:900], "damaged"),
+        (encoded(Image.new("1", (8_000, 8_000))), "too many|too large"),
+        (encoded(Image.new("1", (11_000, 11_000))), "too many|too large"),
+    ],
+    ids=["no base64", "nothing", "text", "a document", "half a PNG", "half a JPEG", "huge", "a bomb"],
+)
+async def test_what_is_no_good_picture_is_refused(data: bytes | str, reason: str) -> None:
+    with pytest.raises(errors.InvalidRequestError, match=reason) as caught:
+        await loaded(data)
+    assert caught.value.param == f"{PATH}0"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["file:///etc/passwd", "/etc/passwd", "https://example.com/a.png", "http://127.0.0.1/a", "", "data:text/html,x"],
+)
+def test_nothing_is_fetched(url: str) -> None:
+    with pytest.raises(errors.InvalidRequestError, match="data URLs") as caught:
+        pictures.from_url(url, PATH)
+    assert caught.value.param == PATH
+
+
+async def test_too_many_are_refused() -> None:
+    dot = encoded(Image.new("RGB", (1, 1)))
+    assert len(await loaded(*[dot] * pictures.MAX_PICTURES)) == pictures.MAX_PICTURES
+    with pytest.raises(errors.InvalidRequestError, match="17"):
+        await loaded(*[dot] * (pictures.MAX_PICTURES + 1))
+
+
+async def test_text_alone_is_left_as_it_is() -> None:
+    asked = ChatRequest("r", "m", ({"role": "user", "content": "Hello"},))
+    assert await pictures.load([asked, asked]) == [asked, asked]
+
+
+@given(data=st.data())
+async def test_damage_is_never_a_failure_of_the_server(data: st.DataObject) -> None:
+    """Whatever bytes of a picture are changed, it is read or refused."""
+    form = data.draw(st.sampled_from(["PNG", "JPEG", "GIF", "WEBP", "BMP"]))
+    raw = bytearray(encoded(Image.linear_gradient("L").resize((16, 16)).convert("RGB"), form))
+    for _ in range(data.draw(st.integers(1, 8))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(errors.InvalidRequestError):
+        await loaded(bytes(raw))
