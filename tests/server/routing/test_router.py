@@ -73,9 +73,7 @@ def test_without_an_adapter_the_model_answers_as_it_is() -> None:
     assert router.route("t").model == "tuned"
 
 
-@pytest.mark.parametrize(
-    "asked", ["tuned:poems", "zoe:jokes", "phi3:mini:jokes", "jokes", "tuned:", "tuned:jokes:x"]
-)
+@pytest.mark.parametrize("asked", ["tuned:poems", "zoe:jokes", "phi3:mini:jokes", "jokes", "tuned:", "tuned:jokes:x"])
 def test_an_adapter_that_a_model_does_not_have_is_refused(asked: str) -> None:
     with pytest.raises(errors.ModelNotFoundError, match="available: zoe, tuned, tuned:jokes, t, t:jokes"):
         Router([TUNED, CHAT]).route(asked)
