@@ -12,9 +12,7 @@ import pytest
 from tests.e2e.conftest import ROOT, free_port
 
 SENTENCES = Path(__file__).with_name("demo_sentences.yaml")
-AIM = 54
-MIN_RIGHT = 49
-"""What the model in the repository must not fall below; it is to be raised to `AIM` with the model."""
+MIN_RIGHT = 54
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'server'}:{ROOT}"}
 
 
@@ -50,4 +48,4 @@ def test_sentences_end_in_the_right_state(server_url: str) -> None:
     verdicts = [json.loads(line) for line in run.stdout.splitlines()]
     assert len(verdicts) == 60
     wrong = [verdict for verdict in verdicts if verdict["faults"]]
-    assert len(verdicts) - len(wrong) >= MIN_RIGHT, f"{AIM} is the aim: {json.dumps(wrong, indent=1)}"
+    assert len(verdicts) - len(wrong) >= MIN_RIGHT, json.dumps(wrong, indent=1)

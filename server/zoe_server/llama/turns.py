@@ -1,8 +1,9 @@
 """Whose step is next, where sequences run with different adapters: policy only, no model, no clock.
 
-A step of llama.cpp applies one adapter to all its tokens, so sequences of different adapters cannot share one, and a
-change costs about as much as a step. Adapters therefore take turns of a few steps: long enough that the changes are
-spread, short enough that no stream stalls. A prompt's chunk takes as long as many steps without one, so it ends a turn.
+A step of llama.cpp applies one adapter to all its tokens, so sequences of different adapters cannot share one. After a
+change the library plans its graphs anew, which takes longer than a step of a small model. Adapters therefore take turns
+of a few steps: long enough that the changes are spread, short enough that no stream stalls. A prompt's chunk takes as
+long as many steps without one, so it ends a turn.
 """
 
 from __future__ import annotations

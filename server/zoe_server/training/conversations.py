@@ -29,20 +29,32 @@ from zoe_server.training.lights import brightness, color, color_temperature, eve
 from zoe_server.training.lists import list_question, todo
 from zoe_server.training.media import media, volume
 from zoe_server.training.openings import cover, lock, position
+from zoe_server.training.phrases import phrase
 from zoe_server.training.questions import area_question, state_question, time_question, value_question
-from zoe_server.training.references import Home, device_target
+from zoe_server.training.references import Home, Target, area_target, device_target
 from zoe_server.training.refusals import missing_device, small_talk, timer
 
 AGENT: Final = "conversation.zoe"
 _ACTIONS: Final[tuple[tuple[c.Maker, float], ...]] = (
     (on_off, 5), (brightness, 2.2), (color, 1.6), (color_temperature, 0.4), (cover, 2.2), (position, 1.2),
-    (temperature, 2), (lock, 1.5), (fan_speed, 0.8), (vacuum, 1.5), (media, 2), (volume, 1.5), (todo, 2.2),
+    (temperature, 2.8), (lock, 1.5), (fan_speed, 0.8), (vacuum, 1.5), (media, 2), (volume, 1.5), (todo, 2.2),
     (everything, 0.25),
 )  # fmt: skip
 _OTHERS: Final[tuple[tuple[c.Maker, float], ...]] = (
     (state_question, 2.5), (value_question, 1.8), (area_question, 0.8), (list_question, 0.5),
-    (missing_device, 3), (small_talk, 0.8), (time_question, 0.25), (timer, 0.25),
+    (missing_device, 4.5), (small_talk, 0.8), (time_question, 0.25), (timer, 0.25),
 )  # fmt: skip
+_ON_OFF: Final = (("on", "Turned on", c.ON), ("off", "Turned off", c.OFF))
+_VERBS: Final = {
+    "light": _ON_OFF, "switch": _ON_OFF,
+    "cover": (("open", "Opened", c.ON), ("close", "Closed", c.OFF)),
+    "lock": (("lock", "Locked", c.ON), ("unlock", "Unlocked", c.OFF)),
+}  # fmt: skip
+_USUAL: Final = {
+    "on": ("turn on", "switch on"), "off": ("turn off", "switch off", "shut off"),
+    "open": ("open",), "close": ("close", "shut"), "lock": ("lock",), "unlock": ("unlock",),
+}  # fmt: skip
+"""The words that most people use for what `phrases.yaml` says in many ways."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +70,12 @@ def make_command(rng: random.Random, home: Home) -> c.Command:
     """Return a random command that this home can be given."""
     while True:
         style = rng.random()
-        if style < 0.13:
+        if style < 0.16:
             command = _two_commands(rng, home)
-        elif style < 0.18:
+        elif style < 0.24:
             command = _two_devices(rng, home)
         else:
-            command = _draw(rng, home, _ACTIONS if style < 0.73 else _OTHERS)
+            command = _draw(rng, home, _ACTIONS if style < 0.75 else _OTHERS)
         if command is not None:
             return command
 
@@ -82,21 +94,29 @@ def _two_commands(rng: random.Random, home: Home) -> c.Command | None:
 
 
 def _two_devices(rng: random.Random, home: Home) -> c.Command | None:
-    """Make one verb act on two devices: turn off the lamp and the kettle."""
-    domain = rng.choice(("light", "switch", "cover", "lock"))
-    pool = [
-        d for d in home.devices if d["id"].startswith((f"{domain}.", "fan.") if domain == "switch" else f"{domain}.")
-    ]
+    """Make one verb act on two devices or two places: turn off the lamp and the kettle."""
+    domain = rng.choice(("light", "light", "switch", "cover", "lock"))
+    targets = _two_targets(rng, home, domain)
+    if targets is None:
+        return None
+    verb, done, tool = rng.choice(_VERBS[domain])
+    both = f"{targets[0].words} and {targets[1].words}"
+    text = phrase(rng, verb, x=both) if rng.random() < 0.6 else f"{rng.choice(_USUAL[verb])} {both}"
+    parts = [c.action("", tool, target.arguments, f"{done} {target.spoken}.") for target in targets]
+    return c.joined(c.lead(rng, text), *parts)
+
+
+def _two_targets(rng: random.Random, home: Home, domain: str) -> tuple[Target, Target] | None:
+    if domain in ("light", "cover") and rng.random() < 0.4:
+        first, second = (area_target(rng, home, domain) for _ in range(2))
+        same = first is None or second is None or {d["id"] for d in first.devices} & {d["id"] for d in second.devices}
+        return None if first is None or second is None or same else (first, second)
+    kinds = (f"{domain}.", "fan.") if domain == "switch" else (f"{domain}.",)
+    pool = [device for device in home.devices if device["id"].startswith(kinds)]
     if len(pool) < 2:
         return None
-    targets = [device_target(rng, home, device) for device in rng.sample(pool, 2)]
-    on = rng.random() < 0.5
-    verbs = {"cover": (("open", "Opened"), ("close", "Closed")), "lock": (("lock", "Locked"), ("unlock", "Unlocked"))}
-    verb, done = verbs.get(domain, (("turn on", "Turned on"), ("turn off", "Turned off")))[0 if on else 1]
-    both = f"{targets[0].words} and {targets[1].words}"
-    text = f"turn {both} {verb[5:]}" if verb.startswith("turn") and rng.random() < 0.3 else f"{verb} {both}"
-    parts = [c.action("", c.ON if on else c.OFF, target.arguments, f"{done} {target.spoken}.") for target in targets]
-    return c.joined(c.lead(rng, text), *parts)
+    one, other = rng.sample(pool, 2)
+    return device_target(rng, home, one), device_target(rng, home, other)
 
 
 async def make_dialogue(hass: HomeAssistant, seed: int, n_exchanges: int) -> Dialogue:
