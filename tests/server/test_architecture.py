@@ -27,6 +27,7 @@ LLAMA_CPP_USERS = {
         "tokenizer",
         "model_file",
         "library_log",
+        "picture_encoder",
     )
 }
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "misc", "common", "stuff"}

@@ -147,7 +147,9 @@ def _part(part: ContentPart, at: str) -> Part:
     """Return the part as chats have it."""
     if part.type == "input_image":
         if part.image_url is None:
-            raise errors.InvalidRequestError(f"{at}.image_url: missing; the server keeps no files", param=at)
+            raise errors.InvalidRequestError(
+                f"{at}.image_url: missing; the server keeps no files", param=f"{at}.image_url"
+            )
         return Part(type="image_url", image_url=part.image_url)
     if part.text is None:
         raise errors.InvalidRequestError(f"{at}.text: missing", param=f"{at}.text")

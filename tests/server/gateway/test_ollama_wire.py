@@ -73,7 +73,7 @@ WRONG_IN_BOTH: list[tuple[dict[str, Any], str | None]] = [
         ({"messages": [{"content": "hi"}]}, "messages[0].role"),
         ({"messages": [USER, {"role": "wizard", "content": "x"}]}, "messages[1].role"),
         ({"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]}, "messages[0].content"),
-        ({"messages": [USER, {**USER, "images": [PICTURE]}]}, "messages[1].images"),
+        ({"messages": [USER, {**USER, "images": [1]}]}, "messages[1].images[0]"),
         (
             {"messages": [{"role": "assistant", "tool_calls": [{"function": {"arguments": {}}}]}]},
             "messages[0].tool_calls[0].function.name",
@@ -99,7 +99,7 @@ def test_what_is_wrong_in_a_chat_is_named_by_its_path(fields: dict[str, Any], pa
         *WRONG_IN_BOTH,
         ({"prompt": 1}, "prompt"),
         ({"system": []}, "system"),
-        ({"images": [PICTURE]}, "images"),
+        ({"images": [1]}, "images[0]"),
         ({"suffix": "}"}, "suffix"),
         ({"template": "{{ .Prompt }}"}, "template"),
         ({"context": [1, 2]}, "context"),
@@ -310,3 +310,13 @@ def test_no_call_has_two_results(messages: list[dict[str, Any]]) -> None:
     assert len(set(made)) == len(made)
     assert len(set(answered)) == len(answered)
     assert set(answered) <= set(made)
+
+
+def test_pictures_stand_before_the_text() -> None:
+    asked = ChatBody.model_validate({"model": "m", "messages": [{**USER, "images": [PICTURE, PICTURE]}]})
+    (message,) = asked.to_request("r", "m").messages
+    first, second, text = message["content"]
+    assert [first["path"], second["path"]] == ["messages[0].images[0]", "messages[0].images[1]"]
+    assert (first["type"], first["data"], text["type"]) == ("picture", PICTURE, "text")
+    alone = GenerateBody.model_validate({"model": "m", "prompt": "What?", "images": [PICTURE]})
+    assert [part["type"] for part in alone.to_request("r", "m").messages[-1]["content"]] == ["picture", "text"]

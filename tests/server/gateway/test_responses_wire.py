@@ -43,7 +43,7 @@ def allowed(*tools: object, mode: str = "auto") -> dict[str, object]:
         ({"input": [{"role": "user", "content": [{"type": "input_text"}]}]}, "input[0].content[0].text"),
         (
             {"input": [{"role": "user", "content": [{"type": "input_text", "text": "a"}, {"type": "input_image"}]}]},
-            "input[0].content[1].type",
+            "input[0].content[1].image_url",
         ),
         ({"input": [{"role": "user", "content": [{"type": "input_file"}]}]}, "input[0].content[0].type"),
         ({"input": [{"type": "web_search_call", "id": "x"}]}, "input[0].type"),
@@ -55,7 +55,8 @@ def allowed(*tools: object, mode: str = "auto") -> dict[str, object]:
         ({"input": [{**CALL, "arguments": {}}]}, "input[0].arguments"),
         ({"input": [CALL, {**OUTPUT, "call_id": 1}]}, "input[1].call_id"),
         ({"input": [CALL, {"type": "function_call_output", "call_id": "c1"}]}, "input[1].output"),
-        ({"input": [{**OUTPUT, "output": [{"type": "input_image"}]}]}, "input[0].output[0].type"),
+        ({"input": [{**OUTPUT, "output": [{"type": "input_image"}]}]}, "input[0].output[0].image_url"),
+        ({"input": [{**OUTPUT, "output": [{"type": "input_file"}]}]}, "input[0].output[0].type"),
         ({"instructions": ["be brief"]}, "instructions"),
         ({"model": 1}, "model"),
         ({"stream": "yes"}, "stream"),
@@ -252,7 +253,11 @@ ITEM_WORDS = st.sampled_from(
 )
 PARTS = st.fixed_dictionaries(
     {"type": st.sampled_from(["input_text", "output_text", "refusal", "input_image"])},
-    optional={"text": JSON_VALUES, "refusal": JSON_VALUES},
+    optional={
+        "text": JSON_VALUES,
+        "refusal": JSON_VALUES,
+        "image_url": JSON_VALUES | st.just("data:image/png;base64,"),
+    },
 )
 ITEMS = st.lists(st.dictionaries(ITEM_KEYS, ITEM_WORDS | st.lists(PARTS, max_size=2) | JSON_VALUES), max_size=4)
 TOOLS = st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(TOOL, JSON_VALUES) | {"type": st.just("function")}))

@@ -31,10 +31,12 @@ class Process:
         self.writer: asyncio.StreamWriter | None = None
 
     async def connect(self) -> None:
-        while not self.socket_path.exists():
+        while self.writer is None:
             assert self.process.returncode is None, "the engine ended before it listened"
-            await asyncio.sleep(0.02)
-        self.reader, self.writer = await asyncio.open_unix_connection(str(self.socket_path))
+            try:
+                self.reader, self.writer = await asyncio.open_unix_connection(str(self.socket_path))
+            except (FileNotFoundError, ConnectionRefusedError):  # a socket is there before it is listened on
+                await asyncio.sleep(0.02)
 
     async def disconnect(self) -> None:
         if self.writer is not None:
