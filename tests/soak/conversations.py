@@ -51,18 +51,24 @@ class Conversation:
 
     def _turn(self) -> Turn:
         prompt = self._prompt()
-        chance = self._random.random()
-        n_answer = None if chance < 0.02 else 300 if chance < 0.08 else self._random.randrange(4, N_PROMPT_TOKENS)
+        n_answer = self._answer_length()
         self._said = [*prompt, *copied(prompt, min(n_answer or 0, N_PROMPT_TOKENS))]
         leaves = self._random.randrange(40) if self._random.random() < 0.1 else None
         return Turn(tuple(prompt), n_answer, self._random.random() < 0.2, leaves)
+
+    def _answer_length(self) -> int | None:
+        """Return mostly as much as it takes to read every word of the prompt, sometimes far more, often less."""
+        chance = self._random.random()
+        if chance < 0.6:
+            return N_PROMPT_TOKENS
+        return None if chance > 0.97 else 500 if chance > 0.9 else self._random.randrange(4, N_PROMPT_TOKENS)
 
     def _prompt(self) -> list[int]:
         """Return the next prompt; the model never looks back so far that it would not see all of its own words."""
         if not self._said:
             return self._home + self._new(N_PROMPT_TOKENS - N_HOME_TOKENS)
         n_new = self._random.randrange(1, 24)
-        if self._random.random() < 0.5 and len(self._said) + n_new <= N_PROMPT_TOKENS + N_HOME_TOKENS:
+        if len(self._said) + n_new <= N_PROMPT_TOKENS + N_HOME_TOKENS:
             return self._said + self._new(n_new)
         kept = self._said[: self._random.randrange(N_HOME_TOKENS, N_PROMPT_TOKENS)]
         return kept + self._new(N_PROMPT_TOKENS - len(kept))
