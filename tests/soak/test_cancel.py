@@ -102,7 +102,7 @@ def make(copying_model: Path) -> Iterator[Callable[..., Engine]]:
         (("hello",) * 2, {"max_tokens": 20}, {"n_slots": 1}),
         ((LONG,), {"max_tokens": 20}, {"n_slots": 4}),
         ((), {"max_tokens": 20, "priority": "background"}, {"n_slots": 4}),
-        (("hello",), {"max_tokens": 500}, {"n_slots": 4, "n_ctx_tokens": 1024}),
+        (("hello",), {"max_tokens": 400}, {"n_slots": 4, "n_ctx_tokens": 768, "speculation": False}),
     ],
     ids=["text", "call", "call, token by token", "queue", "waiting for a flight", "background", "preempted"],
 )
