@@ -105,10 +105,13 @@ class LocalEngine:
     async def start(self) -> None:
         """Start the process and return when its model is warm. See `base.Engine.start`."""
         self._closed = asyncio.get_running_loop().create_future()
-        self._folder = Path(tempfile.mkdtemp(prefix="zoe-engine-"))
         try:
+            self._folder = Path(tempfile.mkdtemp(prefix="zoe-engine-"))
             reader = await self._connect(self._folder / "engine.sock")
             self._info = await self._await_ready(reader)
+        except OSError as error:
+            await self.stop()
+            raise self._unavailable(f"there is no socket to its process: {error}") from error
         except BaseException:
             await self.stop()
             raise
@@ -252,7 +255,7 @@ class LocalEngine:
                     self._log.debug("unexpected while loading: %r", other)
 
     async def _next_message(self, reader: asyncio.StreamReader) -> dict[str, Any] | None:
-        """Return the next line's object, None at the end of the connection.
+        """Return the next line's object, None at the end of the connection, which may be in the middle of a line.
 
         Raises:
             TimeoutError: nothing was said for `stall_s`.
@@ -264,7 +267,7 @@ class LocalEngine:
             return None
         except TimeoutError as error:
             raise TimeoutError(f"no report for {self._stall_s:.0f} s") from error
-        if not line:
+        if not line.endswith(b"\n"):
             return None
         message = json.loads(line)
         if not isinstance(message, dict):

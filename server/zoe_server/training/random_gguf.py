@@ -113,7 +113,7 @@ def _merged(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
     return tuple(out)
 
 
-def _vocabulary(n_merges: int, n_unused: int) -> tuple[list[str], list[int], list[str]]:
+def vocabulary(n_merges: int, n_unused: int) -> tuple[list[str], list[int], list[str]]:
     """Return the tokens, their GGUF token types and the merges as GGUF writes them."""
     merges = learn_merges(n_merges)
     text = list(dict.fromkeys([*_byte_alphabet(), *("".join(pair) for pair in merges)]))
@@ -155,7 +155,7 @@ def write_random_gguf(  # noqa: PLR0913 -- each argument is one independent prop
     left to right. `rope_sections`, whose sum is `width / heads / 2`, are for an architecture whose positions have
     several dimensions. Equal arguments give equal files.
     """
-    tokens, types, merge_lines = _vocabulary(merges, unused_tokens)
+    tokens, types, merge_lines = vocabulary(merges, unused_tokens)
     writer = gguf.GGUFWriter(path, architecture)
     kv_heads = heads if kv_heads is None else kv_heads
     writer.add_name(f"random-{layers}x{width}")
@@ -174,7 +174,7 @@ def write_random_gguf(  # noqa: PLR0913 -- each argument is one independent prop
         writer.add_rope_dimension_sections(rope_sections)
     if pooling is not None:
         writer.add_pooling_type(pooling)
-    _add_tokenizer(writer, tokens, types, merge_lines, chat_template)
+    add_tokenizer(writer, tokens, types, merge_lines, chat_template)
     _add_tensors(writer, tokens, layers, width, kv_heads * (width // heads), ffn, seed, q8)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -183,9 +183,10 @@ def write_random_gguf(  # noqa: PLR0913 -- each argument is one independent prop
     return path
 
 
-def _add_tokenizer(
+def add_tokenizer(
     writer: gguf.GGUFWriter, tokens: list[str], types: list[int], merge_lines: list[str], template: str
 ) -> None:
+    """Add the tokeniser that `vocabulary` describes, and the chat template unless it is empty."""
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
     writer.add_token_list(tokens)

@@ -37,6 +37,8 @@ def act(action: str, wire: IO[bytes] | BufferedRWPair, request_id: str | None) -
         time.sleep(3600)
     elif kind == "raw":
         wire.write(rest.encode() + b"\n")
+    elif kind == "cut":
+        wire.write(rest.encode())
     else:
         event = json.loads(action)
         wire.write(json.dumps({"id": request_id, **event} if request_id else event).encode() + b"\n")

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -79,6 +80,7 @@ async def test_progress_is_its_health(make: Make, ask: Ask, collect: Collect) ->
         ("", ('{"event": "loading", "phase": "model"}', "die:SIGILL"), "the llama.cpp build crashes on this CPU"),
         ("", ('{"event": "loading", "phase": "model"}', "die:SIGSEGV"), "the file may be damaged"),
         ("", ("die:SIGKILL",), "memory runs out"),
+        ("", ('cut:{"event": "rea', "die:SIGKILL"), "memory runs out"),
         ("exit:3", (), "exit code 3: last words"),
         ("", ("exit:0",), "exit code 0: last words"),
         (
@@ -115,6 +117,22 @@ async def test_a_program_that_does_not_exist_is_explained() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "reason"), [("missing", "No such file"), ("long" * 30, "path too long")], ids=["missing", "too long"]
+)
+async def test_a_folder_that_can_have_no_socket_is_explained(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, reason: str
+) -> None:
+    folder = tmp_path / name
+    if name != "missing":
+        folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    engine = make()
+    with pytest.raises(errors.EngineUnavailableError, match=reason):
+        await engine.start()
+    assert not folder.exists() or not list(folder.iterdir())
+
+
+@pytest.mark.parametrize(
     "action",
     ["die:SIGKILL", "die:SIGSEGV", "exit:1", "raw:nonsense", '{"event": "unknown"}', 'raw:{"id": "r1"}'],
 )
@@ -130,6 +148,15 @@ async def test_a_crash_fails_every_open_request_once(make: Make, ask: Ask, colle
         assert isinstance(events[-1].error, errors.EngineCrashedError)
         assert events[-1].error.retry_after_s
     assert not engine.health.alive
+
+
+async def test_a_child_that_dies_in_the_middle_of_a_line_is_explained(make: Make, ask: Ask, collect: Collect) -> None:
+    engine = make(chat=(STARTED, 'cut:{"id": "r1", "event": "te', "die:SIGKILL"))
+    await engine.start()
+    async with asyncio.timeout(30):
+        events = await collect(engine, ask())
+    assert isinstance(events[-1], protocol.Failure)
+    assert "it was killed (SIGKILL)" in events[-1].error.message
 
 
 async def test_a_loop_that_stops_reporting_counts_as_gone(make: Make, ask: Ask, collect: Collect) -> None:
