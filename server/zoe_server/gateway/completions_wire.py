@@ -80,7 +80,7 @@ def to_requests(body: CompletionBody, request_id: str, model: str) -> tuple[prot
             max_tokens=_DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens,
             stop=body.stops,
             sampling=body.sampling(choice),
-            priority=body.zoe.priority,
+            priority=body.zoe.priority_for(body.max_tokens),
             prompt=prompt,
             logprobs=body.logprobs,
         )

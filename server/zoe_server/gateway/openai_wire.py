@@ -91,12 +91,16 @@ class ZoeExtension(_Wire):
     """The member `zoe`, our own: values that exist for tool-call arguments, and how urgent the request is."""
 
     argument_values: dict[str, list[str] | None] = Field(default_factory=dict)
-    priority: protocol.Priority = "interactive"
+    priority: protocol.Priority | None = None
 
     @property
     def values(self) -> dict[str, tuple[str, ...] | None]:
         """The argument values as engines get them."""
         return {key: None if names is None else tuple(names) for key, names in self.argument_values.items()}
+
+    def priority_for(self, max_tokens: int | None) -> protocol.Priority:
+        """Return how urgent an answer of `max_tokens` is: without one, a prompt is computed for later."""
+        return self.priority or ("background" if max_tokens == 0 else "interactive")
 
 
 class AnswerBody(_Wire):
@@ -182,7 +186,7 @@ def to_requests(body: ChatBody, request_id: str, model: str) -> tuple[protocol.C
             max_tokens=max_tokens,
             stop=body.stops,
             sampling=body.sampling(index),
-            priority=body.zoe.priority,
+            priority=body.zoe.priority_for(max_tokens),
             argument_values=body.zoe.values,
             logprobs=(body.top_logprobs or 0) if body.logprobs else None,
             answer_schema=body.response_format.answer_schema if body.response_format else None,

@@ -181,7 +181,7 @@ def to_request(body: ResponseBody, request_id: str, model: str) -> protocol.Chat
         max_tokens=body.max_output_tokens,
         stop=body.stops,
         sampling=body.sampling(0),
-        priority=body.zoe.priority,
+        priority=body.zoe.priority_for(body.max_output_tokens),
         argument_values=body.zoe.values,
         answer_schema=body.format.answer_schema,
     )

@@ -289,3 +289,18 @@ KNOWN_FIELDS = st.sampled_from(["model", "messages", "n", "stop", "tools", "tool
 def test_whatever_comes_is_a_request_or_a_refusal(data: dict[str, Any]) -> None:
     with suppress(errors.InvalidRequestError):
         assert 1 <= len(to_requests(parse_chat(data), "id", "m")) <= MAX_CHOICES
+
+
+@pytest.mark.parametrize(
+    ("fields", "priority"),
+    [
+        ({}, "interactive"),
+        ({"max_tokens": 8}, "interactive"),
+        ({"max_tokens": 0}, "background"),
+        ({"max_completion_tokens": 0}, "background"),
+        ({"max_tokens": 0, "zoe": {"priority": "interactive"}}, "interactive"),
+        ({"max_tokens": 8, "zoe": {"priority": "background"}}, "background"),
+    ],
+)
+def test_a_prompt_that_is_computed_for_later_is_not_urgent(fields: dict[str, object], priority: str) -> None:
+    assert translate(**fields).priority == priority
