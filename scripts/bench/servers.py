@@ -104,7 +104,9 @@ async def running(server: Server) -> AsyncIterator[Client]:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log, env=environment)
         try:
-            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as http:
+            # llama-server hangs up on idle connections, which a client notices only when it uses them again.
+            fresh = aiohttp.TCPConnector(force_close=True)
+            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None), connector=fresh) as http:
                 client = Client(f"http://127.0.0.1:{port}", http)
                 if not await _is_ready(client, process):
                     log.seek(0)
