@@ -15,9 +15,10 @@ _LEAST_SHARE: Final = 0.1
 class Pace:
     """Learns from the steps themselves what a step costs at all (`base_s`) and per prompt token (`token_s`).
 
-    A step with decoding sequences should last `shared_step_s` at most, one without `lone_step_s`: a fast GPU then
-    always takes whole batches, a small computer takes pieces. Where even a step of single tokens is slow, prompt tokens
-    may double it; without that the pieces would shrink to nothing on a busy computer, and gain nothing.
+    A step with decoding sequences should last `shared_step_s` at most for each prompt that waits, so that many who wait
+    for their first word count for more than few who wait for their next; and no step longer than `lone_step_s`. A fast
+    GPU then always takes whole batches, a small computer takes pieces. Where even a step of single tokens is slow,
+    prompt tokens may double it; without that the pieces would shrink to nothing on a busy computer, and gain nothing.
     """
 
     shared_step_s: float = 0.25
@@ -25,11 +26,11 @@ class Pace:
     base_s: float = 0.0
     token_s: float | None = None
 
-    def budget_tokens(self, n_batch_tokens: int, *, decoding: bool) -> int:
-        """Return how many prompt tokens the next step may compute, at most `n_batch_tokens`."""
+    def budget_tokens(self, n_batch_tokens: int, *, decoding: bool, n_prompts: int = 1) -> int:
+        """Return how many tokens of the `n_prompts` that wait the next step may compute, at most `n_batch_tokens`."""
         if self.token_s is None:
             return min(n_batch_tokens, _FIRST_CHUNK_TOKENS)
-        step_s = self.shared_step_s if decoding else self.lone_step_s
+        step_s = min(self.lone_step_s, self.shared_step_s * max(1, n_prompts)) if decoding else self.lone_step_s
         wanted_s = max(step_s - self.base_s, self.base_s)
         wanted = n_batch_tokens if wanted_s >= self.token_s * n_batch_tokens else int(wanted_s / self.token_s)
         return min(n_batch_tokens, max(_SMALLEST_CHUNK_TOKENS, wanted))

@@ -284,11 +284,12 @@ class Scheduler:
 
     def _prefill_chunks(self, adapter: str | None, n_decoding: int) -> list[Chunk]:
         """Step 5 of the module's docstring; streams of other adapters, too, want the step to be short."""
+        prompts = self._prompts()
         decoding = any(not sequence.is_prefilling for sequence in self._running)
-        budget = self._pace.budget_tokens(self.limits.n_batch_tokens, decoding=decoding)
+        budget = self._pace.budget_tokens(self.limits.n_batch_tokens, decoding=decoding, n_prompts=len(prompts))
         budget = min(budget, self.limits.n_batch_tokens - n_decoding, self.memory.n_free_cells - n_decoding)
         chunks: list[Chunk] = []
-        for sequence in (sequence for sequence in self._prompts() if sequence.adapter == adapter):
+        for sequence in (sequence for sequence in prompts if sequence.adapter == adapter):
             if budget <= 0:
                 break
             count = sequence.layout.n_text(sequence.computed, min(budget, sequence.n_uncomputed))

@@ -34,6 +34,21 @@ def test_two_cores_keep_a_voice_stream_going() -> None:
     assert 350 <= settle(0.02, 0.0025, decoding=False) <= 400
 
 
+def test_many_who_wait_for_their_first_word_count_for_more() -> None:
+    pace = Pace()
+    for _ in range(30):
+        pace.observe(100, 0.02 + 0.0025 * 100)
+        pace.observe(1, 0.02)
+    one, two, many, lone = (
+        pace.budget_tokens(512, decoding=True),
+        pace.budget_tokens(512, decoding=True, n_prompts=2),
+        pace.budget_tokens(512, decoding=True, n_prompts=50),
+        pace.budget_tokens(512, decoding=False, n_prompts=50),
+    )
+    assert 1.8 * one < two < 2.3 * one
+    assert two < many == lone
+
+
 def test_slow_machine_takes_the_smallest_piece() -> None:
     assert settle(0.1, 0.05, decoding=True) == 32
 
