@@ -20,7 +20,7 @@ import os
 import signal
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 from zoe_server import errors, protocol
@@ -56,6 +56,10 @@ class Service:
         self._writer: asyncio.StreamWriter | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="intake")
         self._slow_pool = ThreadPoolExecutor(1, thread_name_prefix="slow intake")
+        # All that the library computes for answers is computed in one thread: OpenMP gives every thread that computes
+        # a team of its own, and where there are more threads than cores, the teams sleep at each of their barriers.
+        self._engine = ThreadPoolExecutor(1, thread_name_prefix="engine")
+        self._running: Future[None] | None = None
         self._worker: Worker[Any] | None = None
         self._open: set[str] = set()
         self._preparing: set[str] = set()
@@ -88,7 +92,7 @@ class Service:
             worker = await self._aio.run_in_executor(self._pool, self._open_worker)
             self._send({"event": "loading", "phase": "warmup"})
             await self._flush()
-            await self._aio.run_in_executor(self._pool, worker.warm_up)
+            await self._aio.run_in_executor(self._engine, worker.warm_up)
             self._start(worker)
         except ModelLoadError as error:
             await self._fatal(EngineUnavailableError(str(error), code="model_load_failed"), EXIT_NO_MODEL)
@@ -111,8 +115,7 @@ class Service:
 
     def _start(self, worker: Worker[Any]) -> None:
         self._worker = worker
-        self._thread = threading.Thread(target=self._run_worker, args=(worker,), name="engine", daemon=True)
-        self._thread.start()
+        self._running = self._engine.submit(self._run_worker, worker)
 
     def _run_worker(self, worker: Worker[Any]) -> None:
         """The engine thread."""
@@ -126,9 +129,9 @@ class Service:
         self._spawn(self._fatal(EngineCrashedError(message), EXIT_FATAL))
 
     async def _stop_loop(self) -> None:
-        if self._worker is not None:
+        if self._worker is not None and self._running is not None:
             self._worker.stop()
-            await asyncio.to_thread(self._thread.join, _STOP_WAIT_S)
+            await asyncio.wait({asyncio.wrap_future(self._running)}, timeout=_STOP_WAIT_S)
             await asyncio.to_thread(self._worker.close)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
