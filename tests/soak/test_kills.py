@@ -67,15 +67,13 @@ class House:
         """Return after so many kills, when all that was asked has ended."""
         self.fleet.start()
         workers = [asyncio.create_task(self._work(seed)) for seed in range(N_WORKERS)]
-        try:
-            for _ in range(n_kills):
-                await self._kill_next()
-            await self._ready.wait()
-        finally:
-            for worker in workers:
-                worker.cancel()
-            results = await asyncio.gather(*workers, return_exceptions=True)
-        assert [result for result in results if not isinstance(result, asyncio.CancelledError)] == []
+        killer = asyncio.create_task(self._kill(n_kills))
+        done, _ = await asyncio.wait({killer, *workers}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (killer, *workers):
+            task.cancel()
+        await asyncio.wait({killer, *workers})
+        for task in done:
+            task.result()
 
     async def ask(self, request: protocol.ChatRequest, n_events: int | None = None) -> list[protocol.ChatEvent]:
         """Return the events of `request`, or the first `n_events` of them; a refusal is a `Failure` too."""
@@ -96,6 +94,11 @@ class House:
         engine = Engine(spec, self._ready)
         self._made.put_nowait(engine)
         return engine
+
+    async def _kill(self, n_kills: int) -> None:
+        for _ in range(n_kills):
+            await self._kill_next()
+        await self._ready.wait()
 
     async def _kill_next(self) -> None:
         engine = await self._made.get()
