@@ -58,6 +58,7 @@ class House:
         self._made: asyncio.Queue[Engine] = asyncio.Queue()
         self._happened = asyncio.Condition()
         self._n_events = 0
+        self._over = False
         self.endings: Counter[str] = Counter()
         spec = ModelSpec("m", model, n_ctx_tokens=1024, n_slots=3, n_batch_tokens=128, n_threads=1)
         at_once = RestartPolicy(first_s=0.0)
@@ -66,16 +67,13 @@ class House:
     async def endure(self, n_kills: int) -> None:
         """Return after so many kills, when all that was asked has ended."""
         self.fleet.start()
-        workers = [asyncio.create_task(self._work(seed)) for seed in range(N_WORKERS)]
-        try:
+        async with asyncio.TaskGroup() as tasks:
+            for seed in range(N_WORKERS):
+                tasks.create_task(self._work(seed))
             for _ in range(n_kills):
                 await self._kill_next()
             await self._ready.wait()
-        finally:
-            for worker in workers:
-                worker.cancel()
-            results = await asyncio.gather(*workers, return_exceptions=True)
-        assert [result for result in results if not isinstance(result, asyncio.CancelledError)] == []
+            self._over = True  # what is asked already has to end by itself
 
     async def ask(self, request: protocol.ChatRequest, n_events: int | None = None) -> list[protocol.ChatEvent]:
         """Return the events of `request`, or the first `n_events` of them; a refusal is a `Failure` too."""
@@ -110,7 +108,7 @@ class House:
 
     async def _work(self, seed: int) -> None:
         chance = random.Random(seed)
-        while True:
+        while not self._over:
             request, n_events = make_request(chance)
             seen = await self.ask(request, n_events)
             ends = [event for event in seen if isinstance(event, protocol.TERMINAL_EVENTS)]
