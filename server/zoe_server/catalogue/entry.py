@@ -9,7 +9,7 @@ import re
 from pathlib import PurePosixPath
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from zoe_server.catalogue.spec import BUNDLED_MODEL, DIALECTS, EMBEDDINGS_ROLE, bundled_model_path
 
@@ -17,8 +17,23 @@ ENGINE_OVERHEAD_BYTES: Final = 256 << 20
 """What an engine process takes besides weights and KV cache: the library and its buffers for computing."""
 _PART: Final = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
 
+
+def _known_dialect(name: str) -> str:
+    if name not in DIALECTS:
+        raise ValueError(f"no dialect is called {name!r}; there are {', '.join(DIALECTS)}")
+    return name
+
+
+def _embeddings_stand_alone(roles: tuple[Role, ...]) -> tuple[Role, ...]:
+    if EMBEDDINGS_ROLE in roles and len(roles) > 1:
+        raise ValueError(f"a model with the role {EMBEDDINGS_ROLE!r} cannot have another")
+    return roles
+
+
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
 Role = Literal["tools", "chat", "vision", "embeddings"]
+Roles = Annotated[tuple[Role, ...], AfterValidator(_embeddings_stand_alone)]
+Dialect = Annotated[str, AfterValidator(_known_dialect)]
 
 
 class _Table(BaseModel):
@@ -88,28 +103,14 @@ class Entry(_Table):
     projector: HubFile | None = None
     awq: AwqRepository | None = None
     licence: str = "unknown"
-    roles: tuple[Role, ...] = Field(min_length=1)
+    roles: Roles = Field(min_length=1)
     context_tokens: int = Field(default=4096, ge=256, le=1_048_576)
     kv_bytes_per_token: int = Field(default=0, ge=0)
-    dialect: str | None = None
+    dialect: Dialect | None = None
     sampling: Sampling = Sampling()
     scores: Scores = Scores()
     aliases: tuple[ModelName, ...] = ()
     fallback: ModelName | None = None
-
-    @field_validator("dialect")
-    @classmethod
-    def _dialect_exists(cls, name: str | None) -> str | None:
-        if name is not None and name not in DIALECTS:
-            raise ValueError(f"no dialect is called {name!r}; there are {', '.join(DIALECTS)}")
-        return name
-
-    @field_validator("roles")
-    @classmethod
-    def _embeddings_stand_alone(cls, roles: tuple[Role, ...]) -> tuple[Role, ...]:
-        if EMBEDDINGS_ROLE in roles and len(roles) > 1:
-            raise ValueError(f"a model with the role {EMBEDDINGS_ROLE!r} cannot have another")
-        return roles
 
     @model_validator(mode="after")
     def _comes_from_somewhere(self) -> Entry:

@@ -81,7 +81,7 @@ class _Header(gguf.GGUFReader):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
 
-    def value(self, key: str) -> Any:
+    def value(self, key: str) -> Any:  # noqa: ANN401 -- whatever the file has
         """Return the value of `key`, None if the file has none."""
         field = self.get_field(key)
         return None if field is None or not field.data else field.contents()
@@ -167,8 +167,8 @@ def _kind(header: _Header, architecture: str) -> Kind:
 
 
 def _quantization(file_type: int | None) -> str | None:
-    known = {int(member): member.name for member in gguf.LlamaFileType}
-    return known.get(file_type, "").removeprefix("MOSTLY_").removeprefix("ALL_") or None if file_type is not None else None
+    known = {int(member): member.name.removeprefix("MOSTLY_") for member in gguf.LlamaFileType}
+    return None if file_type is None else known.get(file_type)
 
 
 def _kv_bytes_per_token(header: _Header, architecture: str) -> int:

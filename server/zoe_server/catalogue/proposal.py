@@ -7,8 +7,8 @@ from typing import Final
 
 from zoe_server.catalogue.entry import Role
 from zoe_server.catalogue.gguf_file import GgufFacts, Kind
+from zoe_server.catalogue.spec import DEFAULT_CONTEXT_TOKENS
 
-DEFAULT_CONTEXT_TOKENS: Final = 4096
 _KNOWS_TOOLS: Final = re.compile(r"\btools\b")
 
 
