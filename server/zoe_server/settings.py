@@ -33,10 +33,7 @@ from zoe_server.catalogue.store import Store
 from zoe_server.settings_file import SettingsError, usual_file
 from zoe_server.settings_file import read as read_file
 
-__all__ = [
-    *("AUTOMATIC_MODEL", "ModelSettings", "ServerSettings", "Settings", "SettingsError"),
-    *("check_bind", "is_loopback", "load", "read"),
-]
+__all__ = ["AUTOMATIC_MODEL", "Settings", "SettingsError", "check_bind", "is_loopback", "load", "read"]
 
 AUTOMATIC_MODEL: Final = "zoe"
 _ENV_PREFIX: Final = "ZOE_"

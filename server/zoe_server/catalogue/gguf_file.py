@@ -167,7 +167,7 @@ def _kind(header: _Header, architecture: str) -> Kind:
 
 
 def _quantization(file_type: int | None) -> str | None:
-    known = {int(member): member.name.removeprefix("MOSTLY_") for member in gguf.LlamaFileType}
+    known = {int(member): member.name.split("_", 1)[-1] for member in gguf.LlamaFileType}
     return None if file_type is None else known.get(file_type)
 
 

@@ -20,7 +20,7 @@ import httpx2
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 from huggingface_hub.file_download import http_get
-from huggingface_hub.utils import build_hf_headers
+from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # it is documented
 
 from zoe_server import __version__
 from zoe_server.catalogue.entry import HubFile
@@ -52,10 +52,14 @@ class RemoteFile:
 
 
 class Hub:
-    """The hub at `endpoint`, by default the one that `HF_ENDPOINT` names."""
+    """The hub at `endpoint`, by default the one that `HF_ENDPOINT` names.
 
-    def __init__(self, endpoint: str | None = None) -> None:
+    What arrives is written every `chunk_bytes`; as many may be lost when a connection breaks.
+    """
+
+    def __init__(self, endpoint: str | None = None, chunk_bytes: int = 1 << 20) -> None:
         self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
+        constants.DOWNLOAD_CHUNK_SIZE = chunk_bytes
         constants.HF_HUB_DISABLE_TELEMETRY = True
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
@@ -143,7 +147,7 @@ class Hub:
             )
         if status in (_UNAUTHORIZED, _FORBIDDEN):
             return (
-                f"{self.endpoint} refuses access to {file.repository} (status {status}): it does not exist, is private, "
+                f"{self.endpoint} refuses access to {file.repository} (status {status}): it does not exist, is private "
                 f"or its licence must be accepted at {page}; set HF_TOKEN to a token that may read it{_token_hint()}"
             )
         if status == _NOT_FOUND:

@@ -1,4 +1,4 @@
-"""What is known of a model that the configuration names: its file, and how to run it; from the catalogue or the file."""
+"""What is known of a model that is to be served: its file, and how to run it, from the catalogue or the file."""
 
 from __future__ import annotations
 

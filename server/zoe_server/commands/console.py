@@ -22,9 +22,10 @@ class CommandError(Exception):
 @contextmanager
 def reported(*expected: type[Exception]) -> Iterator[None]:
     """End the command with exit code 1 and one clear message when one of the `expected` errors happens."""
+    errors: tuple[type[Exception], ...] = (CommandError, *expected)
     try:
         yield
-    except (CommandError, *expected) as error:
+    except errors as error:
         fail(str(error))
     except KeyboardInterrupt as error:
         ERR.print("interrupted")
