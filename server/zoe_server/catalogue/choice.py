@@ -53,7 +53,7 @@ def choose(entries: Sequence[Entry], budget_bytes: int, roles: Sequence[Role]) -
         if best is None:
             unserved += [] if role in bundled.roles else [_why_not(entries, role, left_bytes)]
         elif not best.bundled:
-            chosen[best.name] = Chosen(best, _memory(best), f"best for {role} in {left_bytes / 1e9:.1f} GB")
+            chosen[best.name] = Chosen(best, _memory(best), f"best for {role} that fits in {left_bytes / 1e9:.1f} GB")
             left_bytes -= _memory(best)
     last = Chosen(bundled, _memory(bundled), "part of Zoe, ready in seconds")
     return Choice((*chosen.values(), last), tuple(unserved))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import psutil  # type: ignore[import-untyped]  # it comes without type information
 import typer
@@ -14,12 +14,15 @@ from zoe_server.catalogue.choice import Choice, choose
 from zoe_server.catalogue.entry import Entry, Role
 from zoe_server.catalogue.known import Catalogue
 from zoe_server.catalogue.store import State, Store
-from zoe_server.commands.console import OUT, plain, reported, size
+from zoe_server.commands.console import OUT, CommandError, plain, reported, size
 from zoe_server.commands.models import Config
 from zoe_server.settings_file import usual_file, usual_files
 
 _Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-_Roles = Annotated[list[Role] | None, typer.Option("--role", help="What models are wanted for (default: tools, chat).")]
+_Roles = Annotated[
+    list[str] | None,
+    typer.Option("--role", help="What models are wanted for: tools, chat, vision, embeddings (default: tools, chat)."),
+]
 _Memory = Annotated[
     float | None, typer.Option("--memory", min=0, help="How many GB models may take (default: what is available now).")
 ]
@@ -37,7 +40,7 @@ def setup(config: Config = None, role: _Roles = None, memory: _Memory = None, ye
         known = settings.read(chosen_file if chosen_file and chosen_file.exists() else None)
         store = known.store
         budget_bytes = memory_budget_bytes() if memory is None else int(memory * 1e9)
-        choice = choose(list(Catalogue(known.catalogue)), budget_bytes, role or ["tools", "chat"])
+        choice = choose(list(Catalogue(known.catalogue)), budget_bytes, _wanted(role))
         _explain(choice, store, budget_bytes)
         missing = [model.entry for model in choice.models if not _is_here(model.entry, store)]
         target = chosen_file or usual_files()[-1]
@@ -47,6 +50,14 @@ def setup(config: Config = None, role: _Roles = None, memory: _Memory = None, ye
             return
         _fetch(missing, store)
         _configure(target, choice)
+
+
+def _wanted(names: list[str] | None) -> list[Role]:
+    known: dict[str, Role] = {role: role for role in get_args(Role)}
+    for name in names or ():
+        if name not in known:
+            raise CommandError(f"no role is called {name!r}; there are {', '.join(known)}")
+    return [known[name] for name in names or ("tools", "chat")]
 
 
 def _explain(choice: Choice, store: Store, budget_bytes: int) -> None:
