@@ -113,6 +113,23 @@ def test_garbage_is_never_more_than_an_error(model_file: Path, tmp_path: Path) -
             gguf_file.read(path)
 
 
+def test_a_damaged_header_is_read_or_refused_and_nothing_else(model_file: Path, tmp_path: Path) -> None:
+    content = model_file.read_bytes()
+    draw = random.Random(1)
+    path = tmp_path / "damaged.gguf"
+    outcomes = {"read": 0, "refused": 0}
+    for _ in range(200):
+        damaged = bytearray(content)
+        damaged[draw.randrange(4, draw.choice([64, 1024, 8192]))] = draw.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            gguf_file.read(path)
+            outcomes["read"] += 1
+        except GgufError:
+            outcomes["refused"] += 1
+    assert all(outcomes.values())
+
+
 def test_other_files_are_no_models(tmp_path: Path) -> None:
     (tmp_path / "page.gguf").write_text("<!doctype html><title>Sign in to the network</title>" * 10)
     with pytest.raises(GgufError, match="not a readable GGUF file"):
