@@ -78,10 +78,10 @@ def _jetson(tree: FileTree, ask: jetson.JetsonStats) -> Hardware | None:
     found = jetson.find(tree, ask)
     if found is None:
         return None
-    names = (tree.text(_DEVICE_MODEL) or f"Jetson ({found.soc})", found.module)
+    board = tree.text(_DEVICE_MODEL) or tree.text("sys/devices/soc0/machine") or f"Jetson ({found.soc})"
     return Hardware(
         Machine.JETSON,
-        " with ".join(name for name in names if name),
+        f"{board} with {found.module}" if found.module else board,
         unified=True,
         gpus=(gpu.Gpu(f"integrated GPU of {found.soc}", load=found.gpu_load, shares_memory=True),),
         l4t=found.l4t,

@@ -7,10 +7,13 @@ where attention has a window or layers share their cache, since the engine keeps
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-ENGINE_OVERHEAD_BYTES: Final = 256 << 20
-"""What an engine process takes besides weights and KV cache: Python, the library and its buffers for computing."""
+from zoe_server.catalogue.entry import ENGINE_OVERHEAD_BYTES
+
+if TYPE_CHECKING:
+    from zoe_server.catalogue.gguf_file import GgufFacts
+
 GPU_OVERHEAD_BYTES: Final = 512 << 20
 """What a process takes in addition to use a GPU: the driver's context and the code of the kernels."""
 ALL_LAYERS: Final = -1
@@ -27,6 +30,7 @@ _BLOCK_BYTES: Final = {
     "q4_0": 18,
     "iq4_nl": 18,
 }
+_F16_BYTES: Final = 2
 KV_TYPES: Final = tuple(_BLOCK_BYTES)
 """The types of the KV cache's values, by the names of ggml."""
 
@@ -45,6 +49,17 @@ class ModelFacts:
     n_layers: int = 0
     kv_type: str = "f16"
     overhead_bytes: int = ENGINE_OVERHEAD_BYTES
+
+
+def facts_of(file: GgufFacts, n_ctx_tokens: int, *, on_gpu: bool) -> ModelFacts:
+    """Return the facts of the model in `file` with a context of `n_ctx_tokens` in an engine of llama.cpp."""
+    return ModelFacts(
+        weights_bytes=file.size_bytes,
+        kv_values_per_token=file.kv_bytes_per_token // _F16_BYTES,
+        n_ctx_tokens=n_ctx_tokens,
+        n_layers=file.n_layers,
+        overhead_bytes=ENGINE_OVERHEAD_BYTES + (GPU_OVERHEAD_BYTES if on_gpu else 0),
+    )
 
 
 def kv_values_per_token(n_layers: int, n_kv_heads: int, key_size: int, value_size: int | None = None) -> int:

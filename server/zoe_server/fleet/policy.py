@@ -1,7 +1,7 @@
 """What a machine is to do with its hardware: engine, GPU layers, context, sequences, threads, and how much memory.
 
     class          kept for the system                GPU layers   threads
-    jetson         a fifth, at least 1.5 GiB          all          4
+    jetson         a quarter, 1.5 GiB to 8 GiB        all          4
     nvidia         of each GPU 1/16, at least 512 MiB all          4
     (unified)      an eighth, at least 4 GiB          all          4
     raspberry-pi   a quarter, at least 512 MiB        none         one per core
@@ -52,7 +52,7 @@ class _Size(NamedTuple):
 
 
 _RESERVES: Final = {
-    Machine.JETSON: _Reserve(5, 3 * _GIB // 2),
+    Machine.JETSON: _Reserve(4, 3 * _GIB // 2, 8 * _GIB),
     Machine.NVIDIA: _Reserve(8, 4 * _GIB),
     Machine.RASPBERRY_PI: _Reserve(4, _GIB // 2),
     Machine.CPU: _Reserve(4, _GIB, 8 * _GIB),
