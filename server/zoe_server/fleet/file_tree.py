@@ -7,7 +7,6 @@ meaning of any file.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -44,10 +43,13 @@ class FileTree:
         text = self.text(path)
         return whole_number(text) if text is not None else None
 
-    def matches(self, pattern: str) -> Iterator[str]:
-        """Yield the paths of the files that match, in the order of their names."""
-        for path in sorted(self._root.glob(pattern)):
-            yield path.relative_to(self._root).as_posix()
+    def matches(self, pattern: str) -> list[str]:
+        """Return the paths of the files that match, in the order of their names."""
+        try:
+            return [path.relative_to(self._root).as_posix() for path in sorted(self._root.glob(pattern))]
+        except OSError as error:
+            _LOGGER.debug("/%s tells nothing: %s", pattern, error)
+            return []
 
 
 def whole_number(text: str) -> int | None:

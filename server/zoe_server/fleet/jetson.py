@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import re
 import subprocess
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -88,18 +89,25 @@ def find(tree: FileTree, ask: JetsonStats) -> Jetson | None:
     return Jetson(soc or "Tegra", l4t, jetpack, module[1].strip() if module else None, _gpu_load(tree))
 
 
-def ask_jetson_stats() -> str:
-    """Run `jetson_release`; a missing, broken or slow one prints nothing of use. Waits at most ten seconds."""
-    try:
-        run = subprocess.run(
-            ["jetson_release"], capture_output=True, timeout=_STATS_WAIT_S, check=True, stdin=subprocess.DEVNULL
-        )
-    except FileNotFoundError:
-        return ""
-    except (OSError, subprocess.SubprocessError) as error:
-        _LOGGER.warning("jetson-stats is installed but does not answer: %s", error)
-        return ""
-    return run.stdout.decode("utf-8", "replace")
+def ask_jetson_stats(wait_s: float = _STATS_WAIT_S) -> str:
+    """Return what `jetson_release` prints; nothing of one that is missing, broken or slower than `wait_s`."""
+    with tempfile.TemporaryFile() as output:  # a pipe could be held open by what the command itself has started
+        try:
+            subprocess.run(
+                ["jetson_release"],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.DEVNULL,
+                timeout=wait_s,
+                check=True,
+            )
+        except FileNotFoundError:
+            return ""
+        except (OSError, subprocess.SubprocessError) as error:
+            _LOGGER.warning("jetson-stats is installed but does not answer: %s", error)
+            return ""
+        output.seek(0)
+        return output.read().decode("utf-8", "replace")
 
 
 def _soc(tree: FileTree) -> str | None:

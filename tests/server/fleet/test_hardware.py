@@ -1,7 +1,8 @@
-"""Recorded machines: what is told of each, and that no file has to be there."""
+"""Machines written down as trees of files: what is told of each, and that no file has to be there."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -93,6 +94,18 @@ def test_a_broken_command_of_jetson_stats_is_a_warning(
     assert "jetson-stats is installed but does not answer" in caplog.text
 
 
+def test_a_command_of_jetson_stats_that_hangs_is_left(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    os.mkfifo(tmp_path / "nobody-writes-here")
+    command = tmp_path / "jetson_release"
+    command.write_text(f"#!/bin/sh\necho 'Model: a board'; read line < {tmp_path}/nobody-writes-here", encoding="utf-8")
+    command.chmod(0o755)
+    assert ask_jetson_stats(wait_s=0.05) == ""
+    assert "timed out" in caplog.text
+
+
 def test_the_driver_s_library_is_not_asked_on_a_jetson() -> None:
     assert detect("jetson-orin-nx", RecordedNvml(RTX_3060)).gpus[0].shares_memory
 
@@ -157,7 +170,6 @@ def test_the_module_of_the_driver_s_library_may_be_missing(monkeypatch: pytest.M
     monkeypatch.syspath_prepend(tmp_path)
     found = load_nvml()
     assert found is not None
-    monkeypatch.setitem(sys.modules, "pynvml", None)
     assert issubclass(found.NVMLError, Exception)
 
 
@@ -253,10 +265,13 @@ def test_whatever_a_file_holds_the_numbers_make_sense(
     content = broken.read_bytes()
     cut = data.draw(st.integers(0, len(content)))
     junk = data.draw(st.binary(max_size=8) | st.sampled_from([b"-", b"9" * 30, b"\0", b"\n\n", b": "]))
-    root = tmp_path_factory.mktemp("tree") / tree
-    shutil.copytree(TREES / tree, root)
-    (root / broken.relative_to(TREES / tree)).write_bytes(content[:cut] + junk + content[cut + len(junk) :])
+    root = tmp_path_factory.getbasetemp() / f"broken-{tree}"
+    if not root.exists():
+        shutil.copytree(TREES / tree, root)
+    copy = root / broken.relative_to(TREES / tree)
+    copy.write_bytes(content[:cut] + junk + content[cut + len(junk) :])
     found = detect(root)
+    copy.write_bytes(content)
     assert found.cores >= 1
     assert 0 <= found.memory_available_bytes <= found.memory_total_bytes
 
