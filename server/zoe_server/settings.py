@@ -143,6 +143,11 @@ class Settings(BaseSettings):
         """The models folder."""
         return Store(self.server.models_folder or _data_folder() / "models")
 
+    @property
+    def memory_book(self) -> Path:
+        """The file that remembers how much memory models took."""
+        return _cache_folder() / "memory.json"
+
     def missing_models(self) -> list[str]:
         """Return for each model without a path whose file is not in the models folder what to do."""
         catalogue, problems = known.Catalogue(self.catalogue), []

@@ -42,7 +42,10 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class GgufFacts:
-    """What a file says of itself. `context_tokens` is what the model was trained for; None where the file is silent."""
+    """What a file says of itself. `context_tokens` is what the model was trained for.
+
+    Where the file is silent, that is None, and `n_layers` and `kv_bytes_per_token` are 0.
+    """
 
     kind: Kind
     architecture: str
@@ -52,6 +55,7 @@ class GgufFacts:
     context_tokens: int | None
     kv_bytes_per_token: int
     template: str | None
+    n_layers: int = 0
 
 
 def read(path: Path) -> GgufFacts:
@@ -150,6 +154,7 @@ def _facts(header: _Header, path: Path) -> GgufFacts:
         context_tokens=int(context) if context else None,
         kv_bytes_per_token=_kv_bytes_per_token(header, architecture),
         template=str(template) if template else None,
+        n_layers=int(header.value(f"{architecture}.block_count") or 0),
     )
 
 
