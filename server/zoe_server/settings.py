@@ -79,7 +79,7 @@ class ModelSettings(_Section):
     engine: Literal["llama", "scripted"] = "llama"
     path: Path | None = None
     aliases: tuple[_ModelName, ...] = ()
-    roles: tuple[Literal["tools", "chat", "embeddings"], ...] = ()
+    roles: tuple[Literal["tools", "chat", "vision", "embeddings"], ...] = ()
     context_tokens: int = Field(default=4096, ge=256, le=1_048_576)
     slots: int = Field(default=8, ge=1, le=64)
     batch_tokens: int = Field(default=512, ge=64, le=16_384)

@@ -13,6 +13,8 @@ from typing import Final
 
 BUNDLED_MODEL: Final = "zoe-nano"
 TOOLS_ROLE: Final = "tools"
+CHAT_ROLE: Final = "chat"
+VISION_ROLE: Final = "vision"
 DIALECTS: Final = (
     *("hermes", "llama3", "mistral", "harmony", "gemma", "functiongemma", "gemma4"),
     *("functionary-v3.1", "functionary-v3.2", "json", "plain"),

@@ -9,6 +9,7 @@ would have to be installed for it, is no faster on so little.
 from __future__ import annotations
 
 import functools
+import itertools
 import struct
 import unicodedata
 from array import array
@@ -60,7 +61,7 @@ def buckets(normalized: str) -> list[int]:
     """Return the buckets, from 0 to `N_BUCKETS` - 1, of everything that is counted in a normalized text."""
     words = normalized.encode().split()
     found = [crc32(word, _WORD_SEED) & _MASK for word in words]
-    found += [crc32(b"%b %b" % pair, _PAIR_SEED) & _MASK for pair in zip(words, words[1:], strict=False)]
+    found += [crc32(b"%b %b" % pair, _PAIR_SEED) & _MASK for pair in itertools.pairwise(words)]
     for word in normalized.split():
         characters = [b" ", *(character.encode() for character in word), b" "]
         for start in range(len(characters)):

@@ -23,10 +23,12 @@ from zoe_server.training.intent_corpus import Example, make_corpus
 
 _FILE: Final = Path(intent.__file__).with_name("intent.bin")
 _BATCH: Final = 512
-_EPOCHS: Final = 12
-_RATE: Final = 0.3
+_EPOCHS: Final = 10
+_RATE: Final = 0.1
+_FIRST_STEP: Final = 1e-8
 _DECAY: Final = 2e-7
-_ENGLISH_COUNTS: Final = 4.0
+_ENGLISH_COUNTS: Final = 10.0
+_THOUGHT_COUNTS: Final = 6.0
 
 Floats = npt.NDArray[np.float64]
 
@@ -55,7 +57,7 @@ class Features:
 def train(features: Features, answers: Floats, importance: Floats, seed: int) -> tuple[Floats, float]:
     """Return the weight of each bucket and the bias of a logistic regression with weighted examples."""
     weights = np.zeros(intent.N_BUCKETS)
-    steps = np.full(intent.N_BUCKETS, 1e-3)
+    steps = np.full(intent.N_BUCKETS, _FIRST_STEP)
     bias = 0.0
     for rows in _batches(len(answers), seed):
         found, lengths = features.batch(rows)
@@ -94,10 +96,13 @@ def train_on(examples: Sequence[Example], seed: int) -> bytes:
     features = Features.of([example.text for example in examples])
     importance = np.asarray([e.weight * (_ENGLISH_COUNTS if e.language == "en" else 1.0) for e in examples])
     importance /= importance.mean()
+    about_home, needs_thought = (
+        np.asarray([float(example.kind == kind) for example in examples]) for kind in ("automation", "reasoning")
+    )
     return pack(
         [
-            train(features, np.asarray([float(example.kind == kind) for example in examples]), importance, seed)
-            for kind in ("automation", "reasoning")
+            train(features, about_home, importance, seed),
+            train(features, needs_thought, importance * (1 + (_THOUGHT_COUNTS - 1) * needs_thought), seed),
         ]
     )
 
@@ -117,15 +122,17 @@ def stored(examples: Sequence[Example], most: int, seed: int) -> dict[str, Any]:
 def main(
     file: Annotated[Path, typer.Option(help="Where the weights go.")] = _FILE,
     held_out: Annotated[Path | None, typer.Option(help="Where some held-out sentences go, as JSON.")] = None,
+    all_held_out: Annotated[Path | None, typer.Option(help="Where all held-out sentences go, as JSON.")] = None,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn at random.")] = 1,
 ) -> None:
     """Make the sentences, train on one part of them, and keep some of the other."""
     corpus = make_corpus(seed)
     typer.echo(f"{len(corpus.training)} sentences to train on, {len(corpus.held_out)} held out")
     file.write_bytes(train_on(corpus.training, seed))
-    if held_out is not None:
-        text = json.dumps(stored(corpus.held_out, 14, seed), ensure_ascii=False, indent=0)
-        held_out.write_text(f"{text}\n", encoding="utf-8")
+    for path, most in ((held_out, 14), (all_held_out, 1_000)):
+        if path is not None:
+            text = json.dumps(stored(corpus.held_out, most, seed), ensure_ascii=False, indent=0)
+            path.write_text(f"{text}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

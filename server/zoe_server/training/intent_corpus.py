@@ -1,7 +1,8 @@
 """The sentences that the intent classifier is trained on, and those that it is measured with, in all languages.
 
-To a home: templates of the package home-assistant-intents. Talk and thought: our own patterns. Beside them, for training
-only, texts of Home Assistant's interface. A template or pattern is either trained on or held out, never both.
+To a home: templates of the package home-assistant-intents. Talk and thought: our own patterns. A template or pattern is
+either trained on or held out, never both. For training only: English commands from the patterns of zoe-nano, and texts
+of Home Assistant's interface.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from zlib import crc32
 import home_assistant_intents
 
 from zoe_server.routing.intent import normalize
+from zoe_server.training.english_commands import command_patterns, commands
 from zoe_server.training.home_sentences import HomeLanguage
 from zoe_server.training.interface_texts import interface_texts
 from zoe_server.training.small_talk import SmallTalk, load_small_talk, split, ways_to_say
@@ -29,7 +31,10 @@ _MOST_HELD_OUT: Final = 120
 _WAYS: Final = {"en": 30}
 _MOST_WAYS: Final = 14
 _INTERFACE_TEXTS: Final = 150
-_ORDERS: Final[tuple[Kind, ...]] = ("automation", "talk", "reasoning")
+_COMMAND_WAYS: Final = 5
+_SHARES: Final[dict[Kind, float]] = {"automation": 0.4, "talk": 0.42, "reasoning": 0.18}
+_ENGLISH_SHARES: Final[dict[Kind, float]] = {"automation": 0.31, "talk": 0.48, "reasoning": 0.21}
+"""English has far more ways to command than to talk here; the other languages are the other way round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """The two halves; no held-out sentence occurs in training, in any spelling that the classifier takes for the same."""
+    """The two parts; no held-out sentence is one of training, not even in other spelling."""
 
     training: list[Example]
     held_out: list[Example]
@@ -61,6 +66,7 @@ def make_corpus(seed: int) -> Corpus:
         training += _weighted(
             [*_home(rng, language, home, held_out=False), *_talk(rng, language, talk, held_out=False)]
             + [Example(language, "talk", text) for text in _sample(rng, interface_texts(language), _INTERFACE_TEXTS)]
+            + (_english(rng, talk) if language == "en" else [])
         )
         held_out += [*_home(rng, language, home, held_out=True), *_talk(rng, language, talk, held_out=True)]
     seen = {normalize(example.text) for example in training}
@@ -78,24 +84,31 @@ def _home(rng: random.Random, language: str, home: HomeLanguage, *, held_out: bo
     n_ways = 1 + n_wanted // (len(templates) or 1)
     texts = {home.say(rng, template): None for template in templates for _ in range(min(n_ways, 8))}
     for text in _sample(rng, list(texts), n_wanted):
-        yield Example(language, "automation", text)
+        yield Example(language, "automation", text if held_out else home.with_remark(rng, text))
+
+
+def _english(rng: random.Random, talk: SmallTalk) -> list[Example]:
+    texts = dict.fromkeys(commands(rng, command_patterns(), talk, _COMMAND_WAYS))
+    return [Example("en", "automation", text) for text in texts]
 
 
 def _talk(rng: random.Random, language: str, talk: SmallTalk, *, held_out: bool) -> Iterator[Example]:
+    """Return ways to say the patterns.
+
+    There are only four kinds of tasks that need thought, so a different one is held out in each language.
+    """
     n_ways = _WAYS.get(language, _MOST_WAYS)
-    for kind, patterns in (("talk", talk.talk), ("reasoning", talk.thought)):
-        for pattern in split(patterns, held_out=held_out):
-            for text in ways_to_say(rng, pattern, n_ways):
-                yield Example(language, "talk" if kind == "talk" else "reasoning", text)
+    for pattern in split(talk.talk, held_out=held_out):
+        yield from (Example(language, "talk", text) for text in ways_to_say(rng, pattern, n_ways))
+    for pattern in split(talk.thought, held_out=held_out, offset=crc32(language.encode())):
+        yield from (Example(language, "reasoning", text) for text in ways_to_say(rng, pattern, n_ways))
 
 
 def _weighted(examples: list[Example]) -> list[Example]:
-    """Return the examples of one language so that each kind counts alike, however many sentences it has."""
-    counts = {kind: sum(example.kind == kind for example in examples) for kind in _ORDERS}
-    return [Example(e.language, e.kind, e.text, _SHARES[e.kind] / counts[e.kind]) for e in examples]
-
-
-_SHARES: Final[dict[Kind, float]] = {"automation": 0.5, "talk": 0.35, "reasoning": 0.15}
+    """Return the examples of one language so that each kind has its share, however many sentences it has."""
+    counts = {kind: sum(example.kind == kind for example in examples) for kind in _SHARES}
+    shares = _ENGLISH_SHARES if examples[0].language == "en" else _SHARES
+    return [Example(e.language, e.kind, e.text, shares[e.kind] / counts[e.kind]) for e in examples]
 
 
 def _sample(rng: random.Random, texts: list[str], at_most: int) -> list[str]:

@@ -11,13 +11,15 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import hass_frontend
 
 _FOLDER: Final = Path(hass_frontend.__file__).parent / "static" / "translations"
 _NAMES: Final = {"zh-CN": "zh-Hans", "zh-TW": "zh-Hant", "zh-HK": "zh-Hant", "de-CH": "de"}
-_ABOUT_DEVICES: Final = re.compile(r"\.(card|card_features|panel\.lovelace|components\.entity|state|device_automation)\b")
+_ABOUT_DEVICES: Final = re.compile(
+    r"\.(card|card_features|panel\.lovelace|components\.entity|state|device_automation)\b"
+)
 _PLACEHOLDER: Final = re.compile(r"[{}<>\[\]]|https?:")
 _MIN_WORDS: Final = 4
 _MIN_CHARACTERS: Final = 12
@@ -37,7 +39,7 @@ def _texts(name: str) -> frozenset[str]:
     return frozenset(text for path, text in _leaves(data, "") if _is_sentence(path, text))
 
 
-def _leaves(data: Any, path: str) -> Iterator[tuple[str, str]]:
+def _leaves(data: object, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(data, dict):
         for key, value in data.items():
             yield from _leaves(value, f"{path}.{key}")

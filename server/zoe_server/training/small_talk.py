@@ -1,9 +1,9 @@
 """Everyday talk in all languages, written by hand in `small_talk/`: what people say to an assistant, but not to a home.
 
-A file has three lines of words that homes are full of (`rooms:`, `floors:`, `devices:`), then one pattern a line in the
-tiny language of `phrases`. Lines that begin with `!` ask for thought: a plan, an analysis, a comparison, a workflow. The
-lines of all files ask the same things in the same order, so every fourth can be held out in all languages at once: what
-the evaluation asks was not trained on in any of them.
+A file has three lines of words that homes are full of (`rooms:`, `floors:`, `devices:`), then one pattern a line in
+the tiny language of `phrases`. Lines that begin with `!` ask for thought: a plan, an analysis, a comparison, a
+workflow. The lines of talk of all files ask the same things in the same order, so every fourth can be held out in all
+languages at once: what the evaluation asks was not trained on in any of them.
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ from zoe_server.training.phrases import say
 
 FOLDER: Final = Path(__file__).with_name("small_talk")
 HELD_OUT_EVERY: Final = 4
-_SAME: Final = {"de-CH": "de", "pt-BR": "pt", "sr-Latn": "sr", "zh-HK": "zh-TW"}
-_LATIN: Final = "nj lj dž a b v g d đ e ž z i j k l m n o p r s t ć u f h c č š".split()
-_CYRILLIC: Final = "њ љ џ а б в г д ђ е ж з и ј к л м н о п р с т ћ у ф х ц ч ш".split()
+_SAME: Final = {"de-CH": "de", "pt-BR": "pt", "zh-HK": "zh-TW"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,8 @@ def load_small_talk(language: str) -> SmallTalk:
         FileNotFoundError: there is nothing for this language.
     """
     lines = (FOLDER / f"{_SAME.get(language, language)}.txt").read_text(encoding="utf-8").splitlines()
-    lines = [_spelled(language, line) for line in lines]
+    if language == "de-CH":
+        lines = [line.replace("ß", "ss") for line in lines]
     words = {}
     for head, line in zip(("rooms", "floors", "devices"), lines, strict=False):
         words[head] = tuple(line.partition(":")[2].replace(", ", ",").strip().split(","))
@@ -51,28 +50,12 @@ def load_small_talk(language: str) -> SmallTalk:
     )
 
 
-def split(patterns: tuple[str, ...], *, held_out: bool) -> list[str]:
-    """Return the patterns to evaluate with, or those to train on."""
-    last = HELD_OUT_EVERY - 1
+def split(patterns: tuple[str, ...], *, held_out: bool, offset: int = 0) -> list[str]:
+    """Return the patterns to evaluate with, or those to train on; `offset` says which of every four is held out."""
+    last = (HELD_OUT_EVERY - 1 + offset) % HELD_OUT_EVERY
     return [pattern for index, pattern in enumerate(patterns) if (index % HELD_OUT_EVERY == last) is held_out]
 
 
 def ways_to_say(rng: random.Random, pattern: str, at_most: int) -> list[str]:
     """Return different ways to say `pattern`, in random order."""
     return list(dict.fromkeys(say(rng, pattern) for _ in range(4 * at_most)))[:at_most]
-
-
-def _spelled(language: str, line: str) -> str:
-    """Return `line` as a language writes it whose file is in another spelling."""
-    if language == "de-CH":
-        return line.replace("ß", "ss")
-    if language == "sr" and not line.startswith(("rooms", "floors", "devices")):
-        return _cyrillic(line)
-    return line if language != "sr" else f"{line.partition(':')[0]}:{_cyrillic(line.partition(':')[2])}"
-
-
-def _cyrillic(text: str) -> str:
-    text = text.lower()
-    for latin, cyrillic in zip(_LATIN, _CYRILLIC, strict=True):
-        text = text.replace(latin, cyrillic)
-    return text
