@@ -43,7 +43,7 @@ def user(content: object) -> dict[str, Any]:
         (RouteQuestion("schalte das Licht im Wohnzimmer ein"), "automation", "tools"),
         (RouteQuestion("are the windows in the bedroom open?"), "automation", "tools"),
         (RouteQuestion(TALK), "chat", "chat"),
-        (RouteQuestion("warum ist der Himmel blau?"), "chat", "chat"),
+        (RouteQuestion("wer hat eigentlich das Rad erfunden?"), "chat", "chat"),
         (RouteQuestion(THOUGHT), "reasoning", "tools"),
         (RouteQuestion(""), "preparation", "tools"),
         (RouteQuestion(" ?! "), "preparation", "tools"),
