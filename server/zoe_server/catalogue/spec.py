@@ -13,6 +13,8 @@ from typing import Final
 
 BUNDLED_MODEL: Final = "zoe-nano"
 TOOLS_ROLE: Final = "tools"
+CHAT_ROLE: Final = "chat"
+VISION_ROLE: Final = "vision"
 DEFAULT_CONTEXT_TOKENS: Final = 4096
 """Enough for a home; more costs memory."""
 DIALECTS: Final = (
