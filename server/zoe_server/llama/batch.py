@@ -61,6 +61,11 @@ class Batch:
     def __bool__(self) -> bool:
         return bool(self.chunks)
 
+    @property
+    def has_prompts(self) -> bool:
+        """Whether it computes pieces of prompts; then the step may take long."""
+        return any(chunk.sequence.is_prefilling for chunk in self.chunks)
+
 
 @dataclass(frozen=True, slots=True)
 class Update:

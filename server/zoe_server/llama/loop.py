@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from zoe_server.errors import EngineCrashedError, EngineError, ZoeError
+from zoe_server.llama.outbox import Outbox
 from zoe_server.llama.runner import FatalDecodeError, NoFreeCellError
-from zoe_server.protocol import ChatEvent, Failure, Finish, Started
+from zoe_server.protocol import Failure, Finish, Started
 
 if TYPE_CHECKING:
     from zoe_server.llama.batch import Update
+    from zoe_server.llama.outbox import Emit
     from zoe_server.llama.output import OutputStream
     from zoe_server.llama.prefix_keeper import PrefixKeeper
     from zoe_server.llama.probabilities import TokenLedger
@@ -30,9 +32,6 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger(__name__)
 PROGRESS_S: Final = 0.8
-
-Emit = Callable[[str, list[ChatEvent]], None]
-"""Called with a request's id and its next events, from the loop's thread; it must not block."""
 
 
 @dataclass(slots=True, eq=False)
@@ -66,6 +65,7 @@ class EngineLoop:
         self.sampler = sampler
         self.scheduler = scheduler
         self._emit = emit
+        self._outbox = Outbox(emit)
         self._progress = progress
         self._keeper = keeper
         self._clock = clock
@@ -114,16 +114,19 @@ class EngineLoop:
         if not batch:
             return False
         self._announce(batch.started)
+        if batch.has_prompts:
+            self._outbox.flush()
         try:
             tokens = self.sampler.sample(self.runner.decode(batch))
         except NoFreeCellError:
             self._relieve()
             return True
-        self.emit(self.scheduler.commit(batch, tokens, self._clock()))
+        now = self._clock()
+        self.emit(self.scheduler.commit(batch, tokens, now), now)
         self._steps += 1
         return True
 
-    def emit(self, updates: list[Update]) -> None:
+    def emit(self, updates: list[Update], now: float) -> None:
         """Send what the new tokens mean, and end the requests that are done."""
         for update in updates:
             sequence = update.sequence
@@ -134,15 +137,15 @@ class EngineLoop:
             if job.ledger is not None:
                 job.ledger.add(self.sampler.take_drawn(sequence.request_id)[: len(said)])
                 events = job.ledger.annotate(events)
-            if events:
-                self._emit(sequence.request_id, events)
+            self._outbox.put(sequence.request_id, events)
             if job.output.stopped and ended is None:
-                self.scheduler.finish(sequence, self._clock())
+                self.scheduler.finish(sequence, now)
                 ended = "stop"
             if self.sampler.is_stuck(sequence.request_id):
                 self._fail(job, EngineError("no token of this model's vocabulary fits the tools' grammar"))
             elif ended is not None:
                 self._finish(job, "stop" if job.output.stopped else ended)
+        self._outbox.release(now)
 
     def stats(self) -> dict[str, Any]:
         """Return counters and gauges of the loop; called by `progress` and safe to call from any thread."""
@@ -206,11 +209,12 @@ class EngineLoop:
             events = job.ledger.annotate(events)
         sequence = job.sequence
         self._forget(job)
-        self._emit(sequence.request_id, [*events, Finish(reason, sequence.usage(), sequence.timings(self._clock()))])
+        finish = Finish(reason, sequence.usage(), sequence.timings(self._clock()))
+        self._outbox.end(sequence.request_id, [*events, finish])
 
     def _fail(self, job: Job, error: ZoeError) -> None:
         self._forget(job)
-        self._emit(job.sequence.request_id, [Failure(error)])
+        self._outbox.end(job.sequence.request_id, [Failure(error)])
 
     def _forget(self, job: Job) -> None:
         del self._jobs[job.sequence.request_id]

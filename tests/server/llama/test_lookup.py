@@ -26,6 +26,14 @@ def test_a_guess_stood_after_the_same_tokens_and_keeps_the_limit(tokens: list[in
         assert not guess or "".join(map(str, [*tokens[:end][-3:], *guess])) in text
 
 
+@given(st.lists(st.sampled_from([0, 1, 256, 257, 1 << 24, -(1 << 70)]), max_size=80))
+def test_the_newest_of_several_places_counts(tokens: list[int]) -> None:
+    """Numbers of one byte, shifted by one, are no other numbers."""
+    places = [end for end in range(3, len(tokens)) if tokens[end - 3 : end] == tokens[-3:]]
+    wanted = [token for token in tokens[places[-1] : places[-1] + 1] if token >= 0] if places else []
+    assert Lookup().guess(tokens, 1) == wanted
+
+
 def test_right_guesses_grow_and_wrong_ones_pause() -> None:
     lookup = Lookup()
     tokens = [1, 2, 3, 4, 5, 6, 7, 8, 9] * 3

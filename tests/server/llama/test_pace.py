@@ -37,16 +37,22 @@ def test_two_cores_keep_a_voice_stream_going() -> None:
 def test_many_who_wait_for_their_first_word_count_for_more() -> None:
     pace = Pace()
     for _ in range(30):
-        pace.observe(100, 0.02 + 0.0025 * 100)
+        pace.observe(1000, 0.02 + 0.00025 * 1000)
         pace.observe(1, 0.02)
     one, two, many, lone = (
-        pace.budget_tokens(512, decoding=True),
-        pace.budget_tokens(512, decoding=True, n_prompts=2),
-        pace.budget_tokens(512, decoding=True, n_prompts=50),
-        pace.budget_tokens(512, decoding=False, n_prompts=50),
+        pace.budget_tokens(8192, decoding=True),
+        pace.budget_tokens(8192, decoding=True, n_prompts=2),
+        pace.budget_tokens(8192, decoding=True, n_prompts=50),
+        pace.budget_tokens(8192, decoding=False, n_prompts=50),
     )
     assert 1.8 * one < two < 2.3 * one
     assert two < many == lone
+
+
+@given(st.floats(0, 1), st.floats(1e-6, 0.1), st.booleans())
+def test_long_pieces_are_whole_tiles(base: float, per_token: float, decoding: bool) -> None:
+    n_tokens = settle(base, per_token, decoding=decoding)
+    assert n_tokens % (128 if n_tokens > 128 else 32) == 0
 
 
 def test_slow_machine_takes_the_smallest_piece() -> None:
