@@ -18,6 +18,7 @@ from zoe_server.commands.setup import setup
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.process import State
 from zoe_server.gateway.server import serve as serve_gateway
+from zoe_server.gateway.tracking import REQUEST_LOG
 from zoe_server.routing import rules
 from zoe_server.routing.intent import bundled_classifier
 from zoe_server.routing.question import RouteQuestion
@@ -30,6 +31,7 @@ app.command()(setup)
 _Host = Annotated[str | None, typer.Option(help="Address to listen on; anything but loopback needs an API key.")]
 _Port = Annotated[int | None, typer.Option(min=0, max=65_535, help="Port to listen on; 0 lets the system choose.")]
 _Model = Annotated[Path | None, typer.Option(help="Serve only this GGUF file.")]
+_LogRequests = Annotated[bool, typer.Option("--log-requests", help="Write a line of JSON to stderr for each request.")]
 _Sentence = Annotated[str, typer.Argument(help="What the user says.")]
 _Devices = Annotated[list[str] | None, typer.Option("--device", help="A device of the home; may be repeated.")]
 _Places = Annotated[list[str] | None, typer.Option("--area", help="An area of the home; may be repeated.")]
@@ -42,12 +44,15 @@ def serve(
     host: _Host = None,
     port: _Port = None,
     model: _Model = None,
+    log_requests: _LogRequests = False,
     verbose: _Verbose = False,
 ) -> None:
     """Serve the configured models, by default zoe-nano on http://127.0.0.1:11434."""
     _log_to_stderr(verbose)
     with reported(settings.SettingsError):
         chosen = settings.load(config, host=host, port=port, model=model)
+        if log_requests or chosen.server.log_requests:
+            _log_requests_to_stderr()
         asyncio.run(serve_gateway(chosen, _listening, _settled))
 
 
@@ -109,6 +114,16 @@ def _log_to_stderr(verbose: bool) -> None:
     handler = RichHandler(console=ERR, show_path=False, rich_tracebacks=False)
     logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, format="%(message)s", handlers=[handler])
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+def _log_requests_to_stderr() -> None:
+    """Show the lines of requests as they are, for programs to read."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger(REQUEST_LOG)
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    logger.propagate = False
 
 
 if __name__ == "__main__":

@@ -75,6 +75,10 @@ class ServerSettings(Section):
     keep_alive_interval_s: float = Field(default=10.0, gt=0, le=3600)
     ready_wait_s: float = Field(default=30.0, ge=0, le=3600)
     shutdown_grace_s: float = Field(default=15.0, ge=0, le=3600)
+    log_requests: bool = False
+    """Write a line of JSON to the log for each request."""
+    log_prompts: bool = False
+    """Keep the end of prompts with requests: in that line, and in what /stats and /admin/requests tell."""
 
     @field_validator("models_folder")
     @classmethod

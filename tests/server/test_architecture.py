@@ -37,7 +37,8 @@ MAY_IMPORT = {
     "engines": {"engines"},
     "fleet": {"fleet", "engines"},
     "routing": {"routing", "fleet", "engines"},
-    "gateway": {"gateway", "routing", "fleet", "engines", "settings"},
+    "gateway": {"gateway", "metrics", "routing", "fleet", "engines", "settings"},
+    "metrics": {"metrics"},
     "settings": {"settings", "model_settings", "model_tables", "settings_file"},
     "model_settings": set(),
     "model_tables": {"model_settings"},
@@ -130,7 +131,8 @@ def test_pure_parts_do_no_input_or_output() -> None:
     pure = [f"routing/{noun}.py" for noun in ("router", "rules", "question", "intent")]
     pure += ["fleet/restart.py", "gateway/answer.py", "gateway/body.py", "gateway/openai_wire.py"]
     pure += ["gateway/ollama_answer.py", "gateway/ollama_messages.py", "gateway/ollama_wire.py"]
-    pure += ["gateway/embeddings_wire.py", "llama/embedding_queue.py"]
+    pure += ["gateway/call_check.py", "gateway/embeddings_wire.py", "llama/embedding_queue.py"]
+    pure += [f"metrics/{noun}.py" for noun in ("metrics", "outcome", "prometheus", "snapshot", "state")]
     pure += [f"gateway/responses_{noun}.py" for noun in ("answer", "items", "output", "tools", "wire")]
     pure += ["llama/header.py", "llama/radix.py", "llama/scheduler.py", "llama/turns.py"]
     pure += [f"fleet/{noun}.py" for noun in ("description", "memory", "policy")]

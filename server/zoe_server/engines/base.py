@@ -14,12 +14,16 @@ from zoe_server import protocol
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What the engine last said about itself; `step` grows as long as its loop makes progress."""
+    """What the engine last said about itself; `step` grows as long as its loop makes progress.
+
+    `reported_at` is when it said so, in seconds since 1970.
+    """
 
     alive: bool
     step: int = 0
     running: int = 0
     waiting: int = 0
+    reported_at: float | None = None
 
 
 class Engine(Protocol):

@@ -15,6 +15,7 @@ import json
 import logging
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -115,7 +116,7 @@ class LocalEngine:
         except BaseException:
             await self.stop()
             raise
-        self._health = Health(alive=True)
+        self._health = Health(alive=True, reported_at=time.time())
         self._reading = asyncio.create_task(self._read(reader), name=f"engine {self._spec.name}")
 
     async def chat(self, request: protocol.ChatRequest) -> AsyncGenerator[protocol.ChatEvent, None]:
@@ -300,6 +301,7 @@ class LocalEngine:
                 step=int(message.get("step", 0)),
                 running=int(message.get("running", 0)),
                 waiting=int(message.get("waiting", 0)),
+                reported_at=time.time(),
             )
 
     def _answer(self, question: asyncio.Future[Mapping[str, Any]], message: Mapping[str, Any]) -> None:

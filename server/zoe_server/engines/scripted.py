@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -102,7 +103,7 @@ class ScriptedEngine:
     def health(self) -> Health:
         """How many requests run and wait right now."""
         alive = self._gone is not None and not self._gone.done()
-        return Health(alive, self._step, self._running, self._waiting)
+        return Health(alive, self._step, self._running, self._waiting, time.time() if alive else None)
 
     async def start(self) -> None:
         """Read the script, if it lies in a file."""

@@ -18,6 +18,7 @@ from zoe_server.gateway.fanout import Fanout, fan_out
 from zoe_server.gateway.middleware import error_body
 from zoe_server.gateway.services import Services, services
 from zoe_server.gateway.sse import EventStream
+from zoe_server.gateway.tracking import track
 from zoe_server.routing.question import RouteQuestion
 from zoe_server.routing.router import AUTOMATIC, RoutePlan
 
@@ -53,9 +54,10 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
     body = openai_wire.parse_chat(parse_json(await request.read()))
     call_id = f"chatcmpl-{uuid.uuid4().hex}"
     requests = openai_wire.to_requests(body, call_id, AUTOMATIC)
+    tracked = track(request, body.model)
     plan = state.router.route(body.model, RouteQuestion.of(requests[0]))
     call = _Call(state, call_id, body, plan, requests)
-    async with fan_out(state.fleet, plan, call.requests) as fanout:
+    async with fan_out(state.fleet, plan, call.requests, tracked) as fanout:
         if body.stream:
             return await _stream(call, fanout, EventStream(request, route_headers(plan)))
         return await _whole(call, fanout)

@@ -18,6 +18,7 @@ from zoe_server.gateway.middleware import error_body
 from zoe_server.gateway.services import Services, services
 from zoe_server.gateway.sse import EventStream
 from zoe_server.gateway.text_answer import TextChoice, TextChunkWriter, text_completion
+from zoe_server.gateway.tracking import track
 from zoe_server.routing.question import RouteQuestion
 from zoe_server.routing.router import AUTOMATIC, RoutePlan
 
@@ -46,9 +47,10 @@ async def completions(request: web.Request) -> web.StreamResponse:
     call_id = f"cmpl-{uuid.uuid4().hex}"
     requests = to_requests(body, call_id, AUTOMATIC)
     tokens = isinstance(requests[0].prompt, tuple)  # they are those of the model that /tokenize takes for `zoe`
+    tracked = track(request, body.model)
     plan = state.router.route(body.model, None if tokens else RouteQuestion.of(requests[0]))
     call = _Call(state, call_id, body, plan)
-    async with fan_out(state.fleet, plan, requests) as fanout:
+    async with fan_out(state.fleet, plan, requests, tracked) as fanout:
         if body.stream:
             return await _stream(call, fanout, EventStream(request, route_headers(plan)))
         return await _whole(call, fanout)

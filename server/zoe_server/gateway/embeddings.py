@@ -15,6 +15,8 @@ from zoe_server.gateway.body import parse_json
 from zoe_server.gateway.chat import route_headers
 from zoe_server.gateway.embeddings_wire import EmbeddingsBody, Vector, parse_embeddings, shortened
 from zoe_server.gateway.services import Services, services
+from zoe_server.gateway.tracked import Tracked
+from zoe_server.gateway.tracking import track
 from zoe_server.routing import fallback
 from zoe_server.routing.router import RoutePlan
 
@@ -23,8 +25,9 @@ async def embeddings(request: web.Request) -> web.Response:
     """Answer one request; a client that leaves cancels it, wherever it stands."""
     state = services(request)
     body = parse_embeddings(parse_json(await request.read()))
+    tracked = track(request, body.model)
     plan = state.router.route_embeddings(body.model)
-    model, answer = await embed_on(state, plan, body.inputs)
+    model, answer = await embed_on(state, plan, body.inputs, tracked)
     data = await json_list(answer.vectors, lambda index, vector: _item(body, index, vector))
     n_tokens = answer.usage.prompt_tokens
     head = {"object": "list", "model": model, "usage": {"prompt_tokens": n_tokens, "total_tokens": n_tokens}}
@@ -32,16 +35,25 @@ async def embeddings(request: web.Request) -> web.Response:
 
 
 async def embed_on(
-    state: Services, plan: RoutePlan, inputs: Sequence[str | tuple[int, ...]], *, truncate: bool = False
+    state: Services,
+    plan: RoutePlan,
+    inputs: Sequence[str | tuple[int, ...]],
+    tracked: Tracked,
+    *,
+    truncate: bool = False,
 ) -> tuple[str, protocol.Embeddings]:
     """Return the model that answered, and its embeddings of `inputs`.
 
     Raises:
         errors.ZoeError: no engine is available, or it refuses.
     """
+    tracked.planned(plan)
+    tracked.wants_vectors(inputs)
     async with fallback.lease(state.fleet, plan) as (model, engine):
-        call = protocol.EmbedRequest(f"embd-{uuid.uuid4().hex}", model, tuple(inputs), truncate)
-        return model, await engine.embed(call)
+        tracked.model = model
+        answer = await engine.embed(protocol.EmbedRequest(f"embd-{uuid.uuid4().hex}", model, tuple(inputs), truncate))
+        tracked.embedded(answer)
+        return model, answer
 
 
 async def json_list(vectors: Sequence[Vector], form: Callable[[int, Vector], Any]) -> str:

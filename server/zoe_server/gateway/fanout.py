@@ -16,6 +16,7 @@ from zoe_server import errors, protocol
 from zoe_server.engines.base import Engine
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.gateway import pictures
+from zoe_server.gateway.tracked import Tracked
 from zoe_server.routing import fallback
 from zoe_server.routing.router import RoutePlan
 
@@ -26,10 +27,11 @@ _UNASKED_CANCEL: Final = "the engine gave the request up without being asked to;
 
 
 class Fanout:
-    """The merged events of all choices; each choice ends in its one terminal event."""
+    """The merged events of all choices; each choice ends in its one terminal event, and `tracked` hears of each."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, tracked: Tracked) -> None:
         self.model = model
+        self._tracked = tracked
         self._events: asyncio.Queue[IndexedEvent] = asyncio.Queue()
 
     async def next(self, timeout_s: float | None = None) -> IndexedEvent:
@@ -41,10 +43,11 @@ class Fanout:
         """
         async with asyncio.timeout(timeout_s):
             index, event = await self._events.get()
+        if isinstance(event, protocol.Finish) and event.reason == "cancelled":
+            event = protocol.Failure(errors.EngineUnavailableError(_UNASKED_CANCEL, retry_after_s=1.0))
+        self._tracked.saw(index, event)
         if isinstance(event, protocol.Failure):
             raise event.error
-        if isinstance(event, protocol.Finish) and event.reason == "cancelled":
-            raise errors.EngineUnavailableError(_UNASKED_CANCEL, retry_after_s=1.0)
         return index, event
 
     async def produce(self, fleet: Fleet, plan: RoutePlan, requests: Sequence[protocol.ChatRequest]) -> None:
@@ -52,7 +55,7 @@ class Fanout:
         try:
             loaded = await pictures.load(requests)
             async with fallback.lease(fleet, plan, len(requests)) as (name, engine), asyncio.TaskGroup() as tasks:
-                self.model = plan.named(name)
+                self.model, self._tracked.model = plan.named(name), name
                 for index, request in enumerate(loaded):
                     routed = dataclasses.replace(request, model=self.model, adapter=plan.adapter)
                     tasks.create_task(self._pump(index, engine, routed))
@@ -71,10 +74,12 @@ class Fanout:
 
 @asynccontextmanager
 async def fan_out(
-    fleet: Fleet, plan: RoutePlan, requests: Sequence[protocol.ChatRequest]
+    fleet: Fleet, plan: RoutePlan, requests: Sequence[protocol.ChatRequest], tracked: Tracked
 ) -> AsyncGenerator[Fanout, None]:
     """Begin all `requests` and lend their events; leaving the context cancels what is still open."""
-    fanout = Fanout(plan.model)
+    tracked.planned(plan)
+    tracked.wants(requests)
+    fanout = Fanout(plan.model, tracked)
     task = asyncio.create_task(fanout.produce(fleet, plan, requests))
     try:
         yield fanout

@@ -1,4 +1,5 @@
-"""Around every handler: who may ask, whether we still take requests, and every failure in the form of its API.
+"""Around every handler: the account of its request, who may ask, whether we still take requests, failures in the form
+of the API.
 
 A traceback never reaches a client; what we did not foresee is logged here and answered with a plain `server_error`.
 """
@@ -15,6 +16,7 @@ from aiohttp.typedefs import Handler
 
 from zoe_server import errors
 from zoe_server.gateway.services import Services, services
+from zoe_server.gateway.tracking import account, open_account
 
 _LOGGER: Final = logging.getLogger(__name__)
 OPEN_PATHS: Final = frozenset({"/", "/health"})
@@ -44,6 +46,7 @@ def is_ollama_path(path: str) -> bool:
 
 def error_response(request: web.Request, error: errors.ZoeError, status: int | None = None) -> web.Response:
     """Return `error` as JSON with its own status or `status` and, where it says when to come back, `Retry-After`."""
+    account(request).failed(error)
     headers = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
@@ -51,6 +54,20 @@ def error_response(request: web.Request, error: errors.ZoeError, status: int | N
         headers["WWW-Authenticate"] = "Bearer"
     body = ollama_error_body(error) if is_ollama_path(request.path) else error_body(error)
     return web.json_response(body, status=status or error.status, headers=headers)
+
+
+@web.middleware
+async def track_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Keep account of every request, to its end, whatever that is."""
+    tracker = services(request).tracker
+    tracked = open_account(request, tracker)
+    status: int | None = None
+    try:
+        response = await handler(request)
+        status = None if response.status == _CLIENT_CLOSED else response.status
+        return response
+    finally:
+        tracker.end(tracked, status)
 
 
 @web.middleware

@@ -17,6 +17,7 @@ from zoe_server.gateway.middleware import ollama_error_body
 from zoe_server.gateway.ndjson import RecordStream
 from zoe_server.gateway.ollama_answer import Form, Part, PartReader, RecordWriter, chat_form, generate_form
 from zoe_server.gateway.services import Services, services
+from zoe_server.gateway.tracking import track
 from zoe_server.routing import fallback
 from zoe_server.routing.question import RouteQuestion
 from zoe_server.routing.router import AUTOMATIC, RoutePlan
@@ -49,11 +50,12 @@ async def _answer(
     """Answer `body`; a client that leaves cancels its request, wherever it stands."""
     state = services(request)
     engine_request = None if body.is_empty else body.to_request(f"ollama-{uuid.uuid4().hex}", AUTOMATIC)
+    tracked = track(request, body.model)
     plan = state.router.route(body.model, RouteQuestion.of(engine_request) if engine_request else None)
     call = _Call(state, body, plan, RecordWriter(body.model, form), PartReader(shows_thinking=body.shows_thinking))
     if engine_request is None:
         return await _load(call)
-    async with fan_out(state.fleet, plan, [engine_request]) as fanout:
+    async with fan_out(state.fleet, plan, [engine_request], tracked) as fanout:
         if body.streamed:
             return await _stream(call, fanout, RecordStream(request, route_headers(plan)))
         return await _whole(call, fanout)

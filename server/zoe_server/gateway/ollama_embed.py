@@ -17,6 +17,8 @@ from zoe_server.gateway.embeddings_wire import check_inputs, shortened
 from zoe_server.gateway.ollama_answer import nanoseconds
 from zoe_server.gateway.ollama_wire import EmbedBody, EmbedPromptBody
 from zoe_server.gateway.services import Services, services
+from zoe_server.gateway.tracked import Tracked
+from zoe_server.gateway.tracking import track
 from zoe_server.routing import fallback
 from zoe_server.routing.router import RoutePlan
 
@@ -27,8 +29,9 @@ async def embed(request: web.Request) -> web.Response:
     """Answer with a vector of every text; a text that is too long is cut, unless the request says no to that."""
     state = services(request)
     body = validated(EmbedBody, parse_json(await request.read()))
+    tracked = track(request, body.model)
     plan = state.router.route_embeddings(body.model)
-    answer = await _embeddings(state, plan, body.inputs, truncate=body.truncate is not False)
+    answer = await _embeddings(state, plan, tracked, body.inputs, truncate=body.truncate is not False)
     embeddings = await json_list(answer.vectors, lambda _, vector: shortened(vector, body.wanted_dimensions))
     head = {
         "model": body.model,
@@ -43,18 +46,20 @@ async def embed_prompt(request: web.Request) -> web.Response:
     """Answer with the vector of one text, cut if it is too long."""
     state = services(request)
     body = validated(EmbedPromptBody, parse_json(await request.read()))
+    tracked = track(request, body.model)
     plan = state.router.route_embeddings(body.model)
-    answer = await _embeddings(state, plan, (body.prompt,) if body.prompt else (), truncate=True)
+    inputs = (body.prompt,) if body.prompt else ()
+    answer = await _embeddings(state, plan, tracked, inputs, truncate=True)
     vector = answer.vectors[0] if answer.vectors else ()
     return web.json_response({"embedding": vector}, headers=route_headers(plan))
 
 
 async def _embeddings(
-    state: Services, plan: RoutePlan, inputs: tuple[str, ...], *, truncate: bool
+    state: Services, plan: RoutePlan, tracked: Tracked, inputs: tuple[str, ...], *, truncate: bool
 ) -> protocol.Embeddings:
     """Return the embeddings; without inputs, which only asks for the model to be loaded, none, once it is."""
     if not inputs:
         async with fallback.lease(state.fleet, plan, 0):
             return _NOTHING
     check_inputs(inputs)
-    return (await embed_on(state, plan, inputs, truncate=truncate))[1]
+    return (await embed_on(state, plan, inputs, tracked, truncate=truncate))[1]

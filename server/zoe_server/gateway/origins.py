@@ -19,7 +19,7 @@ from zoe_server import errors
 from zoe_server.gateway.services import services
 
 _METHODS: Final = "GET, HEAD, POST"
-_EXPOSED: Final = "Retry-After, X-Zoe-Route"
+_EXPOSED: Final = "Retry-After, X-Request-Id, X-Zoe-Route"
 _PREFLIGHT_AGE_S: Final = 600
 _LOCAL: Final = "localhost"
 

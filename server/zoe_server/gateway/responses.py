@@ -18,6 +18,7 @@ from zoe_server.gateway.responses_output import StreamEvent
 from zoe_server.gateway.responses_wire import ResponseBody, parse_response, to_request
 from zoe_server.gateway.services import Services, services
 from zoe_server.gateway.sse import EventStream
+from zoe_server.gateway.tracking import track
 from zoe_server.routing.question import RouteQuestion
 from zoe_server.routing.router import AUTOMATIC, RoutePlan
 
@@ -42,9 +43,10 @@ async def responses(request: web.Request) -> web.StreamResponse:
     body = parse_response(parse_json(await request.read()))
     key = uuid.uuid4().hex
     engine_request = to_request(body, f"resp_{key}", AUTOMATIC)
+    tracked = track(request, body.model)
     plan = state.router.route(body.model, RouteQuestion.of(engine_request))
     call = _Call(state, key, _now(), body, plan)
-    async with fan_out(state.fleet, plan, [engine_request]) as fanout:
+    async with fan_out(state.fleet, plan, [engine_request], tracked) as fanout:
         if body.stream:
             return await _stream(call, fanout, EventStream(request, route_headers(plan)))
         return await _whole(call, fanout)

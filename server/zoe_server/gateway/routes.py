@@ -14,6 +14,7 @@ from zoe_server.gateway.embeddings import embeddings
 from zoe_server.gateway.embeddings_wire import EmbeddingsBody
 from zoe_server.gateway.health import health
 from zoe_server.gateway.models import list_models, one_model
+from zoe_server.gateway.monitoring import metrics, metrics_json, metrics_prometheus, recent_requests, stats
 from zoe_server.gateway.ollama_chat import chat, generate
 from zoe_server.gateway.ollama_embed import embed, embed_prompt
 from zoe_server.gateway.ollama_models import alive, list_running, list_tags, show, version
@@ -32,6 +33,11 @@ async def openapi(request: web.Request) -> web.Response:
 ROUTES: Final = (
     Route("GET", "/health", health, "May requests come?"),
     Route("GET", "/openapi.json", openapi, "This document"),
+    Route("GET", "/metrics", metrics, "How the server is doing; Prometheus gets its own format", answers=(JSON, TEXT)),
+    Route("GET", "/metrics/prometheus", metrics_prometheus, "The same, as Prometheus reads it", answers=(TEXT,)),
+    Route("GET", "/metrics/json", metrics_json, "The same, as JSON"),
+    Route("GET", "/stats", stats, "The requests in work"),
+    Route("GET", "/admin/requests", recent_requests, "The last requests"),
     Route("GET", "/v1/models", list_models, "The models"),
     Route("GET", "/v1/models/{id:.+}", one_model, "One model"),
     Route("POST", "/v1/chat/completions", chat_completions, "A chat's answer", openai_wire.ChatBody, (JSON, EVENTS)),

@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
 from zoe_server.fleet.fleet import Fleet
+from zoe_server.gateway import readings
+from zoe_server.gateway.tracking import Tracker
+from zoe_server.metrics.metrics import Metrics
 from zoe_server.routing.router import Router
 from zoe_server.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
 
 
 @dataclass(slots=True)
 class Services:
     """The parts that answer requests.
 
-    `open_requests` counts those in work; `draining` says that no new ones are taken.
+    `open_requests` counts those in work; `draining` says that no new ones are taken. `look` says what the machine is.
     """
 
     settings: ServerSettings
@@ -29,6 +35,19 @@ class Services:
     draining: bool = False
     open_requests: int = 0
     idle: asyncio.Condition = field(default_factory=asyncio.Condition)
+    look: readings.Look = readings.look
+    metrics: Metrics = field(init=False)
+    tracker: Tracker = field(init=False)
+    _started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.metrics = Metrics(spec.name for spec in self.fleet.specs)
+        self.tracker = Tracker(self.metrics.observe, keeps_prompts=self.settings.log_prompts)
+
+    async def read_metrics(self) -> tuple[Metric, ...]:
+        """Return all metrics as they are now."""
+        now = await readings.read_state(self.fleet, time.monotonic() - self._started, self.look)
+        return self.metrics.families(now)
 
     async def wait_idle(self) -> None:
         """Return when no request is in work."""

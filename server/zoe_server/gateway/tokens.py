@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from zoe_server.gateway.body import parse_json, refuse, validated
 from zoe_server.gateway.services import services
+from zoe_server.gateway.tracking import track
 from zoe_server.routing import fallback
 
 
@@ -39,6 +40,7 @@ async def tokenize(request: web.Request) -> web.Response:
     body = validated(TokenizeBody, parse_json(await request.read()))
     if body.with_pieces:
         refuse("with_pieces")
+    track(request, body.model)
     async with fallback.lease(state.fleet, state.router.route(body.model), 0) as (_, engine):
         tokens = await engine.tokenize(body.content, add_special=body.add_special, parse_special=body.parse_special)
     return web.json_response({"tokens": tokens})
@@ -48,5 +50,6 @@ async def detokenize(request: web.Request) -> web.Response:
     """Answer with the text of tokens."""
     state = services(request)
     body = validated(DetokenizeBody, parse_json(await request.read()))
+    track(request, body.model)
     async with fallback.lease(state.fleet, state.router.route(body.model), 0) as (_, engine):
         return web.json_response({"content": await engine.detokenize(body.tokens)})
