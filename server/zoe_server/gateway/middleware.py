@@ -11,7 +11,7 @@ import logging
 import math
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import BasicAuth, web
 from aiohttp.typedefs import Handler
 
 from zoe_server import errors
@@ -117,11 +117,22 @@ def is_authorized(request: web.Request) -> bool:
     key = services(request).api_key
     if key is None:
         return True
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    bearer = token.strip() if scheme.lower() == "bearer" else ""
-    by_bearer = hmac.compare_digest(_bytes(bearer), _bytes(key))
+    by_token = hmac.compare_digest(_bytes(_token(request.headers.get("Authorization", ""))), _bytes(key))
     by_header = hmac.compare_digest(_bytes(request.headers.get("X-Api-Key", "")), _bytes(key))
-    return by_bearer or by_header
+    return by_token or by_header
+
+
+def _token(authorization: str) -> str:
+    """Return the key in the header: a bearer's token, or, as browsers ask people for it, the password of any user."""
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    if scheme.lower() == "basic":
+        try:
+            return str(BasicAuth.decode(authorization, "utf-8").password)
+        except ValueError:
+            return ""
+    return ""
 
 
 def _bytes(text: str) -> bytes:

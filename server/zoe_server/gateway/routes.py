@@ -17,11 +17,12 @@ from zoe_server.gateway.models import list_models, one_model
 from zoe_server.gateway.monitoring import metrics, metrics_json, metrics_prometheus, recent_requests, stats
 from zoe_server.gateway.ollama_chat import chat, generate
 from zoe_server.gateway.ollama_embed import embed, embed_prompt
-from zoe_server.gateway.ollama_models import alive, list_running, list_tags, show, version
+from zoe_server.gateway.ollama_models import list_running, list_tags, show, version
 from zoe_server.gateway.openapi import EVENTS, JSON, RECORDS, TEXT, Route, document
 from zoe_server.gateway.responses import responses
 from zoe_server.gateway.responses_wire import ResponseBody
 from zoe_server.gateway.services import services
+from zoe_server.gateway.status_page import HTML, front_door
 from zoe_server.gateway.tokens import DetokenizeBody, TokenizeBody, detokenize, tokenize
 
 
@@ -46,7 +47,13 @@ ROUTES: Final = (
     Route("POST", "/v1/responses", responses, "A response", ResponseBody, (JSON, EVENTS)),
     Route("POST", "/tokenize", tokenize, "A text's tokens", TokenizeBody),
     Route("POST", "/detokenize", detokenize, "The text of tokens", DetokenizeBody),
-    Route("GET", "/", alive, "Ollama: is somebody there?", answers=(TEXT,)),
+    Route(
+        "GET",
+        "/",
+        front_door,
+        "How the server is doing, for people; for Ollama's clients, a sign of life",
+        answers=(TEXT, HTML),
+    ),
     Route("GET", "/api/version", version, "Ollama: the version of its API"),
     Route("GET", "/api/tags", list_tags, "Ollama: the models"),
     Route("GET", "/api/ps", list_running, "Ollama: the models that are loaded"),

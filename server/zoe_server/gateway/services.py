@@ -19,6 +19,8 @@ from zoe_server.settings import ServerSettings
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
+    from zoe_server.metrics.state import ServerState
+
 
 @dataclass(slots=True)
 class Services:
@@ -44,10 +46,13 @@ class Services:
         self.metrics = Metrics(spec.name for spec in self.fleet.specs)
         self.tracker = Tracker(self.metrics.observe, keeps_prompts=self.settings.log_prompts)
 
+    async def read_state(self) -> ServerState:
+        """Return what server and machine are like now."""
+        return await readings.read_state(self.fleet, time.monotonic() - self._started, self.look)
+
     async def read_metrics(self) -> tuple[Metric, ...]:
         """Return all metrics as they are now."""
-        now = await readings.read_state(self.fleet, time.monotonic() - self._started, self.look)
-        return self.metrics.families(now)
+        return self.metrics.families(await self.read_state())
 
     async def wait_idle(self) -> None:
         """Return when no request is in work."""

@@ -1,0 +1,65 @@
+"""GET /: for people, a page that says how the server is doing; for everything else, Ollama's sign of life.
+
+The page is made here, whole, and works without scripts; with them, it stays fresh. Nothing in it comes from elsewhere.
+"""
+
+from __future__ import annotations
+
+import secrets
+from importlib import resources
+from typing import Final
+
+from aiohttp import web
+from jinja2 import Environment, Template
+
+from zoe_server import __version__, errors
+from zoe_server.gateway import sparkline, status_view
+from zoe_server.gateway.middleware import is_authorized
+from zoe_server.gateway.ollama_models import alive
+from zoe_server.gateway.services import services
+
+HTML: Final = "text/html"
+_TEMPLATE: Final = "status_page.html"
+_ASK_FOR_KEY: Final = 'Basic realm="Zoe: any user name, the API key as password", charset="UTF-8"'
+
+
+async def front_door(request: web.Request) -> web.Response:
+    """Answer a browser with the page, if it has the key, and everybody else with a sign of life."""
+    if HTML not in request.headers.get("Accept", ""):
+        return await alive(request)
+    if not is_authorized(request):
+        error = errors.AuthenticationError("the API key is the password of this page; the user name can be anything")
+        return web.Response(status=error.status, text=error.message, headers={"WWW-Authenticate": _ASK_FOR_KEY})
+    return await _page(request)
+
+
+async def _page(request: web.Request) -> web.Response:
+    state = services(request)
+    page = status_view.page(
+        __version__,
+        await state.read_state(),
+        state.fleet.status(),
+        [tracked.record() for tracked in state.tracker.running],
+        state.tracker.ended,
+    )
+    nonce = secrets.token_urlsafe(16)
+    policy = (
+        f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    text = render(page, nonce)
+    headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+    return web.Response(text=text, content_type=HTML, headers=headers)
+
+
+def render(page: status_view.Page, nonce: str) -> str:
+    """Return the page as HTML; `nonce` marks what is our own in it."""
+    return _template().render(page=page, chart=sparkline, nonce=nonce)
+
+
+def _template() -> Template:
+    source = (resources.files("zoe_server.gateway") / _TEMPLATE).read_text(encoding="utf-8")
+    return _ENVIRONMENT.from_string(source)
+
+
+_ENVIRONMENT: Final = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
