@@ -116,7 +116,7 @@ def test_the_gateway_process_never_loads_the_c_library() -> None:
 
 
 def test_pure_parts_do_no_input_or_output() -> None:
-    pure = ["routing/router.py", "fleet/restart.py", "gateway/answer.py", "gateway/body.py", "gateway/openai_wire.py"]
+    pure = ["routing/router.py", "fleet/restart.py", "fleet/planner.py", "gateway/answer.py", "gateway/body.py", "gateway/openai_wire.py"]
     pure += ["gateway/ollama_answer.py", "gateway/ollama_messages.py", "gateway/ollama_wire.py"]
     pure += ["gateway/embeddings_wire.py", "llama/embedding_queue.py"]
     pure += [f"gateway/responses_{noun}.py" for noun in ("answer", "items", "output", "tools", "wire")]
