@@ -10,9 +10,9 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
-from zoe_server.catalogue.spec import DIALECTS, EMBEDDINGS_ROLE
+from zoe_server.catalogue.entry import Dialect, ModelName, Roles, Sampling
+from zoe_server.catalogue.spec import EMBEDDINGS_ROLE
 
-ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
 AdapterName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
 _LATEST: Final = "latest"
 
@@ -21,16 +21,6 @@ class Section(BaseModel):
     """A table of the configuration: an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SamplingDefaults(Section):
-    """How a model draws tokens when the request does not say; unset values are the engine's own defaults."""
-
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    top_k: int | None = Field(default=None, ge=0, le=1_000_000)
-    top_p: float | None = Field(default=None, gt=0, le=1)
-    min_p: float | None = Field(default=None, ge=0, le=1)
-    repeat_penalty: float | None = Field(default=None, gt=0, le=10)
 
 
 class AdapterSettings(Section):
@@ -53,7 +43,7 @@ class ModelSettings(Section):
     picture_tokens: int = Field(default=1024, ge=16, le=16_384)
     """How many tokens a picture takes at most, where a model gives large ones more."""
     aliases: tuple[ModelName, ...] = ()
-    roles: tuple[Literal["tools", "chat", "embeddings"], ...] = ()
+    roles: Roles = ()
     adapters: dict[AdapterName, _Adapter] = Field(default_factory=dict)
     context_tokens: int = Field(default=4096, ge=256, le=1_048_576)
     slots: int = Field(default=8, ge=1, le=64)
@@ -63,23 +53,9 @@ class ModelSettings(Section):
     prefix_cache: bool = True
     jump_forward: bool = True
     speculation: bool = True
-    sampling: SamplingDefaults = SamplingDefaults()
+    sampling: Sampling = Sampling()
     chat_template: str | None = None
-    dialect: str | None = None
-
-    @field_validator("dialect")
-    @classmethod
-    def _dialect_exists(cls, name: str | None) -> str | None:
-        if name is not None and name not in DIALECTS:
-            raise ValueError(f"no dialect is called {name!r}; there are {', '.join(DIALECTS)}")
-        return name
-
-    @field_validator("roles")
-    @classmethod
-    def _embeddings_stand_alone(cls, roles: tuple[str, ...]) -> tuple[str, ...]:
-        if EMBEDDINGS_ROLE in roles and len(roles) > 1:
-            raise ValueError(f"a model with the role {EMBEDDINGS_ROLE!r} cannot have another")
-        return roles
+    dialect: Dialect | None = None
 
     @field_validator("adapters")
     @classmethod
@@ -94,5 +70,8 @@ class ModelSettings(Section):
 
     def names(self, name: str) -> tuple[str, ...]:
         """Return every name of the model and its adapters, where it is called `name`."""
-        own = (name, *self.aliases)
-        return (*own, *(f"{one}:{adapter}" for one in own for adapter in self.adapters))
+        return tuple(spelling for own in (name, *self.aliases) for spelling in self.spellings(own))
+
+    def spellings(self, own: str) -> tuple[str, ...]:
+        """Return the name `own` of the model and, behind it, those of its adapters."""
+        return (own, *(f"{own}:{adapter}" for adapter in self.adapters))

@@ -4,11 +4,12 @@
     [server]
     host = "127.0.0.1"              # or ZOE_SERVER__HOST
     port = 11434
-    [models.zoe-nano]               # the model in the package needs no path
+    [models.zoe-nano]               # a model of the catalogue needs no path
     [models.qwen]
     path = "qwen2.5-coder-7b.gguf"  # relative to the file's own folder
     roles = ["tools"]
     adapters.jokes = "jokes.gguf"   # or [models.qwen.adapters.jokes] with path and scale
+    [catalogue.mine]                # a model that `zoe models pull` can get; see `catalogue.entry`
 
 Every unknown key is an error that names the key's path. This module knows no engine, no HTTP framework and no process.
 """
@@ -17,7 +18,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -27,12 +27,18 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableEnvironmentError
 
-from zoe_server.catalogue.spec import BUNDLED_MODEL, TOOLS_ROLE, AdapterSpec, ModelSpec, bundled_model_path
-from zoe_server.model_settings import ModelName, ModelSettings, Section
+from zoe_server.catalogue import known, served
+from zoe_server.catalogue.entry import Entry, ModelName
+from zoe_server.catalogue.spec import BUNDLED_MODEL, TOOLS_ROLE, AdapterSpec, ModelSpec
+from zoe_server.catalogue.store import Store
+from zoe_server.model_settings import ModelSettings, Section
+from zoe_server.settings_file import SettingsError, usual_file
+from zoe_server.settings_file import read as read_file
+
+__all__ = ["AUTOMATIC_MODEL", "Settings", "SettingsError", "check_bind", "is_loopback", "load", "read"]
 
 AUTOMATIC_MODEL: Final = "zoe"
 _ENV_PREFIX: Final = "ZOE_"
-_GREEDY: Final = {"temperature": 0.0}
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -49,16 +55,14 @@ def _origin(text: str) -> str:
 _Origin = Annotated[str, AfterValidator(_origin)]
 
 
-class SettingsError(Exception):
-    """The configuration cannot be used; the message names the key and says what to do."""
-
-
 class ServerSettings(Section):
     """The table `[server]`."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=11434, ge=0, le=65_535)
     api_key: str | None = None
+    models_folder: Path | None = None
+    """Where pulled models lie, and any other GGUF file; None is the folder `zoe/models` of the user's data."""
     allowed_origins: tuple[_Origin, ...] = ()
     """The web pages that may use the server from a browser, as `https://home.example:8123`; others are refused."""
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024, le=1024**3)
@@ -68,6 +72,11 @@ class ServerSettings(Section):
     keep_alive_interval_s: float = Field(default=10.0, gt=0, le=3600)
     ready_wait_s: float = Field(default=30.0, ge=0, le=3600)
     shutdown_grace_s: float = Field(default=15.0, ge=0, le=3600)
+
+    @field_validator("models_folder")
+    @classmethod
+    def _folder_is_absolute(cls, folder: Path | None) -> Path | None:
+        return None if folder is None else folder.expanduser().absolute()
 
     @field_validator("api_key")
     @classmethod
@@ -87,6 +96,7 @@ class Settings(BaseSettings):
     models: dict[ModelName, ModelSettings] = Field(
         default_factory=lambda: {BUNDLED_MODEL: ModelSettings()}, min_length=1
     )
+    catalogue: dict[ModelName, Entry] = Field(default_factory=lambda: dict(known.shipped()))
 
     @classmethod
     def settings_customise_sources(
@@ -100,6 +110,19 @@ class Settings(BaseSettings):
         """The environment wins over the file, whose values arrive as arguments."""
         return env_settings, init_settings
 
+    @field_validator("catalogue", mode="before")
+    @classmethod
+    def _user_models_lie_on_top(cls, tables: object) -> object:
+        return known.overlaid(tables) if isinstance(tables, Mapping) else tables
+
+    @model_validator(mode="after")
+    def _catalogue_fits_together(self) -> Settings:
+        try:
+            known.Catalogue(self.catalogue)
+        except ValueError as error:
+            raise ValueError(f"catalogue.{error}") from error
+        return self
+
     @model_validator(mode="after")
     def _names_are_unique(self) -> Settings:
         taken = {AUTOMATIC_MODEL: "the automatic choice"}
@@ -108,8 +131,6 @@ class Settings(BaseSettings):
                 if spelling in taken:
                     raise ValueError(f"models.{name}: the name {spelling!r} is already used by {taken[spelling]}")
                 taken[spelling] = f"model {name!r}"
-            if model.path is None and name != BUNDLED_MODEL:
-                raise ValueError(f"models.{name}.path: missing; say where the model's file is")
         return self
 
     @property
@@ -117,12 +138,61 @@ class Settings(BaseSettings):
         """The API key that requests must carry, or None when everybody on this machine may ask."""
         return self.server.api_key or (self.api_key or "").strip() or None
 
+    @property
+    def store(self) -> Store:
+        """The models folder."""
+        return Store(self.server.models_folder or _data_folder() / "models")
+
+    @property
+    def memory_book(self) -> Path:
+        """The file that remembers how much memory models took."""
+        return _cache_folder() / "memory.json"
+
+    def missing_models(self) -> list[str]:
+        """Return for each model without a path whose file is not in the models folder what to do."""
+        catalogue, problems = known.Catalogue(self.catalogue), []
+        for name, model in self.models.items():
+            try:
+                _ = model.path or served.locate(name, catalogue, self.store)
+            except served.ModelMissingError as error:
+                problems.append(f"models.{name}.path: {error}")
+        return problems
+
     def specs(self) -> tuple[ModelSpec, ...]:
-        """Return the configured models in the order they are to be loaded."""
-        return tuple(_spec(name, model, self.server) for name, model in self.models.items())
+        """Return the configured models in the order they are to be loaded.
+
+        Raises:
+            SettingsError: the file of a model is not here, or it is and cannot be read.
+        """
+        catalogue = known.Catalogue(self.catalogue)
+        taken = {AUTOMATIC_MODEL, *(spelling for name, model in self.models.items() for spelling in model.names(name))}
+        specs = []
+        for name, model in self.models.items():
+            try:
+                facts = served.describe(name, model.path, catalogue, self.store)
+            except served.ModelMissingError as error:
+                raise SettingsError(f"models.{name}.path: {error}") from error
+            free = tuple(alias for alias in facts.aliases if taken.isdisjoint(model.spellings(alias)))
+            taken.update(spelling for alias in free for spelling in model.spellings(alias))
+            specs.append(_spec(name, model, facts, free, self.server))
+        return tuple(specs)
 
 
 def load(
+    config: Path | None = None, *, host: str | None = None, port: int | None = None, model: Path | None = None
+) -> Settings:
+    """Read the configuration with `read`, and see that no model is missing.
+
+    Raises:
+        SettingsError: as of `read`; or a model without a path is not in the models folder.
+    """
+    settings = read(config, host=host, port=port, model=model)
+    if problems := settings.missing_models():
+        raise SettingsError(_report(problems, config or usual_file()))
+    return settings
+
+
+def read(
     config: Path | None = None, *, host: str | None = None, port: int | None = None, model: Path | None = None
 ) -> Settings:
     """Read the configuration from `config`, or from the first of the usual places that exists.
@@ -135,8 +205,9 @@ def load(
     Raises:
         SettingsError: the file cannot be read, a key is unknown, or a value is out of range.
     """
-    path = config or _usual_file()
-    data = _read(path) if path else {}
+    path = config or usual_file()
+    named = {"models": ModelSettings.model_fields, "catalogue": Entry.model_fields}
+    data = read_file(path, named) if path else {}
     _refuse_unknown_environment(os.environ)
     if model is not None:
         data["models"] = _only_model(model)
@@ -145,7 +216,7 @@ def load(
         changes = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
         server = ServerSettings(**{**settings.server.model_dump(), **changes})
     except ValidationError as error:
-        raise SettingsError(_explain(error, path)) from error
+        raise SettingsError(_report(_problems(error), path)) from error
     except UnreadableEnvironmentError as error:
         raise SettingsError(f"the environment cannot be read: {error}") from error
     return settings.model_copy(update={"server": server})
@@ -174,19 +245,21 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _spec(name: str, model: ModelSettings, server: ServerSettings) -> ModelSpec:
+def _spec(
+    name: str, model: ModelSettings, facts: served.Served, aliases: tuple[str, ...], server: ServerSettings
+) -> ModelSpec:
     sampling: dict[str, float | int] = model.sampling.model_dump(exclude_none=True)
-    bundled = name == BUNDLED_MODEL
+    given = model.model_fields_set
     return ModelSpec(
         name=name,
-        path=model.path or bundled_model_path(),
+        path=facts.path,
         engine=model.engine,
-        aliases=model.aliases,
-        roles=model.roles or ((TOOLS_ROLE,) if bundled else ()),
+        aliases=(*model.aliases, *aliases),
+        roles=model.roles if "roles" in given else facts.roles,
         adapters={key: AdapterSpec(one.path, one.scale) for key, one in model.adapters.items()},
         projector_path=model.projector,
         max_picture_tokens=model.picture_tokens,
-        n_ctx_tokens=model.context_tokens,
+        n_ctx_tokens=model.context_tokens if "context_tokens" in given else facts.context_tokens,
         n_slots=model.slots,
         n_batch_tokens=model.batch_tokens,
         n_threads=model.threads,
@@ -197,9 +270,9 @@ def _spec(name: str, model: ModelSettings, server: ServerSettings) -> ModelSpec:
         prefix_folder=_cache_folder() / "prefixes" if server.saved_prefix_bytes else None,
         prefix_limit_bytes=server.saved_prefix_bytes,
         queue_limit=server.queue_limit,
-        sampling=sampling or (dict(_GREEDY) if bundled else {}),
+        sampling=sampling or facts.sampling,
         chat_template=model.chat_template,
-        dialect=model.dialect,
+        dialect=model.dialect or facts.dialect,
     )
 
 
@@ -208,42 +281,9 @@ def _cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zoe"
 
 
-def _usual_file() -> Path | None:
-    places = (Path("zoe.toml"), Path.home() / ".config" / "zoe" / "zoe.toml")
-    return next((path for path in places if path.is_file()), None)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"cannot read the configuration {path}: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path} is not valid TOML: {error}") from error
-    _resolve_paths(data, path.parent)
-    return data
-
-
-def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
-    """Make the paths of models and adapters absolute, read from the folder of the file that names them."""
-    for model in _tables(data.get("models")):
-        _resolve(model, "path", folder)
-        _resolve(model, "projector", folder)
-        adapters = model.get("adapters")
-        if isinstance(adapters, dict):
-            for name in adapters:
-                _resolve(adapters, name, folder)
-        for adapter in _tables(adapters):
-            _resolve(adapter, "path", folder)
-
-
-def _tables(data: object) -> list[dict[str, Any]]:
-    return [value for value in data.values() if isinstance(value, dict)] if isinstance(data, dict) else []
-
-
-def _resolve(table: dict[str, Any], key: str, folder: Path) -> None:
-    if isinstance(path := table.get(key), str):
-        table[key] = str((folder / Path(path).expanduser()).absolute())
+def _data_folder() -> Path:
+    """Return where this user's programs keep their data (XDG Base Directory Specification)."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "zoe"
 
 
 def _only_model(path: Path) -> dict[str, Any]:
@@ -262,13 +302,17 @@ def _refuse_unknown_environment(environment: Mapping[str, str]) -> None:
                 raise SettingsError(f"unknown configuration key {section} (from the environment variable {name})")
 
 
-def _explain(error: ValidationError, path: Path | None) -> str:
-    """Return all problems, one per line, each with the path of its key."""
+def _problems(error: ValidationError) -> list[str]:
+    """Return what is wrong, each with the path of its key."""
     lines = []
     for problem in error.errors():
         where = ".".join(str(part) for part in problem["loc"] if part != "[key]")
         unknown = problem["type"] == "extra_forbidden"
         text = "unknown key" if unknown else problem["msg"].removeprefix("Value error, ")
         lines.append(f"{where}: {text}" if where else text)
+    return lines
+
+
+def _report(problems: list[str], path: Path | None) -> str:
     source = f"in {path} or the environment" if path else "in the environment"
-    return f"the configuration ({source}) has errors:\n  " + "\n  ".join(lines)
+    return f"the configuration ({source}) has errors:\n  " + "\n  ".join(problems)

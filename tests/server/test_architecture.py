@@ -38,10 +38,12 @@ MAY_IMPORT = {
     "fleet": {"fleet", "engines"},
     "routing": {"routing", "fleet", "engines"},
     "gateway": {"gateway", "routing", "fleet", "engines", "settings"},
-    "settings": {"settings", "model_settings"},
+    "settings": {"settings", "model_settings", "settings_file"},
     "model_settings": set(),
-    "doctor": {"doctor", "engines", "settings"},
-    "cli": {"cli", "doctor", "gateway", "fleet", "settings"},
+    "settings_file": set(),
+    "doctor": {"doctor", "engines", "fleet", "settings"},
+    "commands": {"commands", "fleet", "settings", "settings_file"},
+    "cli": {"cli", "commands", "doctor", "gateway", "fleet", "settings"},
     "llama": {"llama"},
     "protocol": set(),
     "errors": set(),
@@ -115,12 +117,22 @@ def test_the_gateway_process_never_loads_the_c_library() -> None:
     assert run.stdout.strip() == "[]"
 
 
+def test_serving_waits_for_no_library_that_it_does_not_need() -> None:
+    slow = "('gguf', 'huggingface_hub', 'numpy')"
+    code = f"import sys, zoe_server.cli; print([name for name in {slow} if name in sys.modules])"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT.parent)}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert run.stdout.strip() == "[]"
+
+
 def test_pure_parts_do_no_input_or_output() -> None:
     pure = ["routing/router.py", "fleet/restart.py", "fleet/planner.py", "gateway/answer.py", "gateway/body.py", "gateway/openai_wire.py"]
     pure += ["gateway/ollama_answer.py", "gateway/ollama_messages.py", "gateway/ollama_wire.py"]
     pure += ["gateway/embeddings_wire.py", "llama/embedding_queue.py"]
     pure += [f"gateway/responses_{noun}.py" for noun in ("answer", "items", "output", "tools", "wire")]
     pure += ["llama/header.py", "llama/radix.py", "llama/scheduler.py", "llama/turns.py"]
+    pure += [f"fleet/{noun}.py" for noun in ("description", "memory", "policy")]
+    pure += ["catalogue/choice.py", "catalogue/entry.py", "catalogue/proposal.py"]
     doing = {"asyncio", "socket", "subprocess", "aiohttp", "threading", "time", "os"}
     for name in pure:
         assert not {module.split(".")[0] for module in imported_modules(ROOT / name)} & doing, name

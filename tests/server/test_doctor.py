@@ -6,16 +6,24 @@ import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import psutil  # type: ignore[import-untyped]  # it comes without type information
 import pytest
 
 from zoe_server import doctor, settings
+from zoe_server.catalogue import gguf_file
 from zoe_server.catalogue.spec import ModelSpec
+from zoe_server.fleet.gpu import Gpu
+from zoe_server.fleet.hardware import Hardware, Machine
+from zoe_server.fleet.memory import ALL_LAYERS, facts_of, kv_bytes, model_bytes
+from zoe_server.fleet.memory_book import MemoryBook
+from zoe_server.fleet.policy import recommend
 from zoe_server.training.random_embedder_gguf import write_random_embedder_gguf
 from zoe_server.training.random_gguf import write_random_gguf
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+COMPUTER = Hardware(Machine.CPU, "a board", 4, memory_total_bytes=8_000_000_000, memory_available_bytes=6_000_000_000)
 
 
 @pytest.fixture
@@ -67,13 +75,75 @@ def test_a_model_file_must_be_there_and_of_the_right_kind(spec: ModelSpec, tmp_p
     assert "not a GGUF" in doctor.check_model_file(replace(spec, path=tmp_path / "other.gguf")).text
 
 
+def check_memory(spec: ModelSpec, hardware: Hardware, book: Path) -> doctor.Finding:
+    return doctor.check_memory(spec, hardware, recommend(hardware), MemoryBook(book))
+
+
 def test_memory_is_compared_with_what_the_model_needs(spec: ModelSpec, tmp_path: Path) -> None:
-    assert doctor.check_memory(spec).ok
-    huge = tmp_path / "huge.gguf"
-    with huge.open("wb") as file:
-        file.truncate(psutil.virtual_memory().total * 2)  # sparse: it takes no room on the disk
-    finding = doctor.check_memory(replace(spec, path=huge))
+    facts = facts_of(gguf_file.read(spec.path), spec.n_ctx_tokens, on_gpu=False)
+    enough = replace(COMPUTER, memory_available_bytes=model_bytes(facts))
+    assert check_memory(spec, enough, tmp_path / "book").ok
+    finding = check_memory(spec, replace(enough, memory_available_bytes=model_bytes(facts) - 1), tmp_path / "book")
     assert (finding.ok, "smaller model" in finding.text) == (False, True)
+
+
+def test_the_kv_cache_of_a_long_context_counts(spec: ModelSpec, tmp_path: Path) -> None:
+    long = replace(spec, n_ctx_tokens=64 * spec.n_ctx_tokens)
+    facts = facts_of(gguf_file.read(spec.path), spec.n_ctx_tokens, on_gpu=False)
+    machine = replace(COMPUTER, memory_available_bytes=model_bytes(facts) + 32 * kv_bytes(facts))
+    assert check_memory(spec, machine, tmp_path / "book").ok
+    finding = check_memory(long, machine, tmp_path / "book")
+    assert (finding.ok, "smaller context" in finding.text) == (False, True)
+
+
+def test_what_was_measured_wins(spec: ModelSpec, tmp_path: Path) -> None:
+    facts = facts_of(gguf_file.read(spec.path), spec.n_ctx_tokens, on_gpu=False)
+    MemoryBook(tmp_path / "book").remember(spec.name, facts, COMPUTER.memory_total_bytes)
+    assert not check_memory(spec, COMPUTER, tmp_path / "book").ok
+
+
+def test_a_graphics_card_has_a_memory_of_its_own(spec: ModelSpec, tmp_path: Path) -> None:
+    card = Gpu("RTX", total_bytes=8_000_000_000, free_bytes=1_000_000)
+    machine = replace(COMPUTER, machine=Machine.NVIDIA, gpus=(card,))
+    assert recommend(machine).gpu_layers == ALL_LAYERS
+    finding = check_memory(spec, machine, tmp_path / "book")
+    assert (finding.ok, "0.0 GB of GPU memory available" in finding.text) == (False, True)
+    assert "gpu_layers = 0" in finding.text
+    assert check_memory(replace(spec, n_gpu_layers=0), machine, tmp_path / "book").ok
+    assert check_memory(spec, replace(machine, gpus=(replace(card, free_bytes=8_000_000_000),)), tmp_path / "book").ok
+
+
+def test_a_part_on_a_card_that_is_too_small_is_fine_if_it_fits(spec: ModelSpec, tmp_path: Path) -> None:
+    facts = facts_of(gguf_file.read(spec.path), spec.n_ctx_tokens, on_gpu=True)
+    card = Gpu("RTX", total_bytes=8_000_000_000, free_bytes=model_bytes(facts) - 1)
+    machine = replace(COMPUTER, machine=Machine.NVIDIA, gpus=(card,))
+    assert check_memory(replace(spec, n_gpu_layers=1), machine, tmp_path / "book").ok
+    assert not check_memory(replace(spec, n_gpu_layers=3), machine, tmp_path / "book").ok
+
+
+def test_memory_of_a_model_that_is_not_there_is_unknown(spec: ModelSpec, tmp_path: Path) -> None:
+    finding = check_memory(replace(spec, path=tmp_path / "missing.gguf"), COMPUTER, tmp_path / "book")
+    assert (finding.ok, "cannot be read" in finding.text) == (False, True)
+
+
+def test_the_hardware_is_described_with_what_to_do_for_more() -> None:
+    machine = replace(COMPUTER, machine=Machine.NVIDIA, gpus=(Gpu("RTX", 8_000_000_000, 7_000_000_000),))
+    library = doctor.LibraryFinding(True, "library", "version 1", can_offload=False)
+    described, recommended = doctor.check_hardware(machine, recommend(machine, can_offload=False), library)
+    assert (described.ok, "a board; 4 cores" in described.text, "RTX (7.0 GB of 8.0 GB free)" in described.text) == (
+        True,
+    ) * 3
+    assert "no layers on a GPU" in recommended.text
+    assert "GGML_CUDA=ON" in recommended.text
+    fitting = doctor.check_hardware(machine, recommend(machine), replace(library, can_offload=True))
+    assert "all layers on the GPU" in fitting[1].text
+    assert "GGML_CUDA" not in fitting[1].text
+
+
+async def test_everything_is_examined() -> None:
+    subjects = [finding.subject for finding in await doctor.examine(settings.load(port=0))]
+    assert subjects[1:3] == ["hardware", "policy"]
+    assert subjects[-2:] == ["memory for zoe-nano", "self-test of zoe-nano"]
 
 
 async def test_the_self_test_computes_for_real(spec: ModelSpec, tmp_path: Path) -> None:

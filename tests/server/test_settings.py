@@ -7,6 +7,7 @@ import pytest
 from zoe_server import settings
 from zoe_server.catalogue.spec import AdapterSpec
 from zoe_server.settings import SettingsError
+from zoe_server.training.random_gguf import write_random_gguf
 
 
 @pytest.fixture(autouse=True)
@@ -14,7 +15,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No configuration of this machine takes part."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for name in ("ZOE_API_KEY", "ZOE_SERVER__PORT", "ZOE_SERVER__HOST"):
+    for name in ("ZOE_API_KEY", "ZOE_SERVER__PORT", "ZOE_SERVER__HOST", "ZOE_SERVER__MODELS_FOLDER", "XDG_DATA_HOME"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -103,6 +104,16 @@ def test_a_blank_key_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
             "models.a.dialect: no dialect is called 'klingon'; there are hermes, llama3, mistral",
         ),
         ("[models.a]", "models.a.path"),
+        ("[models.a]\n[models.b]", "models.b.path: missing; say where the model's file is"),
+        ("[models.llama-3.2-3b]", "models.llama-3.2-3b.path: its file is not here; get it with `zoe models pull llama"),
+        ("[models.'qwen2.5:7b']", "get it with `zoe models pull qwen2.5-coder-7b`"),
+        ("[catalogue.mine]\nroles = ['chat']", "catalogue.mine: weights are missing"),
+        ("[catalogue.mine]\nname = 'other'", "catalogue: mine.name: unknown key"),
+        ("[catalogue.zoe-nano]\nlicense = 'mine'", "catalogue.zoe-nano.license: unknown key"),
+        ("[catalogue.llama-3.2-3b]\nscores = { tools = 101 }", "catalogue.llama-3.2-3b.scores.tools"),
+        ("[catalogue.qwen2-vl-7b]\nfallback = 'nobody'", "catalogue.qwen2-vl-7b.fallback: no model is called 'nobody'"),
+        ("[catalogue]\nzoe-nano = 1", "catalogue.zoe-nano"),
+        ("catalogue = 1", "catalogue"),
         ("models = {}", "models"),
         ('[models.zoe]\npath = "a.gguf"', "models.zoe"),
         ('[models.a]\npath = "a"\naliases = ["b"]\n[models.b]\npath = "b"', "already used by model 'a'"),
@@ -214,3 +225,94 @@ def test_a_model_for_embeddings_has_no_other_role(tmp_path: Path) -> None:
     path.write_text("[models.e]\npath = 'e.gguf'\nroles = ['embeddings', 'tools']", encoding="utf-8")
     with pytest.raises(SettingsError, match=r"models\.e\.roles.*'embeddings' cannot have another"):
         settings.load(path)
+
+
+def pulled(folder: Path, *names: str) -> None:
+    for name in names:
+        write(folder / name, "not looked at")
+
+
+def test_a_model_of_the_catalogue_needs_no_path_once_it_was_pulled(tmp_path: Path) -> None:
+    pulled(tmp_path / "home/.local/share/zoe/models", "Qwen2.5-Coder-7B-Instruct-Q4_K_M.gguf")
+    write(tmp_path / "zoe.toml", "[models.qwen2.5-coder-7b]\n[models.zoe-nano]")
+    coder, _ = settings.load().specs()
+    assert coder.name == "qwen2.5-coder-7b"
+    assert coder.path == tmp_path / "home/.local/share/zoe/models/Qwen2.5-Coder-7B-Instruct-Q4_K_M.gguf"
+    assert (coder.roles, coder.n_ctx_tokens, coder.dialect) == (("tools",), 8192, "hermes")
+    assert coder.aliases == ("hermes3:8b", "qwen2.5:7b")
+
+
+def test_what_the_configuration_says_wins_over_the_catalogue(tmp_path: Path) -> None:
+    pulled(tmp_path / "gguf", "Llama-3.2-3B-Instruct-Q4_K_M.gguf")
+    write(
+        tmp_path / "zoe.toml",
+        """
+        [server]
+        models_folder = "gguf"
+        [models.'llama3.2']
+        context_tokens = 1024
+        roles = ["tools", "chat"]
+        [models.zoe-nano]
+        aliases = ["phi3:mini"]
+        sampling = { temperature = 0.5 }
+        """,
+    )
+    llama, nano = settings.load().specs()
+    assert (llama.name, llama.n_ctx_tokens, llama.roles) == ("llama3.2", 1024, ("tools", "chat"))
+    assert llama.path == tmp_path / "gguf" / "Llama-3.2-3B-Instruct-Q4_K_M.gguf"
+    assert llama.aliases == ("llama-3.2-3b", "llama3.2:latest")  # phi3:mini was given to another
+    assert dict(nano.sampling) == {"temperature": 0.5}
+
+
+def test_a_file_of_ones_own_takes_nothing_but_its_name_from_the_catalogue(tmp_path: Path) -> None:
+    write(tmp_path / "zoe.toml", "[models.llama-3.2-3b]\npath = 'x.gguf'\n[models.'llama3.2']\npath = 'y.gguf'")
+    llama, own = settings.load().specs()
+    assert (llama.path, llama.roles, llama.aliases) == (
+        tmp_path / "x.gguf",
+        ("chat",),
+        ("phi3:mini", "llama3.2:latest"),
+    )
+    assert (own.path, own.roles, own.aliases) == (tmp_path / "y.gguf", (), ())
+
+
+def test_a_file_in_the_models_folder_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models").mkdir()
+    write_random_gguf(tmp_path / "models" / "My-1.5B-Q8.gguf", merges=20, context=1024)
+    monkeypatch.setenv("ZOE_SERVER__MODELS_FOLDER", str(tmp_path / "models"))
+    write(tmp_path / "zoe.toml", "[models.My-1.5B-Q8]")
+    (spec,) = settings.load().specs()
+    assert (spec.name, spec.path.parent) == ("My-1.5B-Q8", tmp_path / "models")
+    assert (spec.roles, spec.n_ctx_tokens) == (("tools", "chat"), 1024)
+    assert [spec.name for spec in settings.load(write(tmp_path / "empty.toml", "")).specs()] == ["zoe-nano"]
+
+
+def test_a_broken_file_in_the_models_folder_is_named(tmp_path: Path) -> None:
+    pulled(tmp_path / "models", "mine.gguf")
+    write(tmp_path / "zoe.toml", "server = { models_folder = 'models' }\n[models.mine]")
+    with pytest.raises(SettingsError, match=r"models\.mine\.path: .*mine\.gguf is not a readable GGUF file"):
+        settings.load().specs()
+
+
+def test_the_configuration_can_be_read_before_its_models_are_here(tmp_path: Path) -> None:
+    write(tmp_path / "zoe.toml", "[models.llama-3.2-3b]\n[catalogue.llama-3.2-3b]\nlicence = 'mine'")
+    chosen = settings.read()
+    assert chosen.catalogue["llama-3.2-3b"].licence == "mine"
+    assert chosen.catalogue["llama-3.2-3b"].context_tokens == 4096
+    assert len(chosen.missing_models()) == 1
+    with pytest.raises(SettingsError, match=r"models\.llama-3\.2-3b\.path"):
+        settings.load()
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("[models.a.sampling]", ["a"]),
+        ("[models.a1.5]\npath = 'x'\n[models.a1.7.b]\npath = 'y'", ["a1.5", "a1.7.b"]),
+        ("[models.'a1.5']\npath = 'x'\n[models.'a1.5'.sampling]", ["a1.5"]),
+        ("[models.a1.5]\npath = 'x'\n[models.a1.5.sampling]", ["a1.5"]),
+    ],
+)
+def test_names_with_dots_need_no_quotes(tmp_path: Path, text: str, names: list[str]) -> None:
+    if names == ["a"]:
+        text = f"[models.a]\npath = 'x'\n{text}"
+    assert list(settings.load(write(tmp_path / "zoe.toml", text)).models) == names

@@ -13,6 +13,8 @@ from typing import Final
 
 BUNDLED_MODEL: Final = "zoe-nano"
 TOOLS_ROLE: Final = "tools"
+DEFAULT_CONTEXT_TOKENS: Final = 4096
+"""Enough for a home; more costs memory."""
 DIALECTS: Final = (
     *("hermes", "llama3", "mistral", "harmony", "gemma", "functiongemma", "gemma4"),
     *("functionary-v3.1", "functionary-v3.2", "json", "plain"),

@@ -1,0 +1,81 @@
+"""What is known of a model that is to be served: its file, and how to run it, from the catalogue or the file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from zoe_server.catalogue.entry import Entry
+from zoe_server.catalogue.known import Catalogue
+from zoe_server.catalogue.spec import DEFAULT_CONTEXT_TOKENS
+from zoe_server.catalogue.store import State, Store
+
+
+class ModelMissingError(Exception):
+    """The configuration names a model whose file is not here, or broken; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What holds for a model where the configuration says nothing else. `aliases` yield to names that are taken."""
+
+    path: Path
+    roles: tuple[str, ...] = ()
+    context_tokens: int = DEFAULT_CONTEXT_TOKENS
+    dialect: str | None = None
+    sampling: Mapping[str, float | int] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+
+
+def locate(name: str, catalogue: Catalogue, store: Store) -> Path:
+    """Return the file of the model `name`: that of the catalogue's model, or the one of this name in the folder.
+
+    Raises:
+        ModelMissingError: it is not here.
+    """
+    entry = catalogue.find(name)
+    if entry is not None:
+        if store.state(entry) not in (State.BUNDLED, State.PULLED):
+            raise ModelMissingError(f"its file is not here; get it with `zoe models pull {entry.name}`")
+        return store.weights_path(entry)
+    path = store.named(name)
+    if path is None:
+        raise ModelMissingError(
+            f"missing; say where the model's file is (the catalogue has no {name!r}, and {store.folder} no {name}.gguf)"
+        )
+    return path
+
+
+def describe(name: str, path: Path | None, catalogue: Catalogue, store: Store) -> Served:
+    """Return what is known of the model `name`, whose file is at `path`; None looks for it with `locate`.
+
+    Raises:
+        ModelMissingError: the file is not here, or it is and its header, the only source of what to know, is broken.
+    """
+    entry = catalogue.find(name)
+    if path is not None:
+        return Served(path) if entry is None or entry.name != name else _of_entry(name, entry, path)
+    found = locate(name, catalogue, store)
+    return _of_header(found) if entry is None else _of_entry(name, entry, found)
+
+
+def _of_entry(name: str, entry: Entry, path: Path) -> Served:
+    return Served(
+        path=path,
+        roles=entry.roles,
+        context_tokens=entry.context_tokens,
+        dialect=entry.dialect,
+        sampling=entry.sampling.model_dump(exclude_none=True),
+        aliases=tuple(alias for alias in (entry.name, *entry.aliases) if alias != name),
+    )
+
+
+def _of_header(path: Path) -> Served:
+    from zoe_server.catalogue import gguf_file, proposal  # noqa: PLC0415 -- numpy costs time that few servers need
+
+    try:
+        facts = gguf_file.read(path)
+    except gguf_file.GgufError as error:
+        raise ModelMissingError(str(error)) from error
+    return Served(path=path, roles=proposal.roles(facts), context_tokens=proposal.context_tokens(facts))

@@ -1,0 +1,1 @@
+"""What the commands of `zoe` besides `serve` and `doctor` do, one file for each group."""

@@ -1,0 +1,101 @@
+"""How much memory a model takes: weights, the KV cache of its context, and what computing needs besides.
+
+An estimate before anybody has seen the model run; `memory_book` corrects it by what was measured. It is an upper bound
+where attention has a window or layers share their cache, since the engine keeps whole prefixes. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from zoe_server.catalogue.entry import ENGINE_OVERHEAD_BYTES
+
+if TYPE_CHECKING:
+    from zoe_server.catalogue.gguf_file import GgufFacts
+
+GPU_OVERHEAD_BYTES: Final = 512 << 20
+"""What a process takes in addition to use a GPU: the driver's context and the code of the kernels."""
+ALL_LAYERS: Final = -1
+_CONTEXT_STEP_TOKENS: Final = 256
+_BLOCK_VALUES: Final = 32
+_BLOCK_BYTES: Final = {
+    "f32": 128,
+    "f16": 64,
+    "bf16": 64,
+    "q8_0": 34,
+    "q5_1": 24,
+    "q5_0": 22,
+    "q4_1": 20,
+    "q4_0": 18,
+    "iq4_nl": 18,
+}
+_F16_BYTES: Final = 2
+KV_TYPES: Final = tuple(_BLOCK_BYTES)
+"""The types of the KV cache's values, by the names of ggml."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What decides a model's size.
+
+    `kv_values_per_token` is layers x KV heads x (size of a key head + size of a value head). With `n_layers` 0 it is
+    unknown how many there are.
+    """
+
+    weights_bytes: int
+    kv_values_per_token: int
+    n_ctx_tokens: int
+    n_layers: int = 0
+    kv_type: str = "f16"
+    overhead_bytes: int = ENGINE_OVERHEAD_BYTES
+
+
+def facts_of(file: GgufFacts, n_ctx_tokens: int, *, on_gpu: bool) -> ModelFacts:
+    """Return the facts of the model in `file` with a context of `n_ctx_tokens` in an engine of llama.cpp."""
+    return ModelFacts(
+        weights_bytes=file.size_bytes,
+        kv_values_per_token=file.kv_bytes_per_token // _F16_BYTES,
+        n_ctx_tokens=n_ctx_tokens,
+        n_layers=file.n_layers,
+        overhead_bytes=ENGINE_OVERHEAD_BYTES + (GPU_OVERHEAD_BYTES if on_gpu else 0),
+    )
+
+
+def kv_values_per_token(n_layers: int, n_kv_heads: int, key_size: int, value_size: int | None = None) -> int:
+    """Return how many values one token has in the KV cache; keys and values usually have the same size."""
+    return n_layers * n_kv_heads * (key_size + (key_size if value_size is None else value_size))
+
+
+def kv_bytes(facts: ModelFacts) -> int:
+    """Return the size of the KV cache; llama.cpp rounds a context up.
+
+    Raises:
+        ValueError: there is no such type of values.
+    """
+    if facts.kv_type not in _BLOCK_BYTES:
+        raise ValueError(f"no KV cache has values of type {facts.kv_type!r}; there are {', '.join(KV_TYPES)}")
+    n_cells = -(-facts.n_ctx_tokens // _CONTEXT_STEP_TOKENS) * _CONTEXT_STEP_TOKENS
+    return -(-n_cells * facts.kv_values_per_token * _BLOCK_BYTES[facts.kv_type] // _BLOCK_VALUES)
+
+
+def model_bytes(facts: ModelFacts) -> int:
+    """Return about how much memory the model takes while it runs.
+
+    Raises:
+        ValueError: as of `kv_bytes`.
+    """
+    return facts.weights_bytes + kv_bytes(facts) + facts.overhead_bytes
+
+
+def gpu_layers(facts: ModelFacts, budget_bytes: int) -> int:
+    """Return how many layers fit into a GPU's `budget_bytes`: `ALL_LAYERS`, or so many of them, or 0.
+
+    The output counts as one more layer, as in llama.cpp. Without a number of layers it is all or nothing.
+    """
+    if model_bytes(facts) <= budget_bytes:
+        return ALL_LAYERS
+    if not facts.n_layers:
+        return 0
+    layer_bytes = -(-(facts.weights_bytes + kv_bytes(facts)) // (facts.n_layers + 1))
+    return max(0, min((budget_bytes - facts.overhead_bytes) // max(1, layer_bytes), facts.n_layers))

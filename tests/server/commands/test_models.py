@@ -1,0 +1,212 @@
+"""`zoe models ...` and `zoe setup` as a user meets them: what is printed, what is on the disk, how they end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from huggingface_hub import constants
+from typer.testing import CliRunner
+
+from tests.server.catalogue.local_hub import LocalHub
+from zoe_server import settings
+from zoe_server.cli import app
+from zoe_server.training.random_gguf import write_random_gguf
+
+Zoe = Callable[..., Result]
+MINE = "somebody/Mine-GGUF/mine.gguf"
+CONFIGURATION = """
+[catalogue.mine]
+description = "a model of [my] own"
+roles = ["tools", "chat"]
+weights = { repository = "somebody/Mine-GGUF", file = "mine.gguf", size_bytes = 300_000 }
+scores = { tools = 99 }
+aliases = ["old-mine"]
+"""
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return write_random_gguf(tmp_path_factory.mktemp("gguf") / "mine.gguf", merges=20).read_bytes()
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, content: bytes) -> Iterator[LocalHub]:
+    with LocalHub(files={MINE: content}) as hub:
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, hub.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        monkeypatch.setattr(time, "sleep", lambda _: None)
+        yield hub
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The models folder of a user who has one model of their own in the catalogue."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ZOE_SERVER__MODELS_FOLDER", str(tmp_path / "models"))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    (tmp_path / "zoe.toml").write_text(CONFIGURATION, encoding="utf-8")
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def zoe(models: Path) -> Zoe:
+    def run(*arguments: str, code: int = 0, answer: str = "") -> Result:
+        result = CliRunner().invoke(app, arguments, input=answer, catch_exceptions=False)
+        assert result.exit_code == code, result.output
+        return result
+
+    return run
+
+
+def rows(zoe: Zoe) -> dict[str, dict[str, Any]]:
+    return {row["name"]: row for row in json.loads(zoe("models", "list", "--json").stdout)}
+
+
+def test_the_list_has_what_is_known_and_what_lies_there(zoe: Zoe, models: Path, content: bytes) -> None:
+    models.mkdir()
+    (models / "Found-2B.gguf").write_bytes(content)
+    (models / "cut.gguf").write_bytes(content[:5000])
+    (models / "vocabulary.gguf").write_bytes(b"GGUF")
+    found = rows(zoe)
+    assert [found[name]["state"] for name in ("zoe-nano", "mine", "Found-2B", "cut")] == [
+        *("bundled", "not here", "extra", "broken"),
+    ]
+    assert found["Found-2B"]["roles"] == ["tools", "chat"]
+    assert found["Found-2B"]["size_bytes"] == len(content)
+    assert found["qwen2.5-coder-7b"]["scores"] == {"tools": 98, "speed": 85}
+    text = zoe("models", "list").stdout
+    assert all(name in text for name in (*found, "not here", "bundled", "4.7 GB", str(models)))
+
+
+def test_show_tells_everything(zoe: Zoe, models: Path, content: bytes) -> None:
+    shown = json.loads(zoe("models", "show", "phi3:mini", "--json").stdout)
+    assert (shown["name"], shown["fallbacks"], shown["licence"]) == ("llama-3.2-3b", [], "Llama 3.2 Community License")
+    assert shown["files"][0]["repository"] == "bartowski/Llama-3.2-3B-Instruct-GGUF"
+    assert "a model of [my] own" in zoe("models", "show", "mine").stdout
+    models.mkdir()
+    (models / "Found-2B.gguf").write_bytes(content)
+    assert json.loads(zoe("models", "show", "Found-2B", "--json").stdout)["architecture"] == "llama"
+    assert "zoe-nano.gguf" in zoe("models", "show", "zoe-nano").stdout
+
+
+def test_pull_verify_and_rm(zoe: Zoe, models: Path, hub: LocalHub, content: bytes) -> None:
+    assert "checked" in zoe("models", "pull", "old-mine").stdout
+    assert (models / "mine.gguf").read_bytes() == content
+    assert rows(zoe)["mine"]["state"] == "pulled"
+    shown = json.loads(zoe("models", "show", "mine", "--json").stdout)
+    assert shown["files"][0]["sha256"] == hashlib.sha256(content).hexdigest()
+    assert "ok" in zoe("models", "verify").stdout
+    (models / "mine.gguf").write_bytes(content[:-1] + b"x")
+    failed = zoe("models", "verify", "mine", code=1).stdout
+    assert "damaged" in failed
+    assert "`zoe models rm mine`, then `zoe models pull mine`" in failed
+    assert "nothing was deleted" in zoe("models", "rm", "mine", answer="n\n").stdout
+    assert (models / "mine.gguf").exists()
+    zoe("models", "rm", "mine", "--yes")
+    assert rows(zoe)["mine"]["state"] == "not here"
+    assert [path for path in models.rglob("*") if path.is_file()] == []
+
+
+def test_a_pulled_model_can_be_served_by_its_name(zoe: Zoe, models: Path, hub: LocalHub, tmp_path: Path) -> None:
+    (tmp_path / "zoe.toml").write_text(f"{CONFIGURATION}\n[models.mine]", encoding="utf-8")
+    with pytest.raises(settings.SettingsError, match="zoe models pull mine"):
+        settings.load()
+    zoe("models", "pull", "mine")
+    (spec,) = settings.load().specs()
+    assert (spec.path, spec.roles, spec.aliases) == (models / "mine.gguf", ("tools", "chat"), ("old-mine",))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("models", "pull", "nobody"), "the catalogue has no model 'nobody'"),
+        (("models", "show", "nobody"), "no model is called 'nobody'"),
+        (("models", "rm", "nobody"), "no model is called 'nobody'"),
+        (("models", "rm", "zoe-nano"), "is part of Zoe and stays"),
+        (("models", "rm", "mine"), "is not in the models folder"),
+        (("models", "verify", "nobody"), "no model is called 'nobody'"),
+        (("setup", "--role", "cook"), "no role is called 'cook'; there are tools, chat, vision, embeddings"),
+    ],
+)
+def test_a_wrong_name_is_one_clear_line(zoe: Zoe, arguments: tuple[str, ...], message: str) -> None:
+    result = zoe(*arguments, code=1)
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_mirror_is_named_by_the_environment(models: Path, hub: LocalHub, content: bytes) -> None:
+    source = str(Path(settings.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": source, "HF_ENDPOINT": f"{hub.url}/", "HF_TOKEN": "hf_secret"}
+    command = [sys.executable, "-m", "zoe_server.cli", "models", "pull", "mine"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert (models / "mine.gguf").read_bytes() == content
+    assert {request.token for request in hub.requests} == {"Bearer hf_secret"}
+
+
+def test_a_refused_download_ends_with_one_line_and_code_1(zoe: Zoe, hub: LocalHub) -> None:
+    hub.refusals["HEAD"] = (401, "GatedRepo")
+    error = zoe("models", "pull", "mine", code=1).stderr
+    assert error.startswith("error: mine: somebody/Mine-GGUF asks you to accept its licence")
+    assert error.count("\n") == 1
+
+
+def test_a_file_outside_the_models_folder_is_never_deleted(zoe: Zoe, tmp_path: Path) -> None:
+    outside = tmp_path / "mine.gguf"
+    outside.write_bytes(b"precious")
+    (tmp_path / "zoe.toml").write_text(f"{CONFIGURATION}\n[models.mine]\npath = 'mine.gguf'", encoding="utf-8")
+    assert "delete it yourself" in zoe("models", "rm", "mine", "--yes", code=1).stderr
+    assert outside.exists()
+
+
+def test_verify_looks_at_files_whose_sum_nobody_knows(zoe: Zoe, models: Path, content: bytes) -> None:
+    assert "no model was pulled yet" in zoe("models", "verify").stdout
+    models.mkdir()
+    (models / "found.gguf").write_bytes(content)
+    assert hashlib.sha256(content).hexdigest() in zoe("models", "verify", "found").stdout
+    (models / "found.gguf").write_bytes(content[:-1])
+    assert "is not whole" in zoe("models", "verify", "found", code=1).stdout
+    (models / "mine.gguf").write_bytes(content)
+    assert "did not come from the hub" in zoe("models", "verify", code=1).stdout
+
+
+def test_setup_chooses_pulls_and_configures(zoe: Zoe, models: Path, hub: LocalHub, tmp_path: Path) -> None:
+    user_file = tmp_path / "home" / ".config" / "zoe" / "zoe.toml"
+    (tmp_path / "zoe.toml").rename(tmp_path / "mine.toml")
+    shutil.rmtree(tmp_path / "home", ignore_errors=True)
+    assert "nothing was changed" in zoe("setup", "--memory", "1", answer="n\n").stdout
+    assert not user_file.exists()
+    shown = zoe("setup", "--memory", "1", "--yes").stdout
+    assert "nothing for chat: the smallest model needs 2.8 GB" in shown
+    assert [spec.name for spec in settings.load(user_file).specs()] == ["zoe-nano"]
+
+
+def test_setup_never_edits_a_file_of_the_user(zoe: Zoe, models: Path, hub: LocalHub, tmp_path: Path) -> None:
+    shown = zoe("setup", "--memory", "1.2", "--yes").stdout
+    assert "exists and stays as it is" in shown
+    assert '[models."mine"]' in shown
+    assert (tmp_path / "zoe.toml").read_text(encoding="utf-8") == CONFIGURATION
+    assert (models / "mine.gguf").exists()
+
+
+def test_setup_writes_what_is_to_be_served(zoe: Zoe, models: Path, content: bytes, tmp_path: Path) -> None:
+    models.mkdir()
+    (models / "nomic-embed-text-v1.5.Q8_0.gguf").write_bytes(content)
+    target = tmp_path / "new" / "zoe.toml"
+    shown = zoe("setup", "--config", str(target), "--role", "embeddings", "--memory", "8", "--yes").stdout
+    assert f"wrote {target}" in shown
+    assert [spec.name for spec in settings.load(target).specs()] == ["nomic-embed-text-v1.5", "zoe-nano"]
