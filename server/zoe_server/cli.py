@@ -18,6 +18,10 @@ from zoe_server.commands.setup import setup
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.process import State
 from zoe_server.gateway.server import serve as serve_gateway
+from zoe_server.routing import rules
+from zoe_server.routing.intent import bundled_classifier
+from zoe_server.routing.question import RouteQuestion
+from zoe_server.routing.router import AUTOMATIC, Router
 
 app = typer.Typer(help="Zoe, a private voice brain for Home Assistant.", no_args_is_help=True, add_completion=False)
 app.add_typer(models.app, name="models")
@@ -26,6 +30,9 @@ app.command()(setup)
 _Host = Annotated[str | None, typer.Option(help="Address to listen on; anything but loopback needs an API key.")]
 _Port = Annotated[int | None, typer.Option(min=0, max=65_535, help="Port to listen on; 0 lets the system choose.")]
 _Model = Annotated[Path | None, typer.Option(help="Serve only this GGUF file.")]
+_Sentence = Annotated[str, typer.Argument(help="What the user says.")]
+_Devices = Annotated[list[str] | None, typer.Option("--device", help="A device of the home; may be repeated.")]
+_Places = Annotated[list[str] | None, typer.Option("--area", help="An area of the home; may be repeated.")]
 _Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log what the engines say, too.")]
 
 
@@ -56,6 +63,27 @@ def doctor_command(config: Config = None, host: _Host = None, port: _Port = None
         mark = "[green]ok[/]  " if finding.ok else "[bold red]FAIL[/]"
         OUT.print(f"{mark} {finding.subject}: {plain(finding.text)}", soft_wrap=True)
     raise typer.Exit(0 if healthy else 1)
+
+
+@app.command()
+def route(
+    sentence: _Sentence, config: Config = None, device: _Devices = None, area: _Places = None, model: _Model = None
+) -> None:
+    """Explain which model would answer a sentence, and why."""
+    with reported(settings.SettingsError):
+        specs = settings.load(config, model=model).specs()
+    question = RouteQuestion(sentence, devices=tuple(device or ()), places=tuple(area or ()))
+    plan = Router(specs).route(AUTOMATIC, question)
+    intent = bundled_classifier().judge(sentence)
+    named = rules.names_in(sentence, (*question.devices, *question.places))
+    for what, text in (
+        ("rule", f"{plan.rule} ({plan.why})"),
+        ("model", plan.candidates[0]),
+        ("candidates", ", ".join(plan.candidates)),
+        ("classifier", f"log odds of automation {intent.automation:+.2f}, of reasoning {intent.reasoning:+.2f}"),
+        ("names", f"{', '.join(named) or 'none'} ({rules.home_evidence(question):+.2f})"),
+    ):
+        OUT.print(f"[bold]{what + ':':<12}[/]{plain(text)}", soft_wrap=True)
 
 
 @app.command()

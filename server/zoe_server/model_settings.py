@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from zoe_server.catalogue.entry import Dialect, ModelName, Roles, Sampling
-from zoe_server.catalogue.spec import EMBEDDINGS_ROLE
+from zoe_server.catalogue.spec import EMBEDDINGS_ROLE, Load
 
 AdapterName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
 _LATEST: Final = "latest"
@@ -44,6 +44,14 @@ class ModelSettings(Section):
     """How many tokens a picture takes at most, where a model gives large ones more."""
     aliases: tuple[ModelName, ...] = ()
     roles: Roles = ()
+    fallback: ModelName | None = None
+    """The model that answers where this one cannot; None is the catalogue's choice."""
+    load: Load | None = None
+    """When the model gets into memory; None is "start", but "demand" for a model that only sees."""
+    pinned: bool = False
+    """Once loaded, it stays, whoever needs room."""
+    keep_alive_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """How long it may be idle before it leaves memory; None is until somebody needs its room."""
     adapters: dict[AdapterName, _Adapter] = Field(default_factory=dict)
     context_tokens: int = Field(default=4096, ge=256, le=1_048_576)
     slots: int = Field(default=8, ge=1, le=64)
@@ -56,6 +64,13 @@ class ModelSettings(Section):
     sampling: Sampling = Sampling()
     chat_template: str | None = None
     dialect: Dialect | None = None
+
+    @field_validator("keep_alive_s")
+    @classmethod
+    def _pinned_models_stay(cls, seconds: float | None, info: ValidationInfo) -> float | None:
+        if seconds is not None and info.data.get("pinned"):
+            raise ValueError("a pinned model never leaves memory; leave out one of the two")
+        return seconds
 
     @field_validator("adapters")
     @classmethod

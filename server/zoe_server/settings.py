@@ -16,6 +16,7 @@ Every unknown key is an error that names the key's path. This module knows no en
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 import os
 from collections.abc import Mapping
@@ -29,15 +30,15 @@ from pydantic_settings.exceptions import SettingsError as UnreadableEnvironmentE
 
 from zoe_server.catalogue import known, served
 from zoe_server.catalogue.entry import Entry, ModelName
-from zoe_server.catalogue.spec import BUNDLED_MODEL, TOOLS_ROLE, AdapterSpec, ModelSpec
+from zoe_server.catalogue.spec import BUNDLED_MODEL, TOOLS_ROLE, ModelSpec
 from zoe_server.catalogue.store import Store
 from zoe_server.model_settings import ModelSettings, Section
+from zoe_server.model_tables import AUTOMATIC_MODEL, ModelTables
 from zoe_server.settings_file import SettingsError, usual_file
 from zoe_server.settings_file import read as read_file
 
 __all__ = ["AUTOMATIC_MODEL", "Settings", "SettingsError", "check_bind", "is_loopback", "load", "read"]
 
-AUTOMATIC_MODEL: Final = "zoe"
 _ENV_PREFIX: Final = "ZOE_"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
@@ -69,6 +70,8 @@ class ServerSettings(Section):
     queue_limit: int = Field(default=64, ge=1, le=100_000)
     saved_prefix_bytes: int = Field(default=2 * 1024**3, ge=0)
     """How much of what requests begin with is kept on disk through a restart; 0 keeps nothing."""
+    memory_budget_bytes: int | None = Field(default=None, ge=1)
+    """How much memory all models may take together; None is what the hardware's policy says."""
     keep_alive_interval_s: float = Field(default=10.0, gt=0, le=3600)
     ready_wait_s: float = Field(default=30.0, ge=0, le=3600)
     shutdown_grace_s: float = Field(default=15.0, ge=0, le=3600)
@@ -116,21 +119,12 @@ class Settings(BaseSettings):
         return known.overlaid(tables) if isinstance(tables, Mapping) else tables
 
     @model_validator(mode="after")
-    def _catalogue_fits_together(self) -> Settings:
+    def _tables_fit_together(self) -> Settings:
         try:
             known.Catalogue(self.catalogue)
         except ValueError as error:
             raise ValueError(f"catalogue.{error}") from error
-        return self
-
-    @model_validator(mode="after")
-    def _names_are_unique(self) -> Settings:
-        taken = {AUTOMATIC_MODEL: "the automatic choice"}
-        for name, model in self.models.items():
-            for spelling in model.names(name):
-                if spelling in taken:
-                    raise ValueError(f"models.{name}: the name {spelling!r} is already used by {taken[spelling]}")
-                taken[spelling] = f"model {name!r}"
+        self._tables().check()
         return self
 
     @property
@@ -150,13 +144,7 @@ class Settings(BaseSettings):
 
     def missing_models(self) -> list[str]:
         """Return for each model without a path whose file is not in the models folder what to do."""
-        catalogue, problems = known.Catalogue(self.catalogue), []
-        for name, model in self.models.items():
-            try:
-                _ = model.path or served.locate(name, catalogue, self.store)
-            except served.ModelMissingError as error:
-                problems.append(f"models.{name}.path: {error}")
-        return problems
+        return list(self._tables().missing(self.store))
 
     def specs(self) -> tuple[ModelSpec, ...]:
         """Return the configured models in the order they are to be loaded.
@@ -164,18 +152,23 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: the file of a model is not here, or it is and cannot be read.
         """
-        catalogue = known.Catalogue(self.catalogue)
-        taken = {AUTOMATIC_MODEL, *(spelling for name, model in self.models.items() for spelling in model.names(name))}
-        specs = []
-        for name, model in self.models.items():
-            try:
-                facts = served.describe(name, model.path, catalogue, self.store)
-            except served.ModelMissingError as error:
-                raise SettingsError(f"models.{name}.path: {error}") from error
-            free = tuple(alias for alias in facts.aliases if taken.isdisjoint(model.spellings(alias)))
-            taken.update(spelling for alias in free for spelling in model.spellings(alias))
-            specs.append(_spec(name, model, facts, free, self.server))
-        return tuple(specs)
+        try:
+            specs = self._tables().specs(self.store)
+        except served.ModelMissingError as error:
+            raise SettingsError(str(error)) from error
+        return tuple(self._with_server_limits(spec) for spec in specs)
+
+    def _with_server_limits(self, spec: ModelSpec) -> ModelSpec:
+        kept_bytes = self.server.saved_prefix_bytes
+        return dataclasses.replace(
+            spec,
+            queue_limit=self.server.queue_limit,
+            prefix_folder=_cache_folder() / "prefixes" if kept_bytes else None,
+            prefix_limit_bytes=kept_bytes,
+        )
+
+    def _tables(self) -> ModelTables:
+        return ModelTables(self.models, known.Catalogue(self.catalogue))
 
 
 def load(
@@ -243,37 +236,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
-
-
-def _spec(
-    name: str, model: ModelSettings, facts: served.Served, aliases: tuple[str, ...], server: ServerSettings
-) -> ModelSpec:
-    sampling: dict[str, float | int] = model.sampling.model_dump(exclude_none=True)
-    given = model.model_fields_set
-    return ModelSpec(
-        name=name,
-        path=facts.path,
-        engine=model.engine,
-        aliases=(*model.aliases, *aliases),
-        roles=model.roles if "roles" in given else facts.roles,
-        adapters={key: AdapterSpec(one.path, one.scale) for key, one in model.adapters.items()},
-        projector_path=model.projector,
-        max_picture_tokens=model.picture_tokens,
-        n_ctx_tokens=model.context_tokens if "context_tokens" in given else facts.context_tokens,
-        n_slots=model.slots,
-        n_batch_tokens=model.batch_tokens,
-        n_threads=model.threads,
-        n_gpu_layers=model.gpu_layers,
-        prefix_cache=model.prefix_cache,
-        jump_forward=model.jump_forward,
-        speculation=model.speculation,
-        prefix_folder=_cache_folder() / "prefixes" if server.saved_prefix_bytes else None,
-        prefix_limit_bytes=server.saved_prefix_bytes,
-        queue_limit=server.queue_limit,
-        sampling=sampling or facts.sampling,
-        chat_template=model.chat_template,
-        dialect=model.dialect or facts.dialect,
-    )
 
 
 def _cache_folder() -> Path:

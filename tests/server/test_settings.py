@@ -133,6 +133,29 @@ def test_a_blank_key_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
             "[models.a]\npath = 'a'\nengine = 'scripted'\nadapters.b = 'b'",
             "models.a.adapters: a model with the engine 'scripted' takes none",
         ),
+        ("[models.a]\npath = 'a'\nload = 'never'", "models.a.load"),
+        ("[models.a]\npath = 'a'\nkeep_alive_s = -1", "models.a.keep_alive_s"),
+        ("[models.a]\npath = 'a'\nkeep_alive_s = inf", "models.a.keep_alive_s"),
+        (
+            "[models.a]\npath = 'a'\nkeep_alive_s = 5\npinned = true",
+            "models.a.keep_alive_s: a pinned model never leaves memory",
+        ),
+        (
+            "[models.a]\npath = 'a'\nfallback = 'nobody'",
+            "models.a.fallback: no model here is called 'nobody'; there are a",
+        ),
+        ("[models.a]\npath = 'a'\nfallback = 'b:c'\n[models.b]\npath = 'b'\nadapters.c = 'c'", "models.a.fallback: no"),
+        ("[models.a]\npath = 'a'\naliases = ['b']\nfallback = 'b'", "models.a.fallback: 'a' falls back on 'a' itself"),
+        (
+            "[models]\na = {path='a', fallback='b'}\nb = {path='b', fallback='c'}\nc = {path='c', fallback='b'}",
+            "models.b.fallback: 'c' falls back on 'b' itself",
+        ),
+        (
+            "[models.a]\npath = 'a'\nfallback = 'b'\n[models.b]\npath = 'b'\nroles = ['embeddings']",
+            "models.a.fallback: vectors of different models have nothing in common",
+        ),
+        ("[server]\nmemory_budget_bytes = 0", "server.memory_budget_bytes"),
+        ("[server]\nmemory_budget_bytes = '4 GB'", "server.memory_budget_bytes"),
         (
             "[models.a]\npath = 'a'\nadapters.b = 'b'\n[models.c]\npath = 'c'\naliases = ['a:b']",
             "models.c: the name 'a:b' is already used by model 'a'",
@@ -316,3 +339,89 @@ def test_names_with_dots_need_no_quotes(tmp_path: Path, text: str, names: list[s
     if names == ["a"]:
         text = f"[models.a]\npath = 'x'\n{text}"
     assert list(settings.load(write(tmp_path / "zoe.toml", text)).models) == names
+
+
+def test_when_models_are_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(
+        tmp_path / "zoe.toml",
+        """
+        server = { memory_budget_bytes = 6_000_000_000 }
+        [models.a]
+        path = "a.gguf"
+        pinned = true
+        [models.b]
+        path = "b.gguf"
+        load = "demand"
+        keep_alive_s = 300
+        [models.zoe-nano]
+        """,
+    )
+    chosen = settings.load()
+    assert [(spec.load, spec.pinned, spec.keep_alive_s) for spec in chosen.specs()] == [
+        ("start", True, None),
+        ("demand", False, 300.0),
+        ("start", False, None),
+    ]
+    assert (settings.ServerSettings().memory_budget_bytes, chosen.server.memory_budget_bytes) == (None, 6_000_000_000)
+    monkeypatch.setenv("ZOE_SERVER__MEMORY_BUDGET_BYTES", "5")
+    assert settings.load().server.memory_budget_bytes == 5
+
+
+@pytest.mark.parametrize(
+    ("table", "load"),
+    [
+        ("roles = ['vision']", "demand"),
+        ("roles = ['vision']\nload = 'start'", "start"),
+        ("roles = ['vision', 'chat']", "start"),
+    ],
+)
+def test_a_model_that_only_sees_is_loaded_when_it_is_asked_for(tmp_path: Path, table: str, load: str) -> None:
+    write(tmp_path / "zoe.toml", f"[models.eyes]\npath = 'e.gguf'\nprojector = 'p.gguf'\n{table}")
+    (spec,) = settings.load().specs()
+    assert (spec.load, spec.projector_path) == (load, tmp_path / "p.gguf")
+    assert "vision" in spec.roles
+
+
+def test_fallbacks_are_named_by_any_name_of_a_model(tmp_path: Path) -> None:
+    pulled(tmp_path / "models", "Llama-3.2-3B-Instruct-Q4_K_M.gguf")
+    write(
+        tmp_path / "zoe.toml",
+        """
+        server = { models_folder = "models" }
+        [models.a]
+        path = "a.gguf"
+        fallback = "other-b"
+        [models.b]
+        path = "b.gguf"
+        aliases = ["other-b"]
+        fallback = "phi3:mini"
+        [models."llama3.2"]
+        """,
+    )
+    assert [spec.fallback for spec in settings.load().specs()] == ["b", "llama3.2", None]
+
+
+@pytest.mark.parametrize(
+    ("tables", "fallbacks"),
+    [
+        ("[models.qwen2.5-coder-7b]\n[models.zoe-nano]", [None, None]),
+        ("[models.qwen2.5-coder-7b]\n[models.llama-3.2-3b]", ["llama-3.2-3b", None]),
+        ("[models.'qwen2.5:7b']\n[models.'llama3.2']", ["llama3.2", None]),
+        ("[models.qwen2.5-coder-7b]\n[models.'llama3.2']\npath = 'mine.gguf'", [None, None]),
+        ("[models.qwen2.5-coder-7b]\nfallback = 'zoe-nano'\n[models.zoe-nano]", ["zoe-nano", None]),
+        (
+            "[models.qwen2.5-coder-7b]\n[models.llama-3.2-3b]\nfallback = 'qwen2.5-coder-7b'",
+            [None, "qwen2.5-coder-7b"],
+        ),
+        (
+            "[models.qwen2.5-coder-7b]\n[models.zoe-nano]\n[catalogue.llama-3.2-3b]\nfallback = 'zoe-nano'",
+            ["zoe-nano", None],
+        ),
+    ],
+)
+def test_the_catalogue_s_fallbacks_hold_among_the_models_that_are_served(
+    tmp_path: Path, tables: str, fallbacks: list[str | None]
+) -> None:
+    pulled(tmp_path / "models", "Llama-3.2-3B-Instruct-Q4_K_M.gguf", "Qwen2.5-Coder-7B-Instruct-Q4_K_M.gguf")
+    write(tmp_path / "zoe.toml", f"server = {{ models_folder = 'models' }}\n{tables}")
+    assert [spec.fallback for spec in settings.load().specs()] == fallbacks

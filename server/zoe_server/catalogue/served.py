@@ -53,11 +53,16 @@ def describe(name: str, path: Path | None, catalogue: Catalogue, store: Store) -
     Raises:
         ModelMissingError: the file is not here, or it is and its header, the only source of what to know, is broken.
     """
+    entry = entry_of(name, path, catalogue)
+    if entry is not None:
+        return _of_entry(name, entry, path or locate(name, catalogue, store))
+    return Served(path) if path is not None else _of_header(locate(name, catalogue, store))
+
+
+def entry_of(name: str, path: Path | None, catalogue: Catalogue) -> Entry | None:
+    """Return the catalogue's model that the model `name` is; one with a file of its own goes by its whole name only."""
     entry = catalogue.find(name)
-    if path is not None:
-        return Served(path) if entry is None or entry.name != name else _of_entry(name, entry, path)
-    found = locate(name, catalogue, store)
-    return _of_header(found) if entry is None else _of_entry(name, entry, found)
+    return entry if entry is None or path is None or entry.name == name else None
 
 
 def _of_entry(name: str, entry: Entry, path: Path) -> Served:

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 BUNDLED_MODEL: Final = "zoe-nano"
 TOOLS_ROLE: Final = "tools"
+CHAT_ROLE: Final = "chat"
+VISION_ROLE: Final = "vision"
 DEFAULT_CONTEXT_TOKENS: Final = 4096
 """Enough for a home; more costs memory."""
 DIALECTS: Final = (
@@ -22,6 +24,8 @@ DIALECTS: Final = (
 """The ways of writing tool calls that the llama engine knows; without a choice, the chat template tells."""
 EMBEDDINGS_ROLE: Final = "embeddings"
 """Of a model that makes embeddings, and therefore does nothing else."""
+Load = Literal["start", "demand"]
+"""When a model gets into memory: with the server, or when somebody asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,9 @@ class ModelSpec:
     `n_threads` and `n_gpu_layers` None mean "let the engine choose". `sampling` holds the model's defaults, by the
     field names of `protocol.Sampling`. `queue_limit` requests may wait besides the `n_slots` that run. Behind any of
     its names and a colon, a request may name one of the `adapters`. With the picture encoder `projector_path` it sees;
-    a picture takes at most `max_picture_tokens`.
+    a picture takes at most `max_picture_tokens`. `fallback` is the name of the model that answers where this one
+    cannot. A `pinned` model stays once it is loaded; others leave after `keep_alive_s` without a request, with None
+    only when their room is needed.
     """
 
     name: str
@@ -47,6 +53,10 @@ class ModelSpec:
     engine: str = "llama"
     aliases: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
+    fallback: str | None = None
+    load: Load = "start"
+    pinned: bool = False
+    keep_alive_s: float | None = None
     adapters: Mapping[str, AdapterSpec] = field(default_factory=dict)
     projector_path: Path | None = None
     max_picture_tokens: int = 1024

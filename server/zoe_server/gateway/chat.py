@@ -18,7 +18,8 @@ from zoe_server.gateway.fanout import Fanout, fan_out
 from zoe_server.gateway.middleware import error_body
 from zoe_server.gateway.services import Services, services
 from zoe_server.gateway.sse import EventStream
-from zoe_server.routing.router import RoutePlan
+from zoe_server.routing.question import RouteQuestion
+from zoe_server.routing.router import AUTOMATIC, RoutePlan
 
 _ROUTE_HEADER: Final = "X-Zoe-Route"
 
@@ -37,18 +38,23 @@ class _Call:
         return AnswerHead(self.id, int(time.time()), model)
 
 
-def route_headers(plan: RoutePlan) -> dict[str, str]:
-    """Return the header that says which model answers, and why."""
-    return {_ROUTE_HEADER: f"{plan.model}; {plan.why}"}
+def route_headers(plan: RoutePlan, model: str | None = None) -> dict[str, str]:
+    """Return the header that says which rule chose, which model answers, and which were to be tried.
+
+    Without a `model`, as in a stream that begins before one is known to answer, it is the first that is tried.
+    """
+    candidates = ",".join(plan.named(candidate) for candidate in plan.candidates)
+    return {_ROUTE_HEADER: f"rule={plan.rule}; model={model or plan.model}; candidates={candidates}"}
 
 
 async def chat_completions(request: web.Request) -> web.StreamResponse:
     """Answer one chat request; a client that leaves cancels it, wherever it stands."""
     state = services(request)
     body = openai_wire.parse_chat(parse_json(await request.read()))
-    plan = state.router.route(body.model)
     call_id = f"chatcmpl-{uuid.uuid4().hex}"
-    call = _Call(state, call_id, body, plan, openai_wire.to_requests(body, call_id, plan.model))
+    requests = openai_wire.to_requests(body, call_id, AUTOMATIC)
+    plan = state.router.route(body.model, RouteQuestion.of(requests[0]))
+    call = _Call(state, call_id, body, plan, requests)
     async with fan_out(state.fleet, plan, call.requests) as fanout:
         if body.stream:
             return await _stream(call, fanout, EventStream(request, route_headers(plan)))
@@ -60,7 +66,8 @@ async def _whole(call: _Call, fanout: Fanout) -> web.Response:
     while any(choice.finish is None for choice in choices):
         index, event = await fanout.next()
         choices[index].add(event)
-    return web.json_response(completion(call.head(fanout.model), choices), headers=route_headers(call.plan))
+    headers = route_headers(call.plan, fanout.model)
+    return web.json_response(completion(call.head(fanout.model), choices), headers=headers)
 
 
 async def _stream(call: _Call, fanout: Fanout, stream: EventStream) -> web.StreamResponse:

@@ -18,7 +18,8 @@ from zoe_server.gateway.middleware import error_body
 from zoe_server.gateway.services import Services, services
 from zoe_server.gateway.sse import EventStream
 from zoe_server.gateway.text_answer import TextChoice, TextChunkWriter, text_completion
-from zoe_server.routing.router import RoutePlan
+from zoe_server.routing.question import RouteQuestion
+from zoe_server.routing.router import AUTOMATIC, RoutePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,12 @@ async def completions(request: web.Request) -> web.StreamResponse:
     """Answer one request; a client that leaves cancels it, wherever it stands."""
     state = services(request)
     body = parse_completion(parse_json(await request.read()))
-    plan = state.router.route(body.model)
-    call = _Call(state, f"cmpl-{uuid.uuid4().hex}", body, plan)
-    async with fan_out(state.fleet, plan, to_requests(body, call.id, plan.model)) as fanout:
+    call_id = f"cmpl-{uuid.uuid4().hex}"
+    requests = to_requests(body, call_id, AUTOMATIC)
+    tokens = isinstance(requests[0].prompt, tuple)  # they are those of the model that /tokenize takes for `zoe`
+    plan = state.router.route(body.model, None if tokens else RouteQuestion.of(requests[0]))
+    call = _Call(state, call_id, body, plan)
+    async with fan_out(state.fleet, plan, requests) as fanout:
         if body.stream:
             return await _stream(call, fanout, EventStream(request, route_headers(plan)))
         return await _whole(call, fanout)
@@ -56,7 +60,7 @@ async def _whole(call: _Call, fanout: Fanout) -> web.Response:
         index, event = await fanout.next()
         choices[index].add(event)
     answer = text_completion(call.head(fanout.model), choices, call.n_per_prompt)
-    return web.json_response(answer, headers=route_headers(call.plan))
+    return web.json_response(answer, headers=route_headers(call.plan, fanout.model))
 
 
 async def _stream(call: _Call, fanout: Fanout, stream: EventStream) -> web.StreamResponse:

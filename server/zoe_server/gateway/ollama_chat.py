@@ -18,7 +18,8 @@ from zoe_server.gateway.ndjson import RecordStream
 from zoe_server.gateway.ollama_answer import Form, Part, PartReader, RecordWriter, chat_form, generate_form
 from zoe_server.gateway.services import Services, services
 from zoe_server.routing import fallback
-from zoe_server.routing.router import RoutePlan
+from zoe_server.routing.question import RouteQuestion
+from zoe_server.routing.router import AUTOMATIC, RoutePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,11 @@ async def _answer(
 ) -> web.StreamResponse:
     """Answer `body`; a client that leaves cancels its request, wherever it stands."""
     state = services(request)
-    plan = state.router.route(body.model)
+    engine_request = None if body.is_empty else body.to_request(f"ollama-{uuid.uuid4().hex}", AUTOMATIC)
+    plan = state.router.route(body.model, RouteQuestion.of(engine_request) if engine_request else None)
     call = _Call(state, body, plan, RecordWriter(body.model, form), PartReader(shows_thinking=body.shows_thinking))
-    if body.is_empty:
+    if engine_request is None:
         return await _load(call)
-    engine_request = body.to_request(f"ollama-{uuid.uuid4().hex}", plan.model)
     async with fan_out(state.fleet, plan, [engine_request]) as fanout:
         if body.streamed:
             return await _stream(call, fanout, RecordStream(request, route_headers(plan)))
@@ -72,7 +73,8 @@ async def _whole(call: _Call, fanout: Fanout) -> web.Response:
         _, event = await fanout.next()
         answer += call.reader.read(event) or Part()
         if isinstance(event, protocol.Finish):
-            return web.json_response(call.writer.last(answer, event, _now()), headers=route_headers(call.plan))
+            headers = route_headers(call.plan, fanout.model)
+            return web.json_response(call.writer.last(answer, event, _now()), headers=headers)
 
 
 async def _stream(call: _Call, fanout: Fanout, stream: RecordStream) -> web.StreamResponse:

@@ -18,7 +18,8 @@ from zoe_server.gateway.responses_output import StreamEvent
 from zoe_server.gateway.responses_wire import ResponseBody, parse_response, to_request
 from zoe_server.gateway.services import Services, services
 from zoe_server.gateway.sse import EventStream
-from zoe_server.routing.router import RoutePlan
+from zoe_server.routing.question import RouteQuestion
+from zoe_server.routing.router import AUTOMATIC, RoutePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +40,10 @@ async def responses(request: web.Request) -> web.StreamResponse:
     """Answer one request; a client that leaves cancels it, wherever it stands."""
     state = services(request)
     body = parse_response(parse_json(await request.read()))
-    plan = state.router.route(body.model)
-    call = _Call(state, uuid.uuid4().hex, _now(), body, plan)
-    engine_request = to_request(body, f"resp_{call.key}", plan.model)
+    key = uuid.uuid4().hex
+    engine_request = to_request(body, f"resp_{key}", AUTOMATIC)
+    plan = state.router.route(body.model, RouteQuestion.of(engine_request))
+    call = _Call(state, key, _now(), body, plan)
     async with fan_out(state.fleet, plan, [engine_request]) as fanout:
         if body.stream:
             return await _stream(call, fanout, EventStream(request, route_headers(plan)))
@@ -56,7 +58,7 @@ async def _whole(call: _Call, fanout: Fanout) -> web.Response:
         writer = writer or call.writer(fanout.model)
         for _ in writer.events(event, _now()):
             pass
-    return web.json_response(writer.response, headers=route_headers(call.plan))
+    return web.json_response(writer.response, headers=route_headers(call.plan, fanout.model))
 
 
 async def _stream(call: _Call, fanout: Fanout, stream: EventStream) -> web.StreamResponse:

@@ -1,6 +1,7 @@
 """From a requested model name to a plan: which models may answer, in what order, and why.
 
-Pure: it knows the configured models, and neither engines nor what is loaded.
+Pure: it knows the configured models, and neither engines nor what is loaded. The only file it reads, once, is that of
+the intent classifier.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from zoe_server import errors
-from zoe_server.catalogue.spec import EMBEDDINGS_ROLE, TOOLS_ROLE, ModelSpec
+from zoe_server.catalogue.spec import CHAT_ROLE, EMBEDDINGS_ROLE, TOOLS_ROLE, VISION_ROLE, ModelSpec
+from zoe_server.routing import rules
+from zoe_server.routing.intent import bundled_classifier
+from zoe_server.routing.question import RouteQuestion
 
 AUTOMATIC: Final = "zoe"
 LATEST: Final = ":latest"
@@ -21,11 +25,13 @@ LATEST: Final = ":latest"
 class RoutePlan:
     """The models to try, best first (at least one), and a short reason in ASCII that a person can read.
 
-    An `adapter` is one that each of them has; None is the models without one.
+    `rule` is the name of what chose them: one of `RULES`. An `adapter` is one that each of them has; None is the models
+    without one.
     """
 
     candidates: tuple[str, ...]
     why: str
+    rule: str = "named"
     adapter: str | None = None
 
     @property
@@ -36,6 +42,10 @@ class RoutePlan:
     def named(self, candidate: str) -> str:
         """Return the name of what answers if `candidate` does."""
         return candidate if self.adapter is None else adapter_model(candidate, self.adapter)
+
+
+RULES: Final = ("named", "default", "embeddings", *rules.RULE_NAMES)
+"""All values of `RoutePlan.rule`: for metrics, which count them."""
 
 
 def adapter_model(model: str, adapter: str) -> str:
@@ -59,14 +69,14 @@ class Router:
     def __init__(self, specs: Sequence[ModelSpec]) -> None:
         if not specs:
             raise ValueError("a router needs at least one model")
-        writers = [spec for spec in specs if EMBEDDINGS_ROLE not in spec.roles] or specs
-        self._default = next((spec for spec in writers if TOOLS_ROLE in spec.roles), writers[0])
+        self._writers = [spec for spec in specs if EMBEDDINGS_ROLE not in spec.roles] or list(specs)
+        self._default = self._ranked(TOOLS_ROLE)[0]
         self._embedder = next((spec.name for spec in specs if EMBEDDINGS_ROLE in spec.roles), None)
         self._names = {spelling: target for spec in specs for spelling, target in _targets(spec)}
 
     @property
     def default(self) -> str:
-        """The model behind the name `zoe`."""
+        """The model behind the name `zoe` where no sentence tells more."""
         return self._default.name
 
     @property
@@ -74,14 +84,16 @@ class Router:
         """Every name that a request may use."""
         return (AUTOMATIC, *self._names)
 
-    def route(self, model: str | None) -> RoutePlan:
-        """Return the plan for a request that names `model`; None and `zoe` leave the choice to the server.
+    def route(self, model: str | None, question: RouteQuestion | None = None) -> RoutePlan:
+        """Return the plan for a request that names `model`; None and `zoe` leave the choice to the rules.
+
+        Without a `question`, that choice is the same for everybody.
 
         Raises:
             errors.ModelNotFoundError: no model has this name.
         """
         if model is None or self._find(model) == _AUTOMATIC:
-            return self._automatic()
+            return self._automatic(question)
         return self._named(model)
 
     def route_embeddings(self, model: str | None) -> RoutePlan:
@@ -98,7 +110,7 @@ class Router:
                 "zoe.toml, or name a model",
                 param="model",
             )
-        return RoutePlan((self._embedder,), f"automatic: first model with role {EMBEDDINGS_ROLE}")
+        return RoutePlan((self._embedder,), f"first model with role {EMBEDDINGS_ROLE}", rule="embeddings")
 
     def _named(self, model: str) -> RoutePlan:
         target = self._find(model)
@@ -106,12 +118,22 @@ class Router:
             raise errors.ModelNotFoundError(
                 f"the model {model[:200]!r} does not exist; available: {', '.join(self.names)}", param="model"
             )
-        plan = RoutePlan((target.model,), "named by the request", target.adapter)
+        plan = RoutePlan((target.model,), "named by the request", adapter=target.adapter)
         return plan if plan.model == model else replace(plan, why=f"alias of {plan.model}")
 
-    def _automatic(self) -> RoutePlan:
-        role = f"first model with role {TOOLS_ROLE}" if TOOLS_ROLE in self._default.roles else "first model"
-        return RoutePlan((self._default.name,), f"automatic: {role}")
+    def _automatic(self, question: RouteQuestion | None) -> RoutePlan:
+        if question is None:
+            names = tuple(spec.name for spec in self._ranked(TOOLS_ROLE))
+            return RoutePlan(names, "the choice for everything that no sentence decides", rule="default")
+        decision = rules.decide(question, bundled_classifier())
+        ranked = self._ranked(decision.role, long_context=decision.long_context)
+        return RoutePlan(tuple(spec.name for spec in ranked), decision.why, rule=decision.rule)
+
+    def _ranked(self, role: str, *, long_context: bool = False) -> list[ModelSpec]:
+        """Return all models that write, those with `role` first; all others are there for when these are down."""
+        if long_context:
+            return sorted(self._writers, key=lambda spec: (_distance(spec, role), -spec.n_ctx_tokens))
+        return sorted(self._writers, key=lambda spec: _distance(spec, role))
 
     def _find(self, model: str) -> _Target | None:
         """Return what is meant by the name `model`, `zoe` itself among it, or None."""
@@ -126,3 +148,12 @@ def _targets(spec: ModelSpec) -> Iterator[tuple[str, _Target]]:
         yield name, _Target(spec.name)
         for adapter in spec.adapters:
             yield adapter_model(name, adapter), _Target(spec.name, adapter)
+
+
+def _distance(spec: ModelSpec, role: str) -> int:
+    """Return how far a model is from `role`: a chat rather goes to a model without roles than to the one for tools."""
+    if role in spec.roles:
+        return 0
+    if spec.roles == (VISION_ROLE,):
+        return 3
+    return 2 if role == CHAT_ROLE and spec.roles else 1

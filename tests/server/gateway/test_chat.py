@@ -45,7 +45,7 @@ async def test_a_whole_answer(gateway: Gateway) -> None:
     assert (answer["model"], answer["object"]) == ("m", "chat.completion")
     assert answer["usage"]["prompt_tokens_details"] == {"cached_tokens": 8}
     assert answer["timings"] == {"queue_ms": 1.0, "first_token_ms": 2.0, "total_ms": 3.0}
-    assert response.headers["X-Zoe-Route"] == "m; automatic: first model"
+    assert response.headers["X-Zoe-Route"] == "rule=chat; model=m; candidates=m"
     assert response.headers["Server"] == "zoe"
 
 
@@ -231,3 +231,15 @@ async def test_a_failure_nobody_foresaw_is_a_plain_error(
     assert (response.status, error["type"]) == (500, "server_error")
     assert "secret" not in error["message"]
     assert "secret detail" in caplog.text
+
+
+async def test_the_header_says_which_rule_chose(gateway: Gateway) -> None:
+    for model, text, rule in (
+        ("zoe", "turn on the lamp", "automation"),
+        (None, "", "preparation"),
+        ("m", "hi", "named"),
+    ):
+        for stream in (False, True):
+            response = await gateway.chat(text, model=model, stream=stream)
+            assert response.headers["X-Zoe-Route"] == f"rule={rule}; model=m; candidates=m"
+            await response.read()

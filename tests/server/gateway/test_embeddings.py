@@ -108,7 +108,8 @@ async def test_base64_and_floats_are_the_same_numbers(both: Gateway) -> None:
 async def test_without_a_name_the_model_with_the_role_answers(both: Gateway, model: str | None) -> None:
     response = await embed(both, model=model)
     assert (await response.json())["model"] == "e"
-    assert response.headers["X-Zoe-Route"].startswith("e; ")
+    rule = "named" if model == "e" else "embeddings"
+    assert response.headers["X-Zoe-Route"] == f"rule={rule}; model=e; candidates=e"
 
 
 async def test_without_a_model_for_embeddings_there_is_none(gateway: Gateway) -> None:

@@ -48,7 +48,7 @@ async def test_an_answer_in_records(gateway: Gateway) -> None:
         "eval_count": 2,
         "total_duration": 3_000_000,
     }
-    assert response.headers["X-Zoe-Route"] == "m; automatic: first model"
+    assert response.headers["X-Zoe-Route"] == "rule=chat; model=m; candidates=m"
 
 
 async def test_a_whole_answer(gateway: Gateway) -> None:

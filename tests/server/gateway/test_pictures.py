@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -12,8 +14,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from zoe_server import errors
+from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.gateway import pictures
 from zoe_server.protocol import ChatRequest
+
+if TYPE_CHECKING:
+    from tests.server.gateway.conftest import Start
 
 PATH = "messages[0].content[0].image_url.url"
 NOISE = Image.effect_noise((64, 64), 90)
@@ -126,3 +132,28 @@ async def test_damage_is_never_a_failure_of_the_server(data: st.DataObject) -> N
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(errors.InvalidRequestError):
         await loaded(bytes(raw))
+
+
+DATA = base64.b64encode(encoded(Image.new("RGB", (20, 20), RED))).decode()
+URL = f"data:image/png;base64,{DATA}"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (
+            "/v1/chat/completions",
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": URL}}]}]},
+        ),
+        ("/v1/responses", {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": URL}]}]}),
+        ("/api/chat", {"messages": [{"role": "user", "content": "hi", "images": [DATA]}], "stream": False}),
+        ("/api/generate", {"prompt": "hi", "images": [DATA], "stream": False}),
+    ],
+)
+async def test_a_picture_goes_to_the_model_that_sees(
+    start: Start, spec: ModelSpec, path: str, body: dict[str, Any]
+) -> None:
+    gateway = await start(specs=(spec, replace(spec, name="eyes", aliases=(), roles=("vision",))))
+    response = await gateway.client.post(path, json={"model": "zoe", **body})
+    assert response.status == 200
+    assert response.headers["X-Zoe-Route"] == "rule=vision; model=eyes; candidates=eyes,m"

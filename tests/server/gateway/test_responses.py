@@ -73,7 +73,7 @@ async def test_a_whole_response(gateway: Gateway) -> None:
     response = await respond(gateway, instructions="be brief", metadata={"room": "kitchen"}, store=True)
     answer = await response.json()
     assert response.status == 200
-    assert response.headers["X-Zoe-Route"] == "m; automatic: first model"
+    assert response.headers["X-Zoe-Route"] == "rule=chat; model=m; candidates=m"
     parsed = Response.model_validate(answer)
     assert parsed.output_text == "Hello you"
     assert (parsed.object, parsed.status, parsed.model) == ("response", "completed", "m")

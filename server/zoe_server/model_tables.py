@@ -1,0 +1,173 @@
+"""`ModelTables`: all tables `[models.NAME]`, and what becomes of them with the catalogue and the models folder.
+
+Of model files it reads at most the headers. How the tables of `zoe.toml` get here is for `settings` to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from zoe_server.catalogue import served
+from zoe_server.catalogue.entry import Entry
+from zoe_server.catalogue.known import Catalogue
+from zoe_server.catalogue.spec import EMBEDDINGS_ROLE, VISION_ROLE, AdapterSpec, ModelSpec
+from zoe_server.catalogue.store import Store
+from zoe_server.model_settings import ModelSettings
+
+AUTOMATIC_MODEL: Final = "zoe"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTables:
+    """The tables by the names of their models, in the order in which these are to be loaded."""
+
+    models: Mapping[str, ModelSettings]
+    catalogue: Catalogue
+
+    def check(self) -> None:
+        """See that the tables fit together.
+
+        Raises:
+            ValueError: two models claim one name, or a fallback leads nowhere; the message begins with the key's path.
+        """
+        self._refuse_shared_names()
+        fallbacks = self._own_fallbacks()
+        for name in fallbacks:
+            if name in _chain(fallbacks[name], fallbacks):
+                raise ValueError(f"models.{name}.fallback: {fallbacks[name]!r} falls back on {name!r} itself")
+
+    def missing(self, store: Store) -> Iterator[str]:
+        """Yield for each model without a path whose file is not in the models folder what to do."""
+        for name, model in self.models.items():
+            try:
+                _ = model.path or served.locate(name, self.catalogue, store)
+            except served.ModelMissingError as error:
+                yield f"models.{name}.path: {error}"
+
+    def specs(self, store: Store) -> tuple[ModelSpec, ...]:
+        """Return what is to be served.
+
+        Raises:
+            served.ModelMissingError: as of `served.describe`; the message begins with the key's path.
+        """
+        fallbacks = self._fallbacks()
+        taken = {AUTOMATIC_MODEL, *(spelling for name, model in self.models.items() for spelling in model.names(name))}
+        specs = []
+        for name, model in self.models.items():
+            try:
+                facts = served.describe(name, model.path, self.catalogue, store)
+            except served.ModelMissingError as error:
+                raise served.ModelMissingError(f"models.{name}.path: {error}") from error
+            free = tuple(alias for alias in facts.aliases if taken.isdisjoint(model.spellings(alias)))
+            taken.update(spelling for alias in free for spelling in model.spellings(alias))
+            specs.append(_spec(name, model, facts, free, fallbacks.get(name)))
+        return tuple(specs)
+
+    def _refuse_shared_names(self) -> None:
+        taken = {AUTOMATIC_MODEL: "the automatic choice"}
+        for name, model in self.models.items():
+            for spelling in model.names(name):
+                if spelling in taken:
+                    raise ValueError(f"models.{name}: the name {spelling!r} is already used by {taken[spelling]}")
+                taken[spelling] = f"model {name!r}"
+
+    def _own_fallbacks(self) -> dict[str, str]:
+        """Return the fallbacks that the tables name, both by the models' own names."""
+        found = {}
+        for name, model in self.models.items():
+            if model.fallback is None:
+                continue
+            other = self._find(model.fallback)
+            if other is None:
+                raise ValueError(
+                    f"models.{name}.fallback: no model here is called {model.fallback!r}; there are "
+                    f"{', '.join(self.models)}"
+                )
+            if self._makes_embeddings(name) or self._makes_embeddings(other):
+                raise ValueError(
+                    f"models.{name}.fallback: vectors of different models have nothing in common, so one with the role "
+                    f"{EMBEDDINGS_ROLE!r} neither has a fallback nor is one"
+                )
+            found[name] = other
+        return found
+
+    def _fallbacks(self) -> dict[str, str]:
+        """Return all fallbacks; those of the catalogue pass over models that are not served, and close no circle."""
+        found = self._own_fallbacks()
+        for name in self.models:
+            entry = self._entry(name)
+            if name in found or entry is None:
+                continue
+            others = (self._serving(other) for other in self.catalogue.fallbacks(entry.name))
+            fitting = (other for other in others if other is not None and self._may_follow(name, other, found))
+            if (best := next(fitting, None)) is not None:
+                found[name] = best
+        return found
+
+    def _may_follow(self, name: str, other: str, fallbacks: Mapping[str, str]) -> bool:
+        embeds = self._makes_embeddings(name) or self._makes_embeddings(other)
+        return not embeds and name not in _chain(other, fallbacks)
+
+    def _makes_embeddings(self, name: str) -> bool:
+        model, entry = self.models[name], self._entry(name)
+        roles = model.roles if "roles" in model.model_fields_set or entry is None else entry.roles
+        return EMBEDDINGS_ROLE in roles
+
+    def _find(self, name: str) -> str | None:
+        """Return the own name of the model that `name` or alias stands for, aliases of the catalogue among them."""
+        for own, model in self.models.items():
+            if name in (own, *model.aliases):
+                return own
+        entry = self.catalogue.find(name)
+        return None if entry is None else self._serving(entry.name)
+
+    def _serving(self, entry_name: str) -> str | None:
+        """Return the own name of the model that is this one of the catalogue, None if it is not served."""
+        entries = ((name, self._entry(name)) for name in self.models)
+        return next((name for name, entry in entries if entry is not None and entry.name == entry_name), None)
+
+    def _entry(self, name: str) -> Entry | None:
+        return served.entry_of(name, self.models[name].path, self.catalogue)
+
+
+def _chain(name: str, fallbacks: Mapping[str, str]) -> list[str]:
+    """Return `name` and what is tried after it, each once."""
+    chain = [name]
+    while (following := fallbacks.get(chain[-1])) is not None and following not in chain:
+        chain.append(following)
+    return chain
+
+
+def _spec(
+    name: str, model: ModelSettings, facts: served.Served, aliases: tuple[str, ...], fallback: str | None
+) -> ModelSpec:
+    sampling: dict[str, float | int] = model.sampling.model_dump(exclude_none=True)
+    given = model.model_fields_set
+    roles = model.roles if "roles" in given else facts.roles
+    return ModelSpec(
+        name=name,
+        path=facts.path,
+        engine=model.engine,
+        aliases=(*model.aliases, *aliases),
+        roles=roles,
+        fallback=fallback,
+        load=model.load or ("demand" if roles == (VISION_ROLE,) else "start"),
+        pinned=model.pinned,
+        keep_alive_s=model.keep_alive_s,
+        adapters={key: AdapterSpec(one.path, one.scale) for key, one in model.adapters.items()},
+        projector_path=model.projector,
+        max_picture_tokens=model.picture_tokens,
+        n_ctx_tokens=model.context_tokens if "context_tokens" in given else facts.context_tokens,
+        n_slots=model.slots,
+        n_batch_tokens=model.batch_tokens,
+        n_threads=model.threads,
+        n_gpu_layers=model.gpu_layers,
+        prefix_cache=model.prefix_cache,
+        jump_forward=model.jump_forward,
+        speculation=model.speculation,
+        sampling=sampling or facts.sampling,
+        chat_template=model.chat_template,
+        dialect=model.dialect or facts.dialect,
+    )
