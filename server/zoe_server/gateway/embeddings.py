@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from zoe_server import protocol
+from zoe_server.engines.base import Engine
 from zoe_server.gateway.body import parse_json
 from zoe_server.gateway.chat import route_headers
 from zoe_server.gateway.embeddings_wire import EmbeddingsBody, Vector, parse_embeddings, shortened
@@ -39,9 +40,12 @@ async def embed_on(
     Raises:
         errors.ZoeError: no engine is available, or it refuses.
     """
-    async with fallback.lease(state.fleet, plan) as (model, engine):
+
+    async def embed(model: str, engine: Engine) -> tuple[str, protocol.Embeddings]:
         call = protocol.EmbedRequest(f"embd-{uuid.uuid4().hex}", model, tuple(inputs), truncate)
         return model, await engine.embed(call)
+
+    return await fallback.ask(state.fleet, plan, embed)
 
 
 async def json_list(vectors: Sequence[Vector], form: Callable[[int, Vector], Any]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Final
@@ -31,6 +32,8 @@ class Fanout:
     def __init__(self, model: str) -> None:
         self.model = model
         self._events: asyncio.Queue[IndexedEvent] = asyncio.Queue()
+        self._held: deque[IndexedEvent] = deque()
+        self._has_spoken = False
 
     async def next(self, timeout_s: float | None = None) -> IndexedEvent:
         """Return the next event of any choice; from the first one on, `model` is the one that answers.
@@ -51,11 +54,12 @@ class Fanout:
         """Lease an engine and bring all events; whatever goes wrong is an event as well: nobody waits forever."""
         try:
             loaded = await pictures.load(requests)
-            async with fallback.lease(fleet, plan, len(requests)) as (name, engine), asyncio.TaskGroup() as tasks:
-                self.model = plan.named(name)
-                for index, request in enumerate(loaded):
-                    routed = dataclasses.replace(request, model=self.model, adapter=plan.adapter)
-                    tasks.create_task(self._pump(index, engine, routed))
+            background = all(request.priority == "background" for request in requests)
+
+            async def answer(model: str, engine: Engine) -> None:
+                await self._answer(plan, model, engine, loaded)
+
+            await fallback.ask(fleet, _alone(plan, loaded), answer, len(loaded), background=background)
         except errors.ZoeError as error:
             self._events.put_nowait((0, protocol.Failure(error)))
         except Exception:
@@ -63,10 +67,53 @@ class Fanout:
             failure = errors.EngineError("the connection to the engine failed; the server's log has the details")
             self._events.put_nowait((0, protocol.Failure(failure)))
 
+    async def _answer(
+        self, plan: RoutePlan, model: str, engine: Engine, requests: Sequence[protocol.ChatRequest]
+    ) -> None:
+        """Let one engine answer. As long as nobody has said anything, its failure is that of the model alone.
+
+        Raises:
+            errors.ZoeError: it failed before the first word, and another model may answer.
+        """
+        self._held.clear()
+        self.model = plan.named(model)
+        routed = [dataclasses.replace(request, model=self.model, adapter=plan.adapter) for request in requests]
+        pumps = [asyncio.create_task(self._pump(index, engine, request)) for index, request in enumerate(routed)]
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_EXCEPTION)
+            for pump in pumps:
+                if pump.done():
+                    pump.result()
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.wait(pumps)
+
     async def _pump(self, index: int, engine: Engine, request: protocol.ChatRequest) -> None:
         async with aclosing(engine.chat(request)) as events:
             async for event in events:
-                self._events.put_nowait((index, event))
+                self._take(index, event)
+
+    def _take(self, index: int, event: protocol.ChatEvent) -> None:
+        """Pass an event on; those before the first word are held back, so that another model can begin anew."""
+        if not self._has_spoken:
+            if isinstance(event, protocol.Failure) and fallback.others_may_answer(event.error):
+                raise event.error
+            self._held.append((index, event))
+            if isinstance(event, protocol.Started):
+                return
+            self._has_spoken = True
+            while self._held:
+                self._events.put_nowait(self._held.popleft())
+            return
+        self._events.put_nowait((index, event))
+
+
+def _alone(plan: RoutePlan, requests: Sequence[protocol.ChatRequest]) -> RoutePlan:
+    """Return the plan without other candidates where the prompt is tokens, which mean nothing to another model."""
+    if not any(isinstance(request.prompt, tuple) for request in requests):
+        return plan
+    return dataclasses.replace(plan, candidates=plan.candidates[:1], stands_alone=True)
 
 
 @asynccontextmanager

@@ -26,13 +26,14 @@ class RoutePlan:
     """The models to try, best first (at least one), and a short reason in ASCII that a person can read.
 
     `rule` is the name of what chose them: one of `RULES`. An `adapter` is one that each of them has; None is the models
-    without one.
+    without one. Nobody answers in the place of the candidates of a plan that `stands_alone`.
     """
 
     candidates: tuple[str, ...]
     why: str
     rule: str = "named"
     adapter: str | None = None
+    stands_alone: bool = False
 
     @property
     def model(self) -> str:
