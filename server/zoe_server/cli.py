@@ -106,6 +106,8 @@ def _settled(url: str, fleet: Fleet) -> None:
     for status in fleet.status():
         if status.state is State.READY:
             OUT.print(f"[green]ready[/]   {status.name}  loaded in {status.load_s:.1f} s  {url}/v1", soft_wrap=True)
+        elif status.state is State.UNLOADED:
+            OUT.print(f"[bold]waits[/]   {status.name}: {plain(status.reason)}", soft_wrap=True)
         else:
             OUT.print(f"[bold red]failed[/]  {status.name}: {plain(status.reason)}", soft_wrap=True)
 

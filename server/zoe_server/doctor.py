@@ -22,6 +22,7 @@ from zoe_server.fleet.description import describe_hardware, describe_policy, gig
 from zoe_server.fleet.hardware import Hardware, detect
 from zoe_server.fleet.memory_book import MemoryBook
 from zoe_server.fleet.policy import Policy, recommend
+from zoe_server.fleet.scales import model_facts
 from zoe_server.settings import Settings, SettingsError, check_bind
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ def check_memory(spec: ModelSpec, hardware: Hardware, policy: Policy, book: Memo
     subject = f"memory for {spec.name}"
     on_gpu = policy.gpu_layers != 0 and spec.n_gpu_layers != 0
     try:
-        facts = _memory_facts(spec, on_gpu=on_gpu)
+        facts = model_facts(spec, on_gpu=on_gpu)
     except OSError as error:
         return Finding(False, subject, f"unknown, its file cannot be read: {error.strerror or error}")
     needed_bytes = book.estimate(spec.name, facts)
@@ -138,21 +139,6 @@ def check_memory(spec: ModelSpec, hardware: Hardware, policy: Policy, book: Memo
     if on_gpu and not hardware.unified:
         advice += f", or let the CPU do a part: gpu_layers = {memory.gpu_layers(facts, policy.budget_bytes)}"
     return Finding(False, subject, f"{text}; {advice}")
-
-
-def _memory_facts(spec: ModelSpec, *, on_gpu: bool) -> memory.ModelFacts:
-    """Return what decides the model's size; of what is no GGUF file, the file's own size is all there is.
-
-    Raises:
-        OSError: the file is not there.
-    """
-    from zoe_server.catalogue import gguf_file  # noqa: PLC0415 -- numpy costs time that few servers need
-
-    try:
-        return memory.facts_of(gguf_file.read(spec.path), spec.n_ctx_tokens, on_gpu=on_gpu)
-    except gguf_file.GgufError as error:
-        _LOGGER.debug("model %s: %s", spec.name, error)
-        return memory.ModelFacts(spec.path.stat().st_size, 0, spec.n_ctx_tokens)
 
 
 async def check_engine(spec: ModelSpec) -> Finding:

@@ -143,6 +143,30 @@ class EngineUnavailableError(ZoeError):
     code = "engine_unavailable"
 
 
+class OutOfMemoryError(EngineUnavailableError):
+    """There was too little memory to load the model."""
+
+    code = "out_of_memory"
+
+    @staticmethod
+    def is_told_by(text: str) -> bool:
+        """Whether a program that ended with these words did so for want of memory."""
+        said = text.lower()
+        return any(words in said for words in _NO_MEMORY)
+
+
+class ModelBusyError(ZoeError):
+    """The model answers requests right now, so it cannot be unloaded."""
+
+    status = 409
+    type = "conflict_error"
+    code = "model_busy"
+
+
+_NO_MEMORY = ("failed to allocate", "unable to allocate", "cannot allocate memory", "out of memory", "bad_alloc")
+"""Words of llama.cpp (`llama-model.cpp`, `llama-kv-cache.cpp`, `llama-context.cpp`, `ggml-alloc.c`, `ggml-cuda.cu`), of
+the C++ library and of the C library."""
+
 _BY_NAME: dict[str, type[ZoeError]] = {
     cls.__name__: cls
     for cls in (
@@ -155,6 +179,8 @@ _BY_NAME: dict[str, type[ZoeError]] = {
         EngineError,
         EngineCrashedError,
         EngineUnavailableError,
+        OutOfMemoryError,
+        ModelBusyError,
     )
 }
 

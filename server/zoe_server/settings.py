@@ -72,6 +72,8 @@ class ServerSettings(Section):
     """How much of what requests begin with is kept on disk through a restart; 0 keeps nothing."""
     memory_budget_bytes: int | None = Field(default=None, ge=1)
     """How much memory all models may take together; None is what the hardware's policy says."""
+    stuck_after_s: float = Field(default=120.0, ge=10, le=3600)
+    """How long an engine with work may make no progress before it is restarted; longer than any single step takes."""
     keep_alive_interval_s: float = Field(default=10.0, gt=0, le=3600)
     ready_wait_s: float = Field(default=30.0, ge=0, le=3600)
     shutdown_grace_s: float = Field(default=15.0, ge=0, le=3600)

@@ -135,7 +135,7 @@ def test_pure_parts_do_no_input_or_output() -> None:
     pure += [f"metrics/{noun}.py" for noun in ("metrics", "outcome", "prometheus", "snapshot", "state")]
     pure += [f"gateway/responses_{noun}.py" for noun in ("answer", "items", "output", "tools", "wire")]
     pure += ["llama/header.py", "llama/radix.py", "llama/scheduler.py", "llama/turns.py"]
-    pure += [f"fleet/{noun}.py" for noun in ("description", "memory", "policy")]
+    pure += [f"fleet/{noun}.py" for noun in ("description", "memory", "planner", "policy")]
     pure += ["catalogue/choice.py", "catalogue/entry.py", "catalogue/proposal.py"]
     doing = {"asyncio", "socket", "subprocess", "aiohttp", "threading", "time", "os"}
     for name in pure:

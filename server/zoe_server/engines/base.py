@@ -17,6 +17,7 @@ class Health:
     """What the engine last said about itself; `step` grows as long as its loop makes progress.
 
     `reported_at` is when it said so, in seconds since 1970.
+    `reports` counts how often the loop said so, at least once a second; None: this engine does not say so.
     """
 
     alive: bool
@@ -24,6 +25,7 @@ class Health:
     running: int = 0
     waiting: int = 0
     reported_at: float | None = None
+    reports: int | None = None
 
 
 class Engine(Protocol):
@@ -39,10 +41,16 @@ class Engine(Protocol):
         """Its own account of itself, without asking it again."""
         ...
 
+    @property
+    def pid(self) -> int | None:
+        """The process of this machine that holds the model, None if there is none."""
+        ...
+
     async def start(self) -> None:
         """Return when the model is loaded and warm.
 
         Raises:
+            errors.OutOfMemoryError: there is too little memory for it.
             errors.EngineUnavailableError: it cannot be loaded; the message says why and what to do. Nothing is left
                 running.
         """
@@ -90,6 +98,10 @@ class Engine(Protocol):
 
     async def wait_closed(self) -> str:
         """Return, once the started engine is gone, why it went."""
+        ...
+
+    async def kill(self, reason: str) -> None:
+        """End it at once, because it is not well; open requests fail as after a crash, and it went for `reason`."""
         ...
 
     async def stop(self) -> None:

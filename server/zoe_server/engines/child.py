@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from zoe_server import errors
+
 _TAIL_LINES: Final = 40
 _LINE_LIMIT_BYTES: Final = 1 << 20
 _LEAVE_S: Final = 5.0
@@ -29,6 +31,7 @@ class Child:
         self._process = process
         self._log = log
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._insisted = False
         self._stderr_task = asyncio.create_task(self._read_stderr())
 
     @classmethod
@@ -60,6 +63,14 @@ class Child:
         return self._process.returncode is None
 
     @property
+    def lacked_memory(self) -> bool:
+        """Whether it ended because memory ran out: by the kernel's hand, which is not ours, or by its last words."""
+        code = self._process.returncode
+        if code == -signal.SIGKILL:
+            return not self._insisted
+        return bool(code) and any(errors.OutOfMemoryError.is_told_by(line) for line in self._tail)
+
+    @property
     def tail(self) -> list[str]:
         """The last lines of its standard error."""
         return list(self._tail)
@@ -85,6 +96,7 @@ class Child:
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to its whole process group, if it still exists."""
         if self.running:
+            self._insisted = self._insisted or number is signal.SIGKILL
             try:
                 os.killpg(self.pid, number)
             except ProcessLookupError:

@@ -14,9 +14,10 @@ import dataclasses
 import json
 import logging
 import shutil
+import signal
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
@@ -24,49 +25,13 @@ from typing import Any, Final
 from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Health
-from zoe_server.engines.child import Child, explain_exit, python_command, python_env
+from zoe_server.engines.child import Child, explain_exit, python_env
+from zoe_server.engines.llama_command import EngineCommand, engine_config, llama_command
 
 _LINE_LIMIT_BYTES: Final = 64 << 20
 _CONNECT_RETRY_S: Final = 0.02
 _STALL_S: Final = 300.0
 _LOGGER: Final = logging.getLogger(__name__)
-
-EngineCommand = Callable[[Mapping[str, Any]], list[str]]
-
-
-def llama_command(config: Mapping[str, Any]) -> list[str]:
-    """Return the command that runs a llama.cpp engine process with `config`."""
-    return python_command("zoe_server.llama", "--config", json.dumps(config))
-
-
-def engine_config(spec: ModelSpec, socket_path: Path) -> dict[str, Any]:
-    """Return the engine process's configuration; what `spec` leaves open is left out.
-
-    The process counts every request that no step has taken yet as waiting, even while slots are free, so its bound is
-    wider by the slots: a burst that fits is never refused.
-    """
-    config = {
-        "model_path": str(spec.path),
-        "adapters": {name: {"path": str(one.path), "scale": one.scale} for name, one in spec.adapters.items()},
-        "socket_path": str(socket_path),
-        "projector_path": None if spec.projector_path is None else str(spec.projector_path),
-        "max_picture_tokens": spec.max_picture_tokens,
-        "n_ctx_tokens": spec.n_ctx_tokens,
-        "n_slots": spec.n_slots,
-        "n_batch_tokens": spec.n_batch_tokens,
-        "n_threads": spec.n_threads,
-        "n_gpu_layers": spec.n_gpu_layers,
-        "prefix_cache": spec.prefix_cache,
-        "jump_forward": spec.jump_forward,
-        "speculation": spec.speculation,
-        "prefix_folder": None if spec.prefix_folder is None else str(spec.prefix_folder),
-        "prefix_limit_bytes": spec.prefix_limit_bytes,
-        "queue_limit": spec.queue_limit + spec.n_slots,
-        "sampling": dict(spec.sampling),
-        "chat_template": spec.chat_template,
-        "dialect": spec.dialect,
-    }
-    return {key: value for key, value in config.items() if value is not None}
 
 
 class LocalEngine:
@@ -116,7 +81,7 @@ class LocalEngine:
         except BaseException:
             await self.stop()
             raise
-        self._health = Health(alive=True, reported_at=time.time())
+        self._health = Health(alive=True, reports=0, reported_at=time.time())
         self._reading = asyncio.create_task(self._read(reader), name=f"engine {self._spec.name}")
 
     async def chat(self, request: protocol.ChatRequest) -> AsyncGenerator[protocol.ChatEvent, None]:
@@ -154,6 +119,12 @@ class LocalEngine:
         if self._closed is None:
             return "it was never started"
         return await asyncio.shield(self._closed)
+
+    async def kill(self, reason: str) -> None:
+        """End the process at once. See `base.Engine.kill`."""
+        self._close(reason, self._crashed(reason))
+        if self._child is not None:
+            self._child.signal(signal.SIGKILL)
 
     async def stop(self) -> None:
         """End the process and remove its socket. See `base.Engine.stop`."""
@@ -224,7 +195,7 @@ class LocalEngine:
             raise self._unavailable(f"its process did not listen within {self._stall_s:.0f} s") from error
         finally:
             ended.cancel()
-        raise self._unavailable(explain_exit(await child.wait(), child.tail, loading_phase=""))
+        raise await self._load_error("")
 
     async def _try_connect(self, socket_path: Path) -> asyncio.StreamReader | None:
         """Return the connection's reader, None while nobody listens there."""
@@ -243,13 +214,15 @@ class LocalEngine:
             except (TimeoutError, ValueError) as error:
                 raise self._unavailable(f"its process stopped reporting while it loaded: {error}") from error
             if message is None:
-                raise self._unavailable(await self._last_words(phase))
+                raise await self._load_error(phase)
             match message.get("event"):
                 case "ready":
                     info: Mapping[str, Any] = message.get("info", {})
                     return info
                 case "fatal":
-                    raise self._unavailable(errors.from_wire(message.get("error") or {}).message)
+                    told = errors.from_wire(message.get("error") or {})
+                    lacks_memory = isinstance(told, errors.OutOfMemoryError)
+                    raise self._out_of_memory(told.message) if lacks_memory else self._unavailable(told.message)
                 case "loading":
                     phase = str(message.get("phase", ""))
                 case other:
@@ -302,6 +275,7 @@ class LocalEngine:
                 running=int(message.get("running", 0)),
                 waiting=int(message.get("waiting", 0)),
                 reported_at=time.time(),
+                reports=(self._health.reports or 0) + 1,
             )
 
     def _answer(self, question: asyncio.Future[Mapping[str, Any]], message: Mapping[str, Any]) -> None:
@@ -335,6 +309,15 @@ class LocalEngine:
             return "it never started"
         code = await self._child.stop()
         return explain_exit(code, self._child.tail, loading_phase=loading_phase)
+
+    async def _load_error(self, phase: str) -> errors.EngineUnavailableError:
+        """The connection ended before the model was ready: return what that means."""
+        reason = await self._last_words(phase)
+        lacks_memory = self._child is not None and self._child.lacked_memory
+        return self._out_of_memory(reason) if lacks_memory else self._unavailable(reason)
+
+    def _out_of_memory(self, reason: str) -> errors.OutOfMemoryError:
+        return errors.OutOfMemoryError(f"the engine of model {self._spec.name!r} has too little memory: {reason}")
 
     def _unavailable(self, reason: str) -> errors.EngineUnavailableError:
         return errors.EngineUnavailableError(f"the engine of model {self._spec.name!r} is not available: {reason}")

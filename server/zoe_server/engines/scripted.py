@@ -164,6 +164,15 @@ class ScriptedEngine:
             return "it was never started"
         return (await asyncio.shield(self._gone)).message
 
+    @property
+    def pid(self) -> int | None:
+        """None: it has no process of its own."""
+        return None
+
+    async def kill(self, reason: str) -> None:
+        """End it; open requests fail as after a crash."""
+        self._end(errors.EngineCrashedError(reason, retry_after_s=1.0))
+
     async def stop(self) -> None:
         """End it; open requests fail."""
         self._end(errors.EngineUnavailableError("the server is stopping"))

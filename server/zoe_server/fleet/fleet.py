@@ -1,4 +1,4 @@
-"""`Fleet`: all engines of this server. It starts them in order, lends them to requests, and stops them together.
+"""`Fleet`: all engines of this server, lent to requests. Who is in memory, `planner` says and `conductor` brings about.
 
 It knows neither HTTP nor which model suits a request.
 """
@@ -15,15 +15,26 @@ from zoe_server import errors
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Engine, Health
 from zoe_server.engines.registry import create_engine
-from zoe_server.fleet.process import EngineKeeper, State
+from zoe_server.fleet.berth import Berth
+from zoe_server.fleet.clock import Clock
+from zoe_server.fleet.conductor import Conductor
+from zoe_server.fleet.events import FleetEvent
+from zoe_server.fleet.health import HealthPolicy
+from zoe_server.fleet.planner import FleetPolicy, Urgency
+from zoe_server.fleet.process import Care, EngineKeeper, State
 from zoe_server.fleet.restart import RestartPolicy
+from zoe_server.fleet.scales import NoScales, Scales
+from zoe_server.fleet.tickets import Ticket
 
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
     """Where one model stands; `reason` says why it is not ready (it may name files of this machine).
 
-    `info` is what the last engine that was ready told of the model.
+    It `is_starting` while the server has just begun and loads it. `info` is what the last engine that was ready told of
+    the model. `size_bytes` is what the model takes, or would; `resident_bytes` is 0 while it is not in memory.
+    `checked_ago_s` is the age of the last look at its health, None if there was none; `quarantined_s` is how long it
+    will still be left alone.
     """
 
     name: str
@@ -34,10 +45,18 @@ class ModelStatus:
     open_requests: int
     health: Health
     info: Mapping[str, Any]
+    is_starting: bool = False
+    restarts: int = 0
+    waiting_requests: int = 0
+    pinned: bool = False
+    size_bytes: int = 0
+    resident_bytes: int = 0
+    checked_ago_s: float | None = None
+    quarantined_s: float = 0.0
 
 
 class Fleet:
-    """Owns one `EngineKeeper` per model. `ready_wait_s` bounds how long a request waits for an engine to start."""
+    """Lends the models of `specs`. `ready_wait_s` bounds how long a request waits for an engine."""
 
     def __init__(
         self,
@@ -46,73 +65,170 @@ class Fleet:
         *,
         ready_wait_s: float = 30.0,
         policy: RestartPolicy | None = None,
+        health: HealthPolicy | None = None,
+        planning: FleetPolicy | None = None,
+        scales: Scales | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        self._keepers = {spec.name: EngineKeeper(spec, create, policy or RestartPolicy()) for spec in specs}
-        self._open = dict.fromkeys(self._keepers, 0)
+        self._clock = clock or Clock()
         self._ready_wait_s = ready_wait_s
-        self._tasks: list[asyncio.Task[None]] = []
-        self._starting: asyncio.Task[None] | None = None
+        self._observers: list[Callable[[FleetEvent], None]] = []
+        care = Care(policy or RestartPolicy(), health or HealthPolicy(), self._clock)
+        self._berths = {spec.name: Berth(EngineKeeper(spec, create, care, self._wake)) for spec in specs}
+        self._conductor = Conductor(
+            tuple(self._berths.values()), scales or NoScales(), planning or FleetPolicy(), self._clock, self.tell
+        )
+        self._open = dict.fromkeys(self._berths, 0)
+        self._conducting: asyncio.Task[None] | None = None
 
     @property
     def specs(self) -> tuple[ModelSpec, ...]:
-        """The models, in the order they are loaded."""
-        return tuple(keeper.spec for keeper in self._keepers.values())
+        """The models, in the order of the configuration."""
+        return tuple(berth.keeper.spec for berth in self._berths.values())
+
+    def observe(self, observer: Callable[[FleetEvent], None]) -> None:
+        """Call `observer` with everything that happens from now on."""
+        self._observers.append(observer)
+
+    def tell(self, event: FleetEvent) -> None:
+        """Tell all observers."""
+        for observer in self._observers:
+            observer(event)
 
     def start(self) -> None:
-        """Begin to load the models one after the other, in the background."""
-        self._starting = asyncio.create_task(self._start_in_order(), name="fleet start")
+        """Begin to load the models that are at home here, one after the other, in the background."""
+        self._conducting = asyncio.create_task(self._conductor.run(), name="conductor")
 
     async def settled(self) -> None:
-        """Return when the first start of every model has succeeded or failed."""
-        for keeper in self._keepers.values():
-            await keeper.settled()
+        """Return when the first start of every model that is at home here has succeeded or failed."""
+        home = [berth.keeper for berth in self._berths.values() if berth.keeper.spec.load == "start"]
+        await self._conductor.until(lambda: all(keeper.state is not State.LOADING for keeper in home))
 
     @asynccontextmanager
-    async def lease(self, model: str, n_requests: int = 1) -> AsyncGenerator[Engine, None]:
-        """Lend the engine of `model` for `n_requests` requests at once.
+    async def lease(self, model: str, n_requests: int = 1, *, background: bool = False) -> AsyncGenerator[Engine, None]:
+        """Lend the engine of `model` for `n_requests` requests at once, loading it if it is not in memory.
 
         Raises:
             errors.QueueFullError: as many requests as may run and wait are open already.
             errors.EngineUnavailableError: the engine cannot start, or not in time.
         """
-        keeper = self._keepers[model]
-        limit = keeper.spec.n_slots + keeper.spec.queue_limit
-        if self._open[model] + n_requests > limit:
-            raise errors.QueueFullError(
-                f"{self._open[model]} requests for model {model!r} are open already, at most {limit} may be; "
-                "please try again in a moment",
-                retry_after_s=1.0,
-            )
+        berth = self._berths[model]
+        self._check_limit(berth, n_requests)
         self._open[model] += n_requests
+        urgency = Urgency.BACKGROUND if background else Urgency.INTERACTIVE
+        ticket = berth.keeper.tickets.take(self._clock.now_s(), urgency)
         try:
-            yield await keeper.ensure_ready(self._ready_wait_s)
+            yield await self._engine_for(berth, ticket)
         finally:
             self._open[model] -= n_requests
+            if ticket.is_used:
+                berth.keeper.last_used_s = self._clock.now_s()
+            berth.keeper.tickets.give_back(ticket)
+            self._wake()
+
+    async def load(self, model: str) -> None:
+        """Bring the model into memory now, also out of quarantine.
+
+        Raises:
+            errors.EngineUnavailableError: it cannot start, or not in time.
+        """
+        berth = self._berths[model]
+        berth.keeper.forgive()
+        berth.dismissed = False
+        async with self.lease(model, 0):
+            return
+
+    async def unload(self, model: str, *, wait_s: float = 0.0) -> None:
+        """Take the model out of memory, pinned or not, once its requests have ended; until then it takes no others.
+
+        Raises:
+            errors.ModelBusyError: they have not ended after `wait_s`; it stays.
+        """
+        berth = self._berths[model]
+        if berth.keeper.phase is None:
+            berth.keeper.at_home = False
+            return
+        berth.dismissed = berth.draining = True
+        self._wake()
+        try:
+            async with asyncio.timeout(wait_s if berth.keeper.tickets.n_used else None):
+                await self._conductor.until(lambda: berth.keeper.phase is None)
+        except TimeoutError as error:
+            n_open = berth.keeper.tickets.n_used
+            text = f"the model {model!r} still answers {n_open} requests; try again later"
+            raise errors.ModelBusyError(text) from error
+        finally:
+            berth.dismissed = False
+            self._wake()
+
+    def pin(self, model: str, *, pinned: bool = True) -> None:
+        """Say whether the model has to stay once it is in memory."""
+        self._berths[model].pinned = pinned
+        for berth in self._berths.values():
+            berth.keeper.fits = True
+        self._wake()
 
     def status(self) -> tuple[ModelStatus, ...]:
         """Return where every model stands; never loads or wakes one."""
-        return tuple(
-            ModelStatus(
-                name=name,
-                state=keeper.state,
-                reason=keeper.reason,
-                crashes=keeper.crashes,
-                load_s=keeper.load_s,
-                open_requests=self._open[name],
-                health=keeper.engine.health if keeper.engine else Health(alive=False),
-                info=keeper.info,
-            )
-            for name, keeper in self._keepers.items()
-        )
+        return tuple(self._status(name, berth) for name, berth in self._berths.items())
 
     async def stop(self) -> None:
         """Stop all engines at the same time and return when nothing of them is left."""
-        tasks = [task for task in (self._starting, *self._tasks) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._conducting is not None:
+            self._conducting.cancel()
+            await asyncio.wait({self._conducting})
+        await asyncio.gather(*(berth.keeper.stop() for berth in self._berths.values()))
 
-    async def _start_in_order(self) -> None:
-        for keeper in self._keepers.values():
-            self._tasks.append(asyncio.create_task(keeper.run(), name=f"keeper of {keeper.spec.name}"))
-            await keeper.settled()
+    async def _engine_for(self, berth: Berth, ticket: Ticket) -> Engine:
+        keeper = berth.keeper
+        if berth.is_open:
+            ticket.let_in.set_result(True)
+        elif (error := keeper.unavailable()) is not None:
+            raise error
+        elif berth.dismissed:
+            raise keeper.error("it is being unloaded")
+        self._wake()
+        try:
+            async with asyncio.timeout(self._ready_wait_s):
+                await ticket.let_in
+        except TimeoutError as error:
+            wait = self._conductor.explain_wait(berth)
+            raise keeper.error(f"after {self._ready_wait_s:g} s {wait}") from error
+        if keeper.engine is None:  # it went away at the moment it came
+            raise keeper.error(keeper.reason)
+        return keeper.engine
+
+    def _check_limit(self, berth: Berth, n_requests: int) -> None:
+        spec = berth.keeper.spec
+        limit = spec.n_slots + spec.queue_limit
+        if self._open[spec.name] + n_requests > limit:
+            raise errors.QueueFullError(
+                f"{self._open[spec.name]} requests for model {spec.name!r} are open already, at most {limit} may be; "
+                "please try again in a moment",
+                retry_after_s=1.0,
+            )
+
+    def _status(self, name: str, berth: Berth) -> ModelStatus:
+        keeper, now_s = berth.keeper, self._clock.now_s()
+        quarantined = keeper.state is State.QUARANTINED
+        return ModelStatus(
+            name=name,
+            state=keeper.state,
+            reason=keeper.reason,
+            crashes=keeper.crashes,
+            load_s=keeper.load_s,
+            open_requests=self._open[name],
+            health=keeper.health,
+            info=keeper.info,
+            is_starting=keeper.state is State.LOADING and keeper.spec.load == "start" and not keeper.n_ready,
+            restarts=max(0, keeper.n_ready - 1),
+            waiting_requests=len(keeper.tickets.waiting),
+            pinned=berth.pinned,
+            size_bytes=berth.size_bytes,
+            resident_bytes=berth.size_bytes if keeper.phase is not None else 0,
+            checked_ago_s=None if keeper.checked_s is None else now_s - keeper.checked_s,
+            quarantined_s=max(0.0, keeper.not_before_s - now_s) if quarantined else 0.0,
+        )
+
+    def _wake(self) -> None:
+        self._conductor.wake()

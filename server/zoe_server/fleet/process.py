@@ -1,25 +1,32 @@
-"""`EngineKeeper`: the single owner of one model's engine. It starts it, notices its end, and starts the next one.
+"""`EngineKeeper`: the single owner of one model's engine. It starts it, watches it, and takes note of its end.
 
-    LOADING --started--> READY --gone--> RESTARTING --started--> READY
-       \\--cannot start--> FAILED --after the back-off--> started or FAILED again        any --stop--> STOPPED
+    UNLOADED --load--> LOADING --started--> READY --unload--> UNLOADED              any --stop--> STOPPED
+                         \\--cannot start--> FAILED: not before `not_before_s`
+    READY --gone, stuck or silent--> RESTARTING (UNLOADED, if nobody needs it without being asked)
+                         \\--too often--> QUARANTINED, until `not_before_s` or an explicit load
 
-Others ask `ensure_ready`; nobody else starts or stops this engine. It knows no HTTP and no kind of engine.
+The conductor says when; nobody else starts or stops this engine. It knows no HTTP and no kind of engine.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
+import math
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
 from zoe_server import errors
 from zoe_server.catalogue.spec import ModelSpec
-from zoe_server.engines.base import Engine
+from zoe_server.engines.base import Engine, Health
+from zoe_server.fleet.clock import Clock
+from zoe_server.fleet.health import HealthPolicy, Verdict, watch
+from zoe_server.fleet.planner import Phase
 from zoe_server.fleet.restart import RestartPolicy
+from zoe_server.fleet.tickets import Tickets
 
 _LOGGER: Final = logging.getLogger(__name__)
 _REMEMBERED_FAILURES: Final = 64
@@ -28,101 +35,213 @@ _REMEMBERED_FAILURES: Final = 64
 class State(Enum):
     """Where one model's engine stands."""
 
+    UNLOADED = "unloaded"
     LOADING = "loading"
     READY = "ready"
+    UNLOADING = "unloading"
     RESTARTING = "restarting"
     FAILED = "failed"
+    QUARANTINED = "quarantined"
     STOPPED = "stopped"
 
 
+@dataclass(frozen=True, slots=True)
+class Care:
+    """How engines are cared for."""
+
+    restart: RestartPolicy
+    health: HealthPolicy
+    clock: Clock
+
+
 class EngineKeeper:
-    """Keeps one engine for `spec` alive from `run` until it is cancelled; `create` makes a new one for every start."""
+    """Keeps the engine of `spec`; `create` makes a new one for every start, `changed` is called when it has ended.
+
+    While `phase` is not None, the model takes memory. A model `at_home` is to be in memory without being asked for, as
+    far as it `fits`. Moments in seconds by the clock.
+    """
 
     def __init__(
-        self,
-        spec: ModelSpec,
-        create: Callable[[ModelSpec], Engine],
-        policy: RestartPolicy,
-        clock: Callable[[], float] = time.monotonic,
+        self, spec: ModelSpec, create: Callable[[ModelSpec], Engine], care: Care, changed: Callable[[], None]
     ) -> None:
         self.spec = spec
-        self._create = create
-        self._policy = policy
-        self._clock = clock
-        self._changed = asyncio.Condition()
-        self._engine: Engine | None = None
-        self._failures: deque[float] = deque(maxlen=_REMEMBERED_FAILURES)
-        self.state = State.LOADING
-        self.reason = "it is being loaded"
+        self.tickets = Tickets()
+        self.state = State.LOADING if spec.load == "start" else State.UNLOADED
+        self.reason = "it is being loaded" if spec.load == "start" else "it is loaded when somebody asks for it"
+        self.phase: Phase | None = None
+        self.at_home = spec.load == "start"
+        self.fits = True
+        self.not_before_s = -math.inf
         self.crashes = 0
+        self.n_ready = 0
         self.load_s = 0.0
         self.info: Mapping[str, Any] = {}
+        self.loaded_at_s = self.last_used_s = 0.0
+        self.checked_s: float | None = None
+        self._create = create
+        self._care = care
+        self._changed = changed
+        self._engine: Engine | None = None
+        self._life: asyncio.Task[None] | None = None
+        self._failures: deque[float] = deque(maxlen=_REMEMBERED_FAILURES)
+        self._crash_moments: deque[float] = deque(maxlen=_REMEMBERED_FAILURES)
 
     @property
     def engine(self) -> Engine | None:
         """The engine while it is ready."""
         return self._engine if self.state is State.READY else None
 
-    async def ensure_ready(self, wait_s: float) -> Engine:
-        """Return the running engine, waiting at most `wait_s` for one that is being started.
+    @property
+    def health(self) -> Health:
+        """What the engine last said about itself."""
+        return self._engine.health if self._engine is not None else Health(alive=False)
 
-        Raises:
-            errors.EngineUnavailableError: it failed, is stopped, or did not become ready in time.
-        """
-        try:
-            async with asyncio.timeout(wait_s), self._changed:
-                await self._changed.wait_for(lambda: self.state not in (State.LOADING, State.RESTARTING))
-        except TimeoutError as error:
-            raise self._unavailable(f"still {self.state.value} after {wait_s:g} s: {self.reason}") from error
-        if self._engine is None or self.state is not State.READY:
-            raise self._unavailable(self.reason)
-        return self._engine
+    def unavailable(self) -> errors.EngineUnavailableError | None:
+        """Return why nobody can even wait for this model now, None if it makes sense to wait."""
+        due = self._care.clock.now_s() >= self.not_before_s
+        if self.state is State.STOPPED or (self.state in (State.FAILED, State.QUARANTINED) and not due):
+            return self.error(self.reason)
+        return None
 
-    async def settled(self) -> None:
-        """Return when the first start has succeeded or failed."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self.state is not State.LOADING)
+    def error(self, reason: str) -> errors.EngineUnavailableError:
+        """Return the error of a request that this model cannot answer for `reason`."""
+        text = f"the model {self.spec.name!r} is not available: {reason}"
+        return errors.EngineUnavailableError(text, retry_after_s=2.0)
 
-    async def run(self) -> None:
-        """Keep the engine running until this is cancelled, then stop it."""
-        try:
-            while True:
-                await self._live_once()
-                delay_s = self._policy.delay_s(self._failures, self._clock())
-                _LOGGER.info("model %s: next start in %.2f s", self.spec.name, delay_s)
-                await asyncio.sleep(delay_s)
-        finally:
-            await self._set(State.STOPPED, "the server is stopping")
-
-    async def _live_once(self) -> None:
-        """One engine from its start to its end."""
+    async def load(self) -> errors.ZoeError | None:
+        """Start an engine; return why that failed. Nothing of it is left then."""
+        self.phase = Phase.LOADING
+        if self.state is not State.RESTARTING:
+            self.state, self.reason = State.LOADING, "it is being loaded"
+        begun_s = self._care.clock.now_s()
         engine = self._create(self.spec)
-        begun = self._clock()
         try:
             await engine.start()
         except errors.ZoeError as error:
-            self._failures.append(self._clock())
-            _LOGGER.error("model %s cannot be started: %s", self.spec.name, error.message)
-            await self._set(State.FAILED, error.message)
-            return
-        self.load_s = self._clock() - begun
+            self._cannot_start(error)
+            return error
+        except Exception as error:
+            _LOGGER.exception("model %s cannot be started", self.spec.name)
+            unknown = errors.EngineUnavailableError(f"its engine cannot be started: {error!r}")
+            self._cannot_start(unknown)
+            return unknown
+        self.loaded_at_s = self.last_used_s = self._care.clock.now_s()
+        self.load_s = self.loaded_at_s - begun_s
         self.info = engine.info
+        self.n_ready += 1
+        self._engine, self.phase, self.checked_s = engine, Phase.READY, None
+        self.state, self.reason = State.READY, ""
+        self.at_home, self.fits = self.spec.load == "start", True
+        self._life = asyncio.create_task(self._live(engine), name=f"keeper of {self.spec.name}")
+        return None
+
+    async def unload(self, reason: str) -> None:
+        """Stop the engine; return when its memory is free."""
+        self.phase = Phase.LEAVING
+        self.state, self.reason = State.UNLOADING, "it is being unloaded"
+        await self._end()
+        self.state, self.reason = State.UNLOADED, reason
+
+    async def stop(self) -> None:
+        """Stop for good."""
+        error = self.error("the server is stopping")
         try:
-            await self._set(State.READY, "", engine)
-            reason = await engine.wait_closed()
-            self.crashes += 1
-            self._failures.append(self._clock())
-            _LOGGER.error("the engine of model %s is gone: %s", self.spec.name, reason)
-            await self._set(State.RESTARTING, f"its engine is being restarted: {reason}")
+            await self._end()
         finally:
-            await engine.stop()
+            self.state, self.reason = State.STOPPED, "the server is stopping"
+            self.tickets.turn_away(error)
 
-    async def _set(self, state: State, reason: str, engine: Engine | None = None) -> None:
-        self.state, self.reason, self._engine = state, reason, engine
-        async with self._changed:
-            self._changed.notify_all()
+    def forgive(self) -> None:
+        """Forget what went wrong: it may be started at once."""
+        self.not_before_s, self.fits = -math.inf, True
+        self._failures.clear()
+        self._crash_moments.clear()
+        if self.state in (State.FAILED, State.QUARANTINED):
+            self.state, self.reason = State.UNLOADED, "it is loaded when somebody asks for it"
 
-    def _unavailable(self, reason: str) -> errors.EngineUnavailableError:
-        return errors.EngineUnavailableError(
-            f"the model {self.spec.name!r} is not available: {reason}", retry_after_s=2.0
-        )
+    def refuse(self, reason: str) -> None:
+        """Take note that there is no room for it, however long it waits."""
+        self.state, self.reason, self.fits = State.FAILED, reason, False
+        self.tickets.turn_away(self.error(reason))
+
+    def _cannot_start(self, error: errors.ZoeError) -> None:
+        now_s = self._care.clock.now_s()
+        self._failures.append(now_s)
+        policy = self._care.restart
+        lacks_memory = isinstance(error, errors.OutOfMemoryError)
+        self.not_before_s = now_s + (policy.no_memory_s if lacks_memory else policy.delay_s(self._failures, now_s))
+        self.state, self.reason, self.phase = State.FAILED, error.message, None
+        _LOGGER.error("model %s cannot be started: %s", self.spec.name, error.message)
+        self.tickets.turn_away(self._as_told(error))
+
+    def _as_told(self, error: errors.ZoeError) -> errors.ZoeError:
+        told = self.error(error.message)
+        if isinstance(error, errors.OutOfMemoryError):
+            return errors.OutOfMemoryError(told.message, retry_after_s=told.retry_after_s)
+        return told
+
+    async def _live(self, engine: Engine) -> None:
+        """Watch one engine until it ends, by itself or because it is not well."""
+        closed = asyncio.ensure_future(engine.wait_closed())
+        watching = asyncio.create_task(watch(self._look, self._care.health, self._care.clock, self._checked))
+        try:
+            await asyncio.wait({closed, watching}, return_when=asyncio.FIRST_COMPLETED)
+            delay_s = None
+            if not closed.done():
+                delay_s = self._care.restart.unhealthy_s
+                await self._put_down(engine, watching.result())
+            self._gone(await closed, delay_s)
+        finally:
+            closed.cancel()
+            watching.cancel()
+        await engine.stop()
+        self._engine, self.phase = None, None
+        self._changed()
+
+    async def _put_down(self, engine: Engine, verdict: Verdict) -> None:
+        policy = self._care.health
+        if verdict is Verdict.STUCK:
+            await engine.kill(f"it made no progress for {policy.stuck_s:g} s")
+        else:
+            await engine.kill(f"it was silent in {policy.n_silent} checks one after another")
+
+    def _look(self) -> tuple[Health, int]:
+        return self.health, self.tickets.n_used
+
+    def _checked(self, now_s: float) -> None:
+        self.checked_s = now_s
+
+    def _gone(self, reason: str, delay_s: float | None) -> None:
+        """Take note of the engine's end; it still takes memory until it is stopped."""
+        now_s, policy = self._care.clock.now_s(), self._care.restart
+        self.crashes += 1
+        self._failures.append(now_s)
+        self._crash_moments.append(now_s)
+        self.phase = Phase.LEAVING
+        _LOGGER.error("the engine of model %s is gone: %s", self.spec.name, reason)
+        if policy.quarantines(self._crash_moments, now_s):
+            self._quarantine(reason, now_s + policy.quarantine_s)
+            return
+        self.not_before_s = now_s + (policy.delay_s(self._failures, now_s) if delay_s is None else delay_s)
+        if self.at_home or self.tickets.waiting:
+            self.state, self.reason = State.RESTARTING, f"its engine is being restarted: {reason}"
+        else:
+            self.state, self.reason = State.UNLOADED, f"its engine is gone: {reason}"
+
+    def _quarantine(self, reason: str, until_s: float) -> None:
+        minutes = self._care.restart.quarantine_s / 60
+        self.not_before_s = until_s
+        self.reason = f"its engine crashed too often and is left alone for {minutes:g} min: {reason}"
+        self.state = State.QUARANTINED
+        self._crash_moments.clear()
+        _LOGGER.error("model %s: %s", self.spec.name, self.reason)
+        self.tickets.turn_away(self.error(self.reason))
+
+    async def _end(self) -> None:
+        """Stop the engine, wherever it stands in its life."""
+        if self._life is not None:
+            self._life.cancel()
+            await asyncio.wait({self._life})
+        if self._engine is not None:
+            await self._engine.stop()
+        self._life = self._engine = self.phase = None

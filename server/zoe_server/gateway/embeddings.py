@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from zoe_server import protocol
+from zoe_server.engines.base import Engine
 from zoe_server.gateway.body import parse_json
 from zoe_server.gateway.chat import route_headers
 from zoe_server.gateway.embeddings_wire import EmbeddingsBody, Vector, parse_embeddings, shortened
@@ -49,11 +50,15 @@ async def embed_on(
     """
     tracked.planned(plan)
     tracked.wants_vectors(inputs)
-    async with fallback.lease(state.fleet, plan) as (model, engine):
+
+    async def embed(model: str, engine: Engine) -> tuple[str, protocol.Embeddings]:
         tracked.model = model
-        answer = await engine.embed(protocol.EmbedRequest(f"embd-{uuid.uuid4().hex}", model, tuple(inputs), truncate))
+        call = protocol.EmbedRequest(f"embd-{uuid.uuid4().hex}", model, tuple(inputs), truncate)
+        answer = await engine.embed(call)
         tracked.embedded(answer)
         return model, answer
+
+    return await fallback.ask(state.fleet, plan, embed)
 
 
 async def json_list(vectors: Sequence[Vector], form: Callable[[int, Vector], Any]) -> str:

@@ -18,6 +18,8 @@ _SIGN: Final = {"server": "zoe", "name": "zoe", "version": __version__}
 async def health(request: web.Request) -> web.Response:
     """Answer 200 when the model behind the name `zoe` is ready and no other is in its first start, else 503.
 
+    A model that is not in memory because another needed its room is as good as ready: a request brings it back.
+
     Those who hold the key (everybody, when none is set) are also told why a model is not ready.
     """
     state = services(request)
@@ -33,10 +35,11 @@ async def health(request: web.Request) -> web.Response:
 def _problem(state: Services) -> errors.EngineUnavailableError | None:
     if state.draining:
         return errors.EngineUnavailableError("the server is stopping", code="stopping")
-    states = {status.name: status.state for status in state.fleet.status()}
-    if states[state.router.default] is State.FAILED:
+    models = {status.name: status for status in state.fleet.status()}
+    default = models[state.router.default].state
+    if default in (State.FAILED, State.QUARANTINED):
         return errors.EngineUnavailableError("a model cannot be loaded; the server's log says why", code="failed")
-    if states[state.router.default] is not State.READY or State.LOADING in states.values():
+    if default in (State.RESTARTING, State.STOPPED) or any(status.is_starting for status in models.values()):
         return errors.EngineUnavailableError("a model is being loaded", code="loading")
     return None
 

@@ -15,6 +15,9 @@ from typing import Final
 from aiohttp import web
 
 from zoe_server.fleet.fleet import Fleet
+from zoe_server.fleet.health import HealthPolicy
+from zoe_server.fleet.memory_book import MemoryBook
+from zoe_server.fleet.scales import MachineScales
 from zoe_server.gateway.app import create_app
 from zoe_server.gateway.services import Services
 from zoe_server.routing.router import Router
@@ -38,7 +41,12 @@ async def serve(settings: Settings, listening: Announce, settled: Announce) -> N
         SettingsError: the address cannot be listened on, or is open to others without a key.
     """
     check_bind(settings.server.host, settings.key)
-    fleet = Fleet(settings.specs(), ready_wait_s=settings.server.ready_wait_s)
+    fleet = Fleet(
+        settings.specs(),
+        ready_wait_s=settings.server.ready_wait_s,
+        health=HealthPolicy(stuck_s=settings.server.stuck_after_s),
+        scales=MachineScales(MemoryBook(settings.memory_book), settings.server.memory_budget_bytes),
+    )
     state = Services(settings.server, settings.key, fleet, Router(fleet.specs))
     signals = _Signals()
     runner = web.AppRunner(create_app(state), handler_cancellation=True, access_log=None, shutdown_timeout=_CLOSE_S)

@@ -24,7 +24,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 from zoe_server import errors, protocol
-from zoe_server.errors import EngineCrashedError, EngineError, EngineUnavailableError, ZoeError
+from zoe_server.errors import EngineCrashedError, EngineError, EngineUnavailableError, OutOfMemoryError, ZoeError
 from zoe_server.llama import header
 from zoe_server.llama.model_file import ModelLoadError
 from zoe_server.llama.worker import open_worker
@@ -95,9 +95,11 @@ class Service:
             await self._aio.run_in_executor(self._engine, worker.warm_up)
             self._start(worker)
         except ModelLoadError as error:
-            await self._fatal(EngineUnavailableError(str(error), code="model_load_failed"), EXIT_NO_MODEL)
+            await self._fatal(_load_error(str(error)), EXIT_NO_MODEL)
         except ZoeError as error:
             await self._fatal(error, EXIT_NO_MODEL)
+        except MemoryError:
+            await self._fatal(OutOfMemoryError("Python found no memory for it"), EXIT_NO_MODEL)
         except Exception as error:  # noqa: BLE001 -- whatever it is, the gateway has to be told
             _LOG.exception("the model could not be started")
             message = f"the model could not be started: {error}"
@@ -275,6 +277,13 @@ class Service:
         except OSError:
             _LOG.debug("stdin cannot be read", exc_info=True)
         self._from_thread(self._leave, EXIT_LEFT)
+
+
+def _load_error(reason: str) -> EngineUnavailableError:
+    """Return the error of a model that the library cannot load."""
+    if OutOfMemoryError.is_told_by(reason):
+        return OutOfMemoryError(reason)
+    return EngineUnavailableError(reason, code="model_load_failed")
 
 
 def _vocabulary_answer(intake: TextIntake, message: dict[str, Any]) -> dict[str, Any]:

@@ -26,13 +26,17 @@ class RoutePlan:
     """The models to try, best first (at least one), and a short reason in ASCII that a person can read.
 
     `rule` is the name of what chose them: one of `RULES`. An `adapter` is one that each of them has; None is the models
-    without one.
+    without one. Nobody answers in the place of the candidates of a plan that `stands_alone`. Those candidates that are
+    `talkers` can do without the home's tools; if one asks for them, `handover` is the plan.
     """
 
     candidates: tuple[str, ...]
     why: str
     rule: str = "named"
     adapter: str | None = None
+    stands_alone: bool = False
+    talkers: frozenset[str] = frozenset()
+    handover: RoutePlan | None = None
 
     @property
     def model(self) -> str:
@@ -44,7 +48,8 @@ class RoutePlan:
         return candidate if self.adapter is None else adapter_model(candidate, self.adapter)
 
 
-RULES: Final = ("named", "default", "embeddings", *rules.RULE_NAMES)
+_HANDOVER: Final = "use_home"
+RULES: Final = ("named", "default", "embeddings", *rules.RULE_NAMES, _HANDOVER)
 """All values of `RoutePlan.rule`: for metrics, which count them."""
 
 
@@ -127,7 +132,25 @@ class Router:
             return RoutePlan(names, "the choice for everything that no sentence decides", rule="default")
         decision = rules.decide(question, bundled_classifier())
         ranked = self._ranked(decision.role, long_context=decision.long_context)
-        return RoutePlan(tuple(spec.name for spec in ranked), decision.why, rule=decision.rule)
+        plan = RoutePlan(tuple(spec.name for spec in ranked), decision.why, rule=decision.rule)
+        if decision.role != CHAT_ROLE:
+            return plan
+        plan = self._with_handover(plan)
+        if plan.handover is not None and question.has_tool_results:  # those who only talk have no tools to call
+            return replace(plan.handover, rule=decision.rule, why=decision.why)
+        return plan
+
+    def _with_handover(self, plan: RoutePlan) -> RoutePlan:
+        """Let those who only talk begin, where somebody else has the tools."""
+        talkers = frozenset(
+            spec.name for spec in self._writers if CHAT_ROLE in spec.roles and TOOLS_ROLE not in spec.roles
+        )
+        able = tuple(spec.name for spec in self._ranked(TOOLS_ROLE) if TOOLS_ROLE in spec.roles)
+        if not talkers or not able:
+            return plan
+        return replace(
+            plan, talkers=talkers, handover=RoutePlan(able, "the chat model asked for the home", rule=_HANDOVER)
+        )
 
     def _ranked(self, role: str, *, long_context: bool = False) -> list[ModelSpec]:
         """Return all models that write, those with `role` first; all others are there for when these are down."""

@@ -13,8 +13,6 @@ from zoe_server.engines.scripted import Answer, Crash, Hold, ScriptedEngine
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.process import State
 from zoe_server.fleet.restart import RestartPolicy
-from zoe_server.routing import fallback
-from zoe_server.routing.router import RoutePlan
 
 ANSWERS = [Answer((Crash(),), "crash"), Answer((Hold(),), "hold"), Answer((protocol.Text("Hi"),))]
 AT_ONCE = RestartPolicy(first_s=0.0)
@@ -168,14 +166,3 @@ async def test_stopping_ends_open_requests_and_refuses_new_ones(make: Make) -> N
     assert {status.state for status in fleet.status()} == {State.STOPPED}
     with pytest.raises(errors.EngineUnavailableError, match="stopping"):
         await ask(fleet, "hi")
-
-
-async def test_the_first_available_candidate_of_a_plan_answers(make: Make, workshop: Workshop) -> None:
-    workshop.broken = {"a", "c"}
-    fleet = make("a", "b", "c", policy=RestartPolicy(first_s=60.0))
-    async with fallback.lease(fleet, RoutePlan(("a", "b"), "test")) as (model, engine):
-        assert (model, engine) == ("b", workshop.made[1][1])
-        assert [status.open_requests for status in fleet.status()] == [0, 1, 0]
-    with pytest.raises(errors.EngineUnavailableError, match="'c'"):
-        async with fallback.lease(fleet, RoutePlan(("a", "c"), "test")):
-            pytest.fail("neither can start")

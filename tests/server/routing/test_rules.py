@@ -63,7 +63,8 @@ def test_the_first_rule_that_applies_decides(question: RouteQuestion, rule: str,
 def test_a_tool_s_result_goes_where_its_call_came_from(text: str) -> None:
     router = Router(ALL)
     before = router.route("zoe", RouteQuestion(text))
-    assert router.route("zoe", RouteQuestion(text, has_tool_results=True)).candidates == before.candidates
+    caller = before.handover or before
+    assert router.route("zoe", RouteQuestion(text, has_tool_results=True)).candidates == caller.candidates
 
 
 def test_the_names_of_this_home_tip_the_scale() -> None:
@@ -175,6 +176,7 @@ def test_every_plan_names_a_rule_that_can_be_counted() -> None:
     questions += [RouteQuestion(TALK, has_images=True), RouteQuestion(TALK, must_call=True)]
     questions += [RouteQuestion(TALK, has_tool_results=True)]
     plans += [router.route("zoe", question) for question in questions]
+    plans += [plan.handover for plan in plans if plan.handover is not None]
     assert {plan.rule for plan in plans} == set(RULES)
     assert all(plan.why and plan.why.isascii() and plan.why.isprintable() for plan in plans)
 
