@@ -39,6 +39,8 @@ async def serve(settings: Settings, listening: Announce, settled: Announce) -> N
     """
     check_bind(settings.server.host, settings.key)
     fleet = Fleet(settings.specs(), ready_wait_s=settings.server.ready_wait_s)
+    for problem in settings.shortcomings():
+        _LOGGER.warning("%s", problem)
     state = Services(settings.server, settings.key, fleet, Router(fleet.specs))
     signals = _Signals()
     runner = web.AppRunner(create_app(state), handler_cancellation=True, access_log=None, shutdown_timeout=_CLOSE_S)

@@ -1,0 +1,46 @@
+"""What the llama.cpp library here is, asked in a child process: a build that does not fit this CPU ends its process."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import dataclass
+from typing import Final
+
+from zoe_server.engines.child import Child, explain_exit, python_env
+
+_LOGGER: Final = logging.getLogger(__name__)
+_FOR_GPU: Final = "GPU"
+_ASK: Final = (
+    f"import llama_cpp, sys; kind = {_FOR_GPU!r} if llama_cpp.llama_supports_gpu_offload() else 'CPU'; "
+    "print(llama_cpp.__version__, kind, file=sys.stderr)"
+)
+_TO_INSTALL: Final = "install it with ./scripts/setup, or with `uv pip install 'zoe-server[llama]'`"
+
+
+class LibraryError(Exception):
+    """The library is not there or does not work; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaLibrary:
+    """The version of llama-cpp-python, and whether its build of llama.cpp can use a GPU."""
+
+    version: str
+    can_offload: bool
+
+
+async def ask_library() -> LlamaLibrary:
+    """Load the library in a child process and return what it is; that takes a second or two.
+
+    Raises:
+        LibraryError: it is not installed, or cannot be loaded.
+    """
+    child = await Child.spawn([sys.executable, "-c", _ASK], _LOGGER, python_env())
+    code = await child.wait()
+    if code == 0 and child.tail:
+        version, _, kind = child.tail[-1].partition(" ")
+        return LlamaLibrary(version, can_offload=kind == _FOR_GPU)
+    if any("No module named 'llama_cpp'" in line for line in child.tail):
+        raise LibraryError(f"not installed; {_TO_INSTALL}")
+    raise LibraryError(explain_exit(code, child.tail, loading_phase=""))
