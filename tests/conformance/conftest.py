@@ -18,7 +18,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import aiohttp
 import psutil  # type: ignore[import-untyped]  # it comes without type information
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 START_S = 300
 N_CTX_TOKENS = 2048
+_MOST_BYTES = 1 << 24
 _SHORT = {"max_tokens": 8, "temperature": 0}
 
 
@@ -58,14 +59,19 @@ def base_url(config: pytest.Config) -> str | None:
 
 @dataclass(slots=True)
 class ZoeProcess:
-    """One running server: where it listens, and its process."""
+    """One running server: where it listens, its process, and what that writes to stderr."""
 
     url: str
     process: subprocess.Popen[str]
+    stderr: IO[str]
 
     def engines(self) -> list[psutil.Process]:
         """The engine processes below it."""
         return [child for child in psutil.Process(self.process.pid).children() if child.is_running()]
+
+    def log(self) -> str:
+        """Return what it has written to stderr."""
+        return os.pread(self.stderr.fileno(), _MOST_BYTES, 0).decode()
 
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -154,7 +160,7 @@ def running(config: Path | None, *options: str, wait: bool = True, **environment
             },
         )
         try:
-            yield ZoeProcess(_url(process, wait=wait), process)
+            yield ZoeProcess(_url(process, wait=wait), process, stderr)
         finally:
             process.terminate()
             process.wait(30)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -17,10 +16,11 @@ import psutil  # type: ignore[import-untyped]  # it comes without type informati
 
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Engine
-from zoe_server.engines.library import can_offload
+from zoe_server.engines.library import LibraryError, ask_library
 from zoe_server.fleet import device_memory, gpu, memory
 from zoe_server.fleet.file_tree import FileTree
 from zoe_server.fleet.hardware import Hardware, Machine, detect
+from zoe_server.fleet.model_memory import model_facts
 from zoe_server.fleet.policy import recommend
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class MachineScales:
         """Look at the machine and return its budget; see `Scales`."""
         self._hardware = hardware = await asyncio.to_thread(detect)
         has_gpu = hardware.machine in (Machine.JETSON, Machine.NVIDIA)
-        offloads = has_gpu and await can_offload()
+        offloads = has_gpu and await _can_offload()
         self._on_gpu = offloads
         if self._allowed_bytes is not None:
             return self._allowed_bytes
@@ -128,23 +128,13 @@ class MachineScales:
         return self._on_gpu and spec.n_gpu_layers != 0
 
 
-def model_facts(spec: ModelSpec, *, on_gpu: bool) -> memory.ModelFacts:
-    """Return what decides the model's size; of what is no GGUF file, the file's own size is all there is.
-
-    Raises:
-        OSError: the file is not there.
-    """
-    from zoe_server.catalogue import gguf_file  # noqa: PLC0415 -- numpy costs time, which nobody waits for here
-
-    if spec.engine != "llama":
-        return memory.ModelFacts(spec.path.stat().st_size, 0, spec.n_ctx_tokens, overhead_bytes=0)
-    beside = spec.projector_path.stat().st_size if spec.projector_path is not None else 0
+async def _can_offload() -> bool:
+    """Whether llama.cpp can use a GPU; a library that cannot be loaded can do nothing."""
     try:
-        facts = memory.facts_of(gguf_file.read(spec.path), spec.n_ctx_tokens, on_gpu=on_gpu)
-    except gguf_file.GgufError as error:
-        _LOGGER.debug("model %s: %s", spec.name, error)
-        facts = memory.ModelFacts(spec.path.stat().st_size, 0, spec.n_ctx_tokens)
-    return replace(facts, weights_bytes=facts.weights_bytes + beside)
+        return (await ask_library()).can_offload
+    except (LibraryError, OSError) as error:
+        _LOGGER.warning("whether llama.cpp can use a GPU is unknown: %s", error)
+        return False
 
 
 def _free_bytes(*, unified: bool) -> int | None:

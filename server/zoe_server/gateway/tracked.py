@@ -27,6 +27,7 @@ PROMPT_CHARACTERS: Final = 4000
 
 _MAX_NAME: Final = 200
 _FAILED_STATUS: Final = 400
+_PROSE: Final = (protocol.Text, protocol.Reasoning)
 
 
 @dataclass(slots=True)
@@ -109,7 +110,7 @@ class Tracked:
 
     def saw(self, index: int, event: protocol.ChatEvent) -> None:
         """Note the next event of answer `index`."""
-        if isinstance(event, protocol.Text | protocol.Reasoning):
+        if isinstance(event, _PROSE):
             self.pieces += 1
             if self.first_token_s is None:
                 self._begin_decoding()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import prometheus_client
@@ -111,6 +113,13 @@ def test_servers_in_one_process_count_for_themselves_and_nothing_for_all(metrics
     assert total(other, "zoe_requests_total") == 0
     assert total(metrics, "zoe_requests_total") == 6
     assert not any(family.name.startswith("zoe_") for family in prometheus_client.REGISTRY.collect())
+
+
+def test_every_metric_is_explained_in_the_documentation() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"`(zoe_\w+)`", text))
+    existing = {re.sub("_(bucket|count|sum)$", "", name) for name in names(Metrics().families(NOW))}
+    assert explained == existing
 
 
 _TOKENS = st.integers(0, 10**6)
