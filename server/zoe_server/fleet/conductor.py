@@ -48,6 +48,11 @@ class Conductor:
         self._decided = asyncio.Condition()
         self._move: asyncio.Task[None] | None = None
 
+    @property
+    def budget_bytes(self) -> int | None:
+        """How much memory all models together may take; None while that is unknown, or where it is not bounded."""
+        return None if self._budget_bytes == UNBOUNDED_BYTES else self._budget_bytes
+
     def wake(self) -> None:
         """Take note that something has changed."""
         self._changed.set()

@@ -86,6 +86,11 @@ class Fleet:
         """The models, in the order of the configuration."""
         return tuple(berth.keeper.spec for berth in self._berths.values())
 
+    @property
+    def budget_bytes(self) -> int | None:
+        """How much memory all models together may take; None while that is unknown, or where it is not bounded."""
+        return self._conductor.budget_bytes
+
     def observe(self, observer: Callable[[FleetEvent], None]) -> None:
         """Call `observer` with everything that happens from now on."""
         self._observers.append(observer)
