@@ -206,7 +206,9 @@ class EngineLoop:
             events = job.ledger.annotate(events)
         sequence = job.sequence
         self._forget(job)
-        self._emit(sequence.request_id, [*events, Finish(reason, sequence.usage(), sequence.timings(self._clock()))])
+        timings = sequence.timings(self._clock())
+        finish = Finish(reason, sequence.usage(), timings, job.output.repaired_calls)
+        self._emit(sequence.request_id, [*events, finish])
 
     def _fail(self, job: Job, error: ZoeError) -> None:
         self._forget(job)

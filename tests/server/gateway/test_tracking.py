@@ -279,6 +279,16 @@ def test_pictures_are_no_prompt_text() -> None:
     assert prompt_end(request) == "user: Who is it? \nuser: \n"
 
 
+def test_what_was_repaired_and_fits_is_no_more_than_that() -> None:
+    tracked = Tracked("r", "POST", "/", "/")
+    tracked.wants([protocol.ChatRequest("r", "m", (), (protocol.Tool("on", "", {"required": ["name"]}),))])
+    for index, arguments in enumerate(('{"name": "a"}', '{"name": "b"}', "{}")):
+        tracked.saw(0, protocol.ToolCallStart(index, f"c{index}", "on"))
+        tracked.saw(0, protocol.ToolCallArguments(index, arguments))
+    tracked.saw(0, protocol.Finish("tool_calls", repaired_calls=(1, 2)))
+    assert tracked.calls == {"valid": 1, "repaired": 1, "invalid": 1}
+
+
 def test_an_engine_that_makes_no_sense_breaks_no_account() -> None:
     tracked = Tracked("r", "POST", "/", "/")
     tracked.wants([protocol.ChatRequest("r", "m", ())])
