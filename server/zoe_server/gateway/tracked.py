@@ -131,12 +131,12 @@ class Tracked:
         self.finishes.append(protocol.Finish("stop", answer.usage, answer.timings))
 
     def end(self, status: int | None) -> None:
-        """Note the end; without a `status`, the client has left before there was one."""
+        """Note the end; without a `status` the client has left, which is no reason if it failed before."""
         self.phase, self.ended, self.status = "done", time.monotonic(), status
         self._tools = ()
         self._open_calls.clear()
         if status is None:
-            self.code = CANCELLED
+            self.code = self.code or CANCELLED
 
     def outcome(self) -> Outcome:
         """Return what metrics count."""
