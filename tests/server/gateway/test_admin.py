@@ -89,7 +89,7 @@ async def test_routes_are_explained_and_nothing_is_asked(start: Start, spec: Mod
     assert (code, route["rule"], route["model"], route["handover"]) == (200, "automation", "act", None)
     _, route = await post(gateway, "/admin/route", {"text": "tell me a joke about pirates"})
     assert (route["rule"], route["candidates"], route["handover"]) == ("chat", ["talk", "act"], ["act"])
-    _, route = await post(gateway, "/admin/route", {"text": "how is bobo?", "devices": ["Bobo"]})
+    _, route = await post(gateway, "/admin/route", {"text": "is bobo still running?", "devices": ["Bobo"]})
     assert route["rule"] == "automation"
     assert "names of this home" in route["why"]
     assert all(not engine.requests for engine in gateway.engines)
