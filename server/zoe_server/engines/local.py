@@ -26,7 +26,7 @@ from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Health
 from zoe_server.engines.child import Child, explain_exit, python_env
-from zoe_server.engines.llama_command import EngineCommand, engine_config, llama_command
+from zoe_server.engines.command import EngineCommand, engine_config, llama_command
 
 _LINE_LIMIT_BYTES: Final = 64 << 20
 _CONNECT_RETRY_S: Final = 0.02

@@ -214,7 +214,7 @@ class Conductor:
         async with self._decided:
             self._decided.notify_all()
         woken = asyncio.create_task(self._changed.wait())
-        naps = [asyncio.create_task(self._clock.sleep(until_s - self._clock.now_s()))] if until_s < math.inf else []
+        naps = [asyncio.create_task(self._clock.sleep_until(until_s))] if until_s < math.inf else []
         try:
             await asyncio.wait({woken, *naps}, return_when=asyncio.FIRST_COMPLETED)
         finally:
