@@ -8,32 +8,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import BUNDLED_MODEL, ModelSpec
 from zoe_server.engines.base import Engine
-from zoe_server.engines.child import Child, explain_exit, python_env
+from zoe_server.engines.library import LibraryError, ask_library
 from zoe_server.engines.registry import create_engine
 from zoe_server.fleet import memory
 from zoe_server.fleet.description import describe_hardware, describe_policy, gigabytes
 from zoe_server.fleet.hardware import Hardware, detect
 from zoe_server.fleet.memory_book import MemoryBook
+from zoe_server.fleet.model_memory import model_facts
 from zoe_server.fleet.policy import Policy, recommend
-from zoe_server.fleet.scales import model_facts
 from zoe_server.settings import Settings, SettingsError, check_bind
 
 _LOGGER: Final = logging.getLogger(__name__)
 _GGUF_MAGIC: Final = b"GGUF"
-_IMPORT: Final = (
-    "import llama_cpp, sys; kind = 'GPU' if llama_cpp.llama_supports_gpu_offload() else 'CPU'; "
-    "print(llama_cpp.__version__, 'for', kind, file=sys.stderr)"
-)
-_FOR_GPU: Final = "for GPU"
 _TO_USE_GPU: Final = "build it again with `ZOE_LLAMA_CMAKE_ARGS=-DGGML_CUDA=ON ./scripts/setup`"
-_TO_INSTALL: Final = "install it with ./scripts/setup, or with `uv pip install 'zoe-server[llama]'`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +51,15 @@ async def examine(settings: Settings) -> list[Finding]:
     library = await check_library()
     hardware = await asyncio.to_thread(detect)
     policy = recommend(hardware, can_offload=library.can_offload)
+    if settings.server.memory_budget_bytes is not None:
+        policy = replace(policy, budget_bytes=settings.server.memory_budget_bytes)
     book = MemoryBook(settings.memory_book)
     findings = [library, *check_hardware(hardware, policy, library), check_address(settings)]
+    findings += [Finding(False, "pictures", problem) for problem in settings.shortcomings()]
     for spec in settings.specs():
-        files = [check_model_file(spec), check_memory(spec, hardware, policy, book)]
-        findings += files
-        if library.ok and files[0].ok:
+        files = [check_model_file(spec), *check_other_files(spec)]
+        findings += [*files, check_memory(spec, hardware, policy, book)]
+        if library.ok and all(file.ok for file in files):
             findings.append(await check_engine(spec))
     return findings
 
@@ -70,13 +67,12 @@ async def examine(settings: Settings) -> list[Finding]:
 async def check_library() -> LibraryFinding:
     """Load llama-cpp-python in a child process."""
     subject = "library llama-cpp-python"
-    child = await Child.spawn([sys.executable, "-c", _IMPORT], _LOGGER, python_env())
-    code = await child.wait()
-    if code == 0 and child.tail:
-        return LibraryFinding(True, subject, f"version {child.tail[-1]}", child.tail[-1].endswith(_FOR_GPU))
-    if any("No module named 'llama_cpp'" in line for line in child.tail):
-        return LibraryFinding(False, subject, f"not installed; {_TO_INSTALL}")
-    return LibraryFinding(False, subject, explain_exit(code, child.tail, loading_phase=""))
+    try:
+        library = await ask_library()
+    except LibraryError as error:
+        return LibraryFinding(False, subject, str(error))
+    text = f"version {library.version} for {'GPU' if library.can_offload else 'CPU'}"
+    return LibraryFinding(True, subject, text, library.can_offload)
 
 
 def check_hardware(hardware: Hardware, policy: Policy, library: LibraryFinding) -> list[Finding]:
@@ -106,16 +102,27 @@ def check_address(settings: Settings) -> Finding:
 
 def check_model_file(spec: ModelSpec) -> Finding:
     """See whether the model's file is there, readable and of the right kind."""
-    subject = f"model {spec.name}"
+    advice = "reinstall zoe-server" if spec.name == BUNDLED_MODEL else "correct its path in zoe.toml"
+    return _check_file(f"model {spec.name}", spec.path, advice, is_gguf=spec.engine == "llama")
+
+
+def check_other_files(spec: ModelSpec) -> list[Finding]:
+    """See the same of the files that the model is loaded with: its projector and its adapters."""
+    files = {f"adapter {name} of {spec.name}": adapter.path for name, adapter in spec.adapters.items()}
+    if spec.projector_path is not None:
+        files[f"projector of {spec.name}"] = spec.projector_path
+    return [_check_file(subject, path, "correct its path in zoe.toml", is_gguf=True) for subject, path in files.items()]
+
+
+def _check_file(subject: str, path: Path, advice: str, *, is_gguf: bool) -> Finding:
     try:
-        with spec.path.open("rb") as file:
+        with path.open("rb") as file:
             magic = file.read(len(_GGUF_MAGIC))
     except OSError as error:
-        advice = "reinstall zoe-server" if spec.name == BUNDLED_MODEL else "correct its path in zoe.toml"
-        return Finding(False, subject, f"{spec.path}: {error.strerror}; {advice}")
-    if spec.engine == "llama" and magic != _GGUF_MAGIC:
-        return Finding(False, subject, f"{spec.path} is not a GGUF file; download it again")
-    return Finding(True, subject, f"{spec.path} ({spec.path.stat().st_size / 1e6:.0f} MB)")
+        return Finding(False, subject, f"{path}: {error.strerror}; {advice}")
+    if is_gguf and magic != _GGUF_MAGIC:
+        return Finding(False, subject, f"{path} is not a GGUF file; download it again")
+    return Finding(True, subject, f"{path} ({path.stat().st_size / 1e6:.0f} MB)")
 
 
 def check_memory(spec: ModelSpec, hardware: Hardware, policy: Policy, book: MemoryBook) -> Finding:
@@ -125,7 +132,7 @@ def check_memory(spec: ModelSpec, hardware: Hardware, policy: Policy, book: Memo
     try:
         facts = model_facts(spec, on_gpu=on_gpu)
     except OSError as error:
-        return Finding(False, subject, f"unknown, its file cannot be read: {error.strerror or error}")
+        return Finding(False, subject, f"unknown, its files cannot be read: {error.strerror or error}")
     needed_bytes = book.estimate(spec.name, facts)
     available_bytes, what = hardware.memory_available_bytes, "memory"
     if on_gpu and not hardware.unified:

@@ -53,17 +53,34 @@ class ModelTables:
             served.ModelMissingError: as of `served.describe`; the message begins with the key's path.
         """
         fallbacks = self._fallbacks()
+        found = self._described(store)
         taken = {AUTOMATIC_MODEL, *(spelling for name, model in self.models.items() for spelling in model.names(name))}
         specs = []
-        for name, model in self.models.items():
-            try:
-                facts = served.describe(name, model.path, self.catalogue, store)
-            except served.ModelMissingError as error:
-                raise served.ModelMissingError(f"models.{name}.path: {error}") from error
+        for name, (model, facts) in found.items():
             free = tuple(alias for alias in facts.aliases if taken.isdisjoint(model.spellings(alias)))
             taken.update(spelling for alias in free for spelling in model.spellings(alias))
             specs.append(_spec(name, model, facts, free, fallbacks.get(name)))
         return tuple(specs)
+
+    def shortcomings(self, store: Store) -> Iterator[str]:
+        """Yield for each model that was to see and cannot what to do about it; it is served all the same.
+
+        Raises:
+            served.ModelMissingError: as of `specs`.
+        """
+        for name, (model, facts) in self._described(store).items():
+            if VISION_ROLE in _wanted_roles(model, facts) and _is_blind(model, facts):
+                how = facts.lacks or "say where the file called mmproj is that belongs to its own"
+                yield f"models.{name}.projector: missing, so the model sees no pictures; {how}"
+
+    def _described(self, store: Store) -> dict[str, tuple[ModelSettings, served.Served]]:
+        found = {}
+        for name, model in self.models.items():
+            try:
+                found[name] = model, served.describe(name, model.path, self.catalogue, store)
+            except served.ModelMissingError as error:
+                raise served.ModelMissingError(f"models.{name}.path: {error}") from error
+        return found
 
     def _refuse_shared_names(self) -> None:
         taken = {AUTOMATIC_MODEL: "the automatic choice"}
@@ -140,12 +157,21 @@ def _chain(name: str, fallbacks: Mapping[str, str]) -> list[str]:
     return chain
 
 
+def _wanted_roles(model: ModelSettings, facts: served.Served) -> tuple[str, ...]:
+    return model.roles if "roles" in model.model_fields_set else facts.roles
+
+
+def _is_blind(model: ModelSettings, facts: served.Served) -> bool:
+    return model.engine == "llama" and model.projector is None and facts.projector is None
+
+
 def _spec(
     name: str, model: ModelSettings, facts: served.Served, aliases: tuple[str, ...], fallback: str | None
 ) -> ModelSpec:
     sampling: dict[str, float | int] = model.sampling.model_dump(exclude_none=True)
     given = model.model_fields_set
-    roles = model.roles if "roles" in given else facts.roles
+    wanted = _wanted_roles(model, facts)
+    roles = tuple(role for role in wanted if role != VISION_ROLE) if _is_blind(model, facts) else wanted
     return ModelSpec(
         name=name,
         path=facts.path,
@@ -153,11 +179,11 @@ def _spec(
         aliases=(*model.aliases, *aliases),
         roles=roles,
         fallback=fallback,
-        load=model.load or ("demand" if roles == (VISION_ROLE,) else "start"),
+        load=model.load or ("demand" if wanted == (VISION_ROLE,) else "start"),
         pinned=model.pinned,
         keep_alive_s=model.keep_alive_s,
         adapters={key: AdapterSpec(one.path, one.scale) for key, one in model.adapters.items()},
-        projector_path=model.projector,
+        projector_path=model.projector or facts.projector,
         max_picture_tokens=model.picture_tokens,
         n_ctx_tokens=model.context_tokens if "context_tokens" in given else facts.context_tokens,
         n_slots=model.slots,

@@ -160,6 +160,17 @@ class Settings(BaseSettings):
             raise SettingsError(str(error)) from error
         return tuple(self._with_server_limits(spec) for spec in specs)
 
+    def shortcomings(self) -> list[str]:
+        """Return what does not keep models from being served but takes something from them, and what to do.
+
+        Raises:
+            SettingsError: as of `specs`.
+        """
+        try:
+            return list(self._tables().shortcomings(self.store))
+        except served.ModelMissingError as error:
+            raise SettingsError(str(error)) from error
+
     def _with_server_limits(self, spec: ModelSpec) -> ModelSpec:
         kept_bytes = self.server.saved_prefix_bytes
         return dataclasses.replace(

@@ -10,7 +10,7 @@ import pytest
 
 from zoe_server import doctor, settings
 from zoe_server.catalogue import gguf_file
-from zoe_server.catalogue.spec import ModelSpec
+from zoe_server.catalogue.spec import AdapterSpec, ModelSpec
 from zoe_server.fleet.gpu import Gpu
 from zoe_server.fleet.hardware import Hardware, Machine
 from zoe_server.fleet.memory import ALL_LAYERS, facts_of, kv_bytes, model_bytes
@@ -18,6 +18,7 @@ from zoe_server.fleet.memory_book import MemoryBook
 from zoe_server.fleet.policy import recommend
 from zoe_server.training.random_embedder_gguf import write_random_embedder_gguf
 from zoe_server.training.random_gguf import write_random_gguf
+from zoe_server.training.random_projector_gguf import write_random_projector
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,6 +74,18 @@ def test_a_model_file_must_be_there_and_of_the_right_kind(spec: ModelSpec, tmp_p
     assert not doctor.check_model_file(replace(spec, path=tmp_path)).ok
     (tmp_path / "other.gguf").write_bytes(b"PK\x03\x04")
     assert "not a GGUF" in doctor.check_model_file(replace(spec, path=tmp_path / "other.gguf")).text
+
+
+def test_the_files_beside_a_model_are_looked_at_too(spec: ModelSpec, tmp_path: Path) -> None:
+    assert doctor.check_other_files(spec) == []
+    adapter, projector = tmp_path / "missing.gguf", write_random_projector(tmp_path / "mmproj.gguf")
+    full = replace(spec, projector_path=projector, adapters={"jokes": AdapterSpec(adapter)})
+    assert [(finding.ok, finding.subject) for finding in doctor.check_other_files(full)] == [
+        (False, "adapter jokes of m"),
+        (True, "projector of m"),
+    ]
+    projector.write_bytes(b"PK")
+    assert "not a GGUF" in doctor.check_other_files(full)[1].text
 
 
 def check_memory(spec: ModelSpec, hardware: Hardware, book: Path) -> doctor.Finding:
@@ -140,10 +153,23 @@ def test_the_hardware_is_described_with_what_to_do_for_more() -> None:
     assert "GGML_CUDA" not in fitting[1].text
 
 
+async def test_a_configured_budget_counts(tmp_path: Path) -> None:
+    (tmp_path / "zoe.toml").write_text("server = { memory_budget_bytes = 1_234_000_000, port = 0 }")
+    findings = await doctor.examine(settings.load(tmp_path / "zoe.toml"))
+    assert "1.2 GB for all models together" in next(one.text for one in findings if one.subject == "policy")
+
+
 async def test_everything_is_examined() -> None:
     subjects = [finding.subject for finding in await doctor.examine(settings.load(port=0))]
     assert subjects[1:3] == ["hardware", "policy"]
     assert subjects[-2:] == ["memory for zoe-nano", "self-test of zoe-nano"]
+
+
+async def test_a_model_that_cannot_see_though_it_should_is_said(spec: ModelSpec, tmp_path: Path) -> None:
+    (tmp_path / "zoe.toml").write_text(f"[models.eyes]\npath = {str(spec.path)!r}\nroles = ['vision']")
+    found = {finding.subject: finding for finding in await doctor.examine(settings.load(tmp_path / "zoe.toml", port=0))}
+    assert (found["pictures"].ok, "models.eyes.projector" in found["pictures"].text) == (False, True)
+    assert found["self-test of eyes"].ok
 
 
 async def test_the_self_test_computes_for_real(spec: ModelSpec, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from zoe_server import settings
 from zoe_server.catalogue.spec import AdapterSpec
 from zoe_server.settings import SettingsError
 from zoe_server.training.random_gguf import write_random_gguf
+from zoe_server.training.random_projector_gguf import write_random_projector
 
 
 @pytest.fixture(autouse=True)
@@ -108,6 +109,10 @@ def test_a_blank_key_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
         ("[models.llama-3.2-3b]", "models.llama-3.2-3b.path: its file is not here; get it with `zoe models pull llama"),
         ("[models.'qwen2.5:7b']", "get it with `zoe models pull qwen2.5-coder-7b`"),
         ("[catalogue.mine]\nroles = ['chat']", "catalogue.mine: weights are missing"),
+        (
+            "[catalogue.mine]\nroles = ['vision']\nweights = { repository = 'a/b', file = 'c.gguf' }",
+            'catalogue.mine: a model with the role "vision" sees with a second file; add projector',
+        ),
         ("[catalogue.mine]\nname = 'other'", "catalogue: mine.name: unknown key"),
         ("[catalogue.zoe-nano]\nlicense = 'mine'", "catalogue.zoe-nano.license: unknown key"),
         ("[catalogue.llama-3.2-3b]\nscores = { tools = 101 }", "catalogue.llama-3.2-3b.scores.tools"),
@@ -324,6 +329,58 @@ def test_the_configuration_can_be_read_before_its_models_are_here(tmp_path: Path
     assert len(chosen.missing_models()) == 1
     with pytest.raises(SettingsError, match=r"models\.llama-3\.2-3b\.path"):
         settings.load()
+
+
+EYES = ("Qwen2-VL-7B-Instruct-Q4_K_M.gguf", "mmproj-Qwen2-VL-7B-Instruct-f16.gguf")
+
+
+def test_a_model_that_sees_is_served_with_its_projector(tmp_path: Path) -> None:
+    pulled(tmp_path / "models", *EYES)
+    write(tmp_path / "zoe.toml", "server = { models_folder = 'models' }\n[models.qwen2-vl-7b]")
+    chosen = settings.load()
+    (eyes,) = chosen.specs()
+    assert (eyes.path, eyes.projector_path) == (tmp_path / "models" / EYES[0], tmp_path / "models" / EYES[1])
+    assert (eyes.roles, eyes.load, chosen.shortcomings()) == (("vision",), "demand", [])
+    write(
+        tmp_path / "zoe.toml", "server = { models_folder = 'models' }\nmodels.qwen2-vl-7b = { projector = 'own.gguf' }"
+    )
+    assert settings.load().specs()[0].projector_path == tmp_path / "own.gguf"
+
+
+def test_without_its_projector_it_is_served_but_not_for_pictures(tmp_path: Path) -> None:
+    pulled(tmp_path / "models", EYES[0])
+    write(tmp_path / "zoe.toml", "server = { models_folder = 'models' }\n[models.qwen2-vl-7b]")
+    chosen = settings.load()
+    (eyes,) = chosen.specs()
+    assert (eyes.roles, eyes.load, eyes.projector_path) == ((), "demand", None)
+    (problem,) = chosen.shortcomings()
+    assert problem.startswith(
+        "models.qwen2-vl-7b.projector: missing, so the model sees no pictures; its projector mmproj"
+    )
+    assert problem.endswith(f"{EYES[1]} is not here; get it with `zoe models pull qwen2-vl-7b`")
+
+
+def test_a_model_of_ones_own_that_is_to_see_needs_a_projector_too(tmp_path: Path) -> None:
+    write(tmp_path / "zoe.toml", "[models.a]\npath = 'a.gguf'\nroles = ['chat', 'vision']")
+    chosen = settings.load()
+    assert chosen.specs()[0].roles == ("chat",)
+    (problem,) = chosen.shortcomings()
+    assert problem.startswith("models.a.projector: missing, so the model sees no pictures; say where")
+    write(tmp_path / "zoe.toml", "[models.a]\npath = 'a.gguf'\nroles = ['vision']\nengine = 'scripted'")
+    assert (settings.load().specs()[0].roles, settings.load().shortcomings()) == (("vision",), [])
+
+
+def test_a_model_of_the_folder_gets_the_projector_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    write_random_gguf(tmp_path / "models" / "Eyes-Q8_0.gguf", merges=20)
+    projector = write_random_projector(tmp_path / "models" / "mmproj-Eyes-f16.gguf")
+    write(tmp_path / "zoe.toml", "server = { models_folder = 'models' }\n[models.Eyes-Q8_0]")
+    (eyes,) = settings.load().specs()
+    assert (eyes.roles, eyes.projector_path, eyes.load) == (("tools", "chat", "vision"), projector, "start")
+    write(tmp_path / "zoe.toml", "server = { models_folder = 'models' }\n[models.mmproj-Eyes-f16]")
+    for act in (settings.Settings.specs, settings.Settings.shortcomings):
+        with pytest.raises(SettingsError, match=r"models\.mmproj-Eyes-f16\.path: .* is no model but lets one see"):
+            act(settings.load())
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ model is always among the chosen, also where the memory is too small for it: it 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from zoe_server.catalogue.entry import Entry, Role
@@ -34,8 +34,10 @@ class Choice:
         return sum(chosen.memory_bytes for chosen in self.models)
 
 
-def choose(entries: Sequence[Entry], budget_bytes: int, roles: Sequence[Role]) -> Choice:
+def choose(entries: Sequence[Entry], budget_bytes: int, roles: Sequence[Role], extra_bytes: int = 0) -> Choice:
     """Return the models for `roles` that take at most `budget_bytes` together; one may have several of the roles.
+
+    Each takes `extra_bytes` in addition to what its entry says, as with a GPU.
 
     Raises:
         ValueError: there is no bundled model among `entries`.
@@ -43,31 +45,29 @@ def choose(entries: Sequence[Entry], budget_bytes: int, roles: Sequence[Role]) -
     bundled = next((entry for entry in entries if entry.bundled), None)
     if bundled is None:
         raise ValueError("a choice needs the bundled model")
+    needs = {e.name: e.memory_bytes + extra_bytes for e in entries if e.memory_bytes is not None}
+    needs.setdefault(bundled.name, extra_bytes)
     chosen: dict[str, Chosen] = {}
     unserved = []
-    left_bytes = budget_bytes - _memory(bundled)
+    left_bytes = budget_bytes - needs[bundled.name]
     for role in dict.fromkeys(roles):
         if any(role in model.entry.roles for model in chosen.values()):
             continue
-        best = _best([entry for entry in entries if role in entry.roles], role, left_bytes)
+        best = _best([entry for entry in entries if role in entry.roles], role, left_bytes, needs)
         if best is None:
-            unserved += [] if role in bundled.roles else [_why_not(entries, role, left_bytes)]
+            unserved += [] if role in bundled.roles else [_why_not(entries, role, left_bytes, needs)]
         elif not best.bundled:
-            chosen[best.name] = Chosen(best, _memory(best), f"best for {role} that fits in {left_bytes / 1e9:.1f} GB")
-            left_bytes -= _memory(best)
-    last = Chosen(bundled, _memory(bundled), "part of Zoe, ready in seconds")
+            reason = f"best for {role} that fits in {left_bytes / 1e9:.1f} GB"
+            chosen[best.name] = Chosen(best, needs[best.name], reason)
+            left_bytes -= needs[best.name]
+    last = Chosen(bundled, needs[bundled.name], "part of Zoe, ready in seconds")
     return Choice((*chosen.values(), last), tuple(unserved))
 
 
-def _best(entries: Sequence[Entry], role: Role, left_bytes: int) -> Entry | None:
+def _best(entries: Sequence[Entry], role: Role, left_bytes: int, needs: Mapping[str, int]) -> Entry | None:
     """Return the model with the highest score that fits, the smaller of two equals; the bundled one fits always."""
-    fitting = [entry for entry in entries if entry.bundled or _fits(entry, left_bytes)]
-    return max(fitting, key=lambda entry: (_score(entry, role), -_memory(entry), entry.name), default=None)
-
-
-def _fits(entry: Entry, left_bytes: int) -> bool:
-    memory_bytes = entry.memory_bytes
-    return memory_bytes is not None and memory_bytes <= left_bytes
+    fitting = [e for e in entries if e.bundled or (e.name in needs and needs[e.name] <= left_bytes)]
+    return max(fitting, key=lambda entry: (_score(entry, role), -needs[entry.name], entry.name), default=None)
 
 
 def _score(entry: Entry, role: Role) -> int:
@@ -75,12 +75,8 @@ def _score(entry: Entry, role: Role) -> int:
     return 0 if score is None else score
 
 
-def _memory(entry: Entry) -> int:
-    return entry.memory_bytes or 0
-
-
-def _why_not(entries: Sequence[Entry], role: Role, left_bytes: int) -> str:
-    needs = [_memory(entry) for entry in entries if role in entry.roles and entry.memory_bytes is not None]
-    if not needs:
+def _why_not(entries: Sequence[Entry], role: Role, left_bytes: int, needs: Mapping[str, int]) -> str:
+    sizes = [needs[entry.name] for entry in entries if role in entry.roles and entry.name in needs]
+    if not sizes:
         return f"{role}: the catalogue has no model of known size for it"
-    return f"{role}: the smallest model needs {min(needs) / 1e9:.1f} GB, {max(0, left_bytes) / 1e9:.1f} GB are left"
+    return f"{role}: the smallest model needs {min(sizes) / 1e9:.1f} GB, {max(0, left_bytes) / 1e9:.1f} GB are left"

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from zoe_server.catalogue.spec import BUNDLED_MODEL, DIALECTS, EMBEDDINGS_ROLE, bundled_model_path
+from zoe_server.catalogue.spec import BUNDLED_MODEL, DIALECTS, EMBEDDINGS_ROLE, VISION_ROLE, bundled_model_path
 
 ENGINE_OVERHEAD_BYTES: Final = 256 << 20
 """What an engine process takes besides weights and KV cache: the library and its buffers for computing."""
@@ -116,6 +116,11 @@ class Entry(_Table):
     def _comes_from_somewhere(self) -> Entry:
         if self.weights is None and self.name != BUNDLED_MODEL:
             raise ValueError('weights are missing; add weights = { repository = "...", file = "....gguf" }')
+        if VISION_ROLE in self.roles and self.projector is None:
+            raise ValueError(
+                'a model with the role "vision" sees with a second file; add projector = { repository = "...", '
+                'file = "mmproj-....gguf" }'
+            )
         return self
 
     @property

@@ -22,6 +22,7 @@ _MAX_LIST: Final = 1 << 24
 _MAX_KEPT_LIST: Final = 4096
 _KV_VALUE_BYTES: Final = 2
 _PROJECTOR_ARCHITECTURE: Final = "clip"
+_PROJECTED_SIZE: Final = "clip.vision.projection_dim"
 _POOLING_NONE: Final = 0
 _POOLING_RANK: Final = 4
 _TEMPLATE: Final = "tokenizer.chat_template"
@@ -44,6 +45,7 @@ class Kind(Enum):
 class GgufFacts:
     """What a file says of itself. `context_tokens` is what the model was trained for.
 
+    `vector_size` is how many numbers stand for a token in the model, and a projector makes such vectors of a picture.
     Where the file is silent, that is None, and `n_layers` and `kv_bytes_per_token` are 0.
     """
 
@@ -56,6 +58,7 @@ class GgufFacts:
     kv_bytes_per_token: int
     template: str | None
     n_layers: int = 0
+    vector_size: int | None = None
 
 
 def read(path: Path) -> GgufFacts:
@@ -155,6 +158,7 @@ def _facts(header: _Header, path: Path) -> GgufFacts:
         kv_bytes_per_token=_kv_bytes_per_token(header, architecture),
         template=str(template) if template else None,
         n_layers=int(header.value(f"{architecture}.block_count") or 0),
+        vector_size=_vector_size(header, architecture),
     )
 
 
@@ -169,6 +173,12 @@ def _kind(header: _Header, architecture: str) -> Kind:
     if pooling not in (None, _POOLING_NONE):
         return Kind.EMBEDDINGS
     return Kind.OTHER if header.value(f"{architecture}.attention.causal") is False else Kind.TEXT
+
+
+def _vector_size(header: _Header, architecture: str) -> int | None:
+    is_projector = architecture == _PROJECTOR_ARCHITECTURE
+    size = header.value(_PROJECTED_SIZE if is_projector else f"{architecture}.embedding_length")
+    return int(size) if size else None
 
 
 def _quantization(file_type: int | None) -> str | None:

@@ -1,4 +1,4 @@
-"""What to make of a model file that nobody described: the roles and the context that its header suggests. Pure."""
+"""What to make of a model file that nobody described: what its header and its name suggest. Pure."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from zoe_server.catalogue.gguf_file import GgufFacts, Kind
 from zoe_server.catalogue.spec import DEFAULT_CONTEXT_TOKENS
 
 _KNOWS_TOOLS: Final = re.compile(r"\btools\b")
+_QUANTIZATION: Final = re.compile(r"[-._](ud[-._])?(i1[-._])?(iq\d\w*|q\d\w*|bf16|fp?16|fp?32|mxfp4\w*)$")
+_PROJECTOR_MARK: Final = re.compile(r"^mmproj([-._]|$)|[-._]mmproj$")
+_BETWEEN_WORDS: Final = re.compile(r"[\s._-]+")
 
 
 def is_model(facts: GgufFacts) -> bool:
@@ -17,15 +20,37 @@ def is_model(facts: GgufFacts) -> bool:
     return facts.kind in (Kind.TEXT, Kind.EMBEDDINGS)
 
 
-def roles(facts: GgufFacts) -> tuple[Role, ...]:
-    """Return the roles that suit the model; none where it has no chat template and can only complete text."""
+def roles(facts: GgufFacts, *, sees: bool = False) -> tuple[Role, ...]:
+    """Return the roles that suit the model; none where it has no chat template and can only complete text.
+
+    With `sees` it has a projector.
+    """
     if facts.kind is Kind.EMBEDDINGS:
         return ("embeddings",)
     if facts.kind is not Kind.TEXT or facts.template is None:
         return ()
-    return ("tools", "chat") if _KNOWS_TOOLS.search(facts.template) else ("chat",)
+    spoken: tuple[Role, ...] = ("tools", "chat") if _KNOWS_TOOLS.search(facts.template) else ("chat",)
+    return (*spoken, "vision") if sees else spoken
 
 
 def context_tokens(facts: GgufFacts) -> int:
     """Return a context that the model was trained for and that a home needs; more costs memory."""
     return min(facts.context_tokens or DEFAULT_CONTEXT_TOKENS, DEFAULT_CONTEXT_TOKENS)
+
+
+def sees_with(name: str, model: GgufFacts, projector_name: str, projector: GgufFacts) -> bool:
+    """Whether the projector is the model's own: it makes vectors of the model's size, and they have a name in common.
+
+    A name is that of the file, without its ending, what marks a projector and the quantization; or the header's.
+    """
+    if (model.kind, projector.kind) != (Kind.TEXT, Kind.PROJECTOR):
+        return False
+    if model.vector_size is None or model.vector_size != projector.vector_size:
+        return False
+    return bool(_names(name, model) & _names(projector_name, projector))
+
+
+def _names(name: str, facts: GgufFacts) -> set[str]:
+    base = _PROJECTOR_MARK.sub("", _QUANTIZATION.sub("", name.casefold()))
+    spellings = (base, (facts.name or "").casefold())
+    return {_BETWEEN_WORDS.sub(" ", spelling).strip() for spelling in spellings} - {""}

@@ -9,7 +9,7 @@ from pathlib import Path
 from zoe_server.catalogue.entry import Entry
 from zoe_server.catalogue.known import Catalogue
 from zoe_server.catalogue.spec import DEFAULT_CONTEXT_TOKENS
-from zoe_server.catalogue.store import State, Store
+from zoe_server.catalogue.store import Store
 
 
 class ModelMissingError(Exception):
@@ -18,9 +18,14 @@ class ModelMissingError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What holds for a model where the configuration says nothing else. `aliases` yield to names that are taken."""
+    """What holds for a model where the configuration says nothing else. `aliases` yield to names that are taken.
+
+    `lacks` says what to do where the catalogue's model sees and its projector is not here.
+    """
 
     path: Path
+    projector: Path | None = None
+    lacks: str | None = None
     roles: tuple[str, ...] = ()
     context_tokens: int = DEFAULT_CONTEXT_TOKENS
     dialect: str | None = None
@@ -36,7 +41,7 @@ def locate(name: str, catalogue: Catalogue, store: Store) -> Path:
     """
     entry = catalogue.find(name)
     if entry is not None:
-        if store.state(entry) not in (State.BUNDLED, State.PULLED):
+        if not store.has_weights(entry):
             raise ModelMissingError(f"its file is not here; get it with `zoe models pull {entry.name}`")
         return store.weights_path(entry)
     path = store.named(name)
@@ -55,8 +60,8 @@ def describe(name: str, path: Path | None, catalogue: Catalogue, store: Store) -
     """
     entry = entry_of(name, path, catalogue)
     if entry is not None:
-        return _of_entry(name, entry, path or locate(name, catalogue, store))
-    return Served(path) if path is not None else _of_header(locate(name, catalogue, store))
+        return _of_entry(name, entry, path or locate(name, catalogue, store), store)
+    return Served(path) if path is not None else _of_header(locate(name, catalogue, store), store)
 
 
 def entry_of(name: str, path: Path | None, catalogue: Catalogue) -> Entry | None:
@@ -65,9 +70,15 @@ def entry_of(name: str, path: Path | None, catalogue: Catalogue) -> Entry | None
     return entry if entry is None or path is None or entry.name == name else None
 
 
-def _of_entry(name: str, entry: Entry, path: Path) -> Served:
+def _of_entry(name: str, entry: Entry, path: Path, store: Store) -> Served:
+    projector = store.projector_path(entry)
+    lacks = None
+    if entry.projector is not None and projector is None:
+        lacks = f"its projector {entry.projector.name} is not here; get it with `zoe models pull {entry.name}`"
     return Served(
         path=path,
+        projector=projector,
+        lacks=lacks,
         roles=entry.roles,
         context_tokens=entry.context_tokens,
         dialect=entry.dialect,
@@ -76,11 +87,22 @@ def _of_entry(name: str, entry: Entry, path: Path) -> Served:
     )
 
 
-def _of_header(path: Path) -> Served:
-    from zoe_server.catalogue import gguf_file, proposal  # noqa: PLC0415 -- numpy costs time that few servers need
+def _of_header(path: Path, store: Store) -> Served:
+    # numpy costs time that few servers need
+    from zoe_server.catalogue import gguf_file, projectors, proposal  # noqa: PLC0415
 
     try:
         facts = gguf_file.read(path)
     except gguf_file.GgufError as error:
         raise ModelMissingError(str(error)) from error
-    return Served(path=path, roles=proposal.roles(facts), context_tokens=proposal.context_tokens(facts))
+    if facts.kind is gguf_file.Kind.PROJECTOR:
+        raise ModelMissingError(
+            f"{path} is no model but lets one see; name it as the `projector` of that model, and leave this table out"
+        )
+    projector = projectors.projector_of(path, facts, store)
+    return Served(
+        path=path,
+        projector=projector,
+        roles=proposal.roles(facts, sees=projector is not None),
+        context_tokens=proposal.context_tokens(facts),
+    )

@@ -20,6 +20,7 @@ from zoe_server.catalogue.spec import bundled_model_path
 
 _OWN_FOLDER: Final = ".zoe"
 _SUFFIX: Final = ".gguf"
+_PROJECTOR: Final = "mmproj"
 _PART: Final = re.compile(r"-(\d{5})-of-\d{5}$")
 
 
@@ -57,6 +58,20 @@ class Store:
     def weights_path(self, entry: Entry) -> Path:
         """Return the file that the engine is to load for `entry`; of a split one, the first part."""
         return bundled_model_path() if entry.weights is None else self.path(entry.weights)
+
+    def has_weights(self, entry: Entry) -> bool:
+        """Whether `entry` can be loaded, though perhaps without its projector."""
+        return entry.weights is None or all(self.path(part).is_file() for part in entry.weights.parts)
+
+    def projector_path(self, entry: Entry) -> Path | None:
+        """Return the projector of `entry`, None if it has none, or not here."""
+        path = None if entry.projector is None else self.path(entry.projector)
+        return path if path is not None and path.is_file() else None
+
+    def projectors(self) -> tuple[Path, ...]:
+        """Return the files that are called projectors, in order, whoever they belong to."""
+        files = sorted(self.folder.glob(f"*{_SUFFIX}")) if self.folder.is_dir() else []
+        return tuple(path for path in files if _PROJECTOR in path.name.casefold() and path.is_file())
 
     def state(self, entry: Entry) -> State:
         """Return where `entry` stands."""

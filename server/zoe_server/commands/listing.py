@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from zoe_server.catalogue import gguf_file, proposal
+from zoe_server.catalogue import gguf_file, projectors, proposal
 from zoe_server.catalogue.entry import Entry
 from zoe_server.catalogue.known import Catalogue
 from zoe_server.catalogue.store import Store, model_name, parts_of
@@ -20,7 +20,7 @@ def rows(catalogue: Catalogue, store: Store) -> Iterator[dict[str, Any]]:
     for entry in catalogue:
         yield _entry_row(entry, store)
     for path in store.extras(catalogue):
-        row = _file_row(path)
+        row = _file_row(path, store)
         if row is not None:
             yield row
 
@@ -42,7 +42,7 @@ def facts(entry: Entry, catalogue: Catalogue, store: Store) -> dict[str, Any]:
     }
 
 
-def file_facts(path: Path) -> dict[str, Any]:
+def file_facts(path: Path, store: Store) -> dict[str, Any]:
     """Return what a file that no model of the catalogue names says of itself.
 
     Raises:
@@ -50,7 +50,7 @@ def file_facts(path: Path) -> dict[str, Any]:
     """
     found = gguf_file.read(path)
     return {
-        **_found_row(path, found),
+        **_found_row(path, found, store),
         "kind": found.kind.value,
         "title": found.name,
         "architecture": found.architecture,
@@ -73,23 +73,25 @@ def _entry_row(entry: Entry, store: Store) -> dict[str, Any]:
     }
 
 
-def _file_row(path: Path) -> dict[str, Any] | None:
+def _file_row(path: Path, store: Store) -> dict[str, Any] | None:
     """Return the row of a file by itself, None if it is no model."""
     try:
         found = gguf_file.read(path)
     except gguf_file.GgufError as error:
         size_bytes = path.stat().st_size
         return {"name": model_name(path), "roles": [], "size_bytes": size_bytes, "state": BROKEN, "problem": str(error)}
-    return _found_row(path, found) if proposal.is_model(found) else None
+    return _found_row(path, found, store) if proposal.is_model(found) else None
 
 
-def _found_row(path: Path, found: gguf_file.GgufFacts) -> dict[str, Any]:
+def _found_row(path: Path, found: gguf_file.GgufFacts, store: Store) -> dict[str, Any]:
+    projector = projectors.projector_of(path, found, store)
     return {
         "name": model_name(path),
-        "roles": list(proposal.roles(found)),
+        "roles": list(proposal.roles(found, sees=projector is not None)),
         "size_bytes": sum(part.stat().st_size for part in parts_of(path)),
         "state": EXTRA,
         "context_tokens": proposal.context_tokens(found),
+        "projector": None if projector is None else str(projector),
     }
 
 
@@ -97,11 +99,13 @@ def _files(entry: Entry, store: Store) -> list[dict[str, Any]]:
     if entry.bundled:
         return [{"path": str(store.weights_path(entry))}]
     files = []
+    weights = entry.weights.parts if entry.weights else ()
     for file in entry.files:
         receipt = store.receipt(file.name)
         here = store.path(file) if store.path(file).is_file() else None
         files.append(
             {
+                "kind": "weights" if file in weights else "projector",
                 "repository": file.repository,
                 "file": file.file,
                 "revision": receipt.revision if receipt else file.revision,

@@ -14,7 +14,7 @@ import typer
 from rich.table import Table
 
 from zoe_server import settings
-from zoe_server.catalogue.entry import Entry
+from zoe_server.catalogue.entry import Entry, HubFile
 from zoe_server.catalogue.known import Catalogue
 from zoe_server.catalogue.store import Receipt, Store, parts_of
 from zoe_server.commands.console import OUT, CommandError, plain, print_json, reported, size
@@ -52,7 +52,7 @@ def show(name: str, config: Config = None, as_json: _Json = False) -> None:
         catalogue, store = _open(config)
         entry = catalogue.find(name)
         with reported(GgufError):
-            found = facts(entry, catalogue, store) if entry else file_facts(_file(name, catalogue, store))
+            found = facts(entry, catalogue, store) if entry else file_facts(_file(name, catalogue, store), store)
         if as_json:
             print_json(found)
             return
@@ -149,10 +149,16 @@ def _removable(name: str, chosen: settings.Settings) -> list[Path]:
         return parts_of(_file(name, catalogue, store))
     if entry.bundled:
         raise CommandError(f"{entry.name} is part of Zoe and stays")
-    paths = store.files_of(entry)
+    shared = {store.path(part) for other in catalogue if other is not entry for part in _projector(other, store)}
+    paths = [path for path in store.files_of(entry) if path not in shared]
     if not paths:
         raise CommandError(f"{entry.name} is not in the models folder {store.folder}")
     return paths
+
+
+def _projector(entry: Entry, store: Store) -> tuple[HubFile, ...]:
+    """Return the files that `entry` sees with, if it could be served now."""
+    return entry.projector.parts if entry.projector and store.has_weights(entry) else ()
 
 
 def _received(receipts: list[Receipt]) -> str:

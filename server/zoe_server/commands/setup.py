@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, get_args
 
-import psutil  # type: ignore[import-untyped]  # it comes without type information
 import typer
 from rich.table import Table
 
@@ -16,6 +17,8 @@ from zoe_server.catalogue.known import Catalogue
 from zoe_server.catalogue.store import State, Store
 from zoe_server.commands.console import OUT, CommandError, plain, reported, size
 from zoe_server.commands.models import Config
+from zoe_server.fleet.memory import GPU_OVERHEAD_BYTES
+from zoe_server.fleet.recommendation import recommended_policy
 from zoe_server.settings_file import usual_file, usual_files
 
 _Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -24,13 +27,16 @@ _Roles = Annotated[
     typer.Option("--role", help="What models are wanted for: tools, chat, vision, embeddings (default: tools, chat)."),
 ]
 _Memory = Annotated[
-    float | None, typer.Option("--memory", min=0, help="How many GB models may take (default: what is available now).")
+    float | None, typer.Option("--memory", min=0, help="How many GB models may take (default: see `zoe doctor`).")
 ]
 
 
-def memory_budget_bytes() -> int:
-    """Return how much memory models may take on this machine."""
-    return int(psutil.virtual_memory().available)
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """What is there for models, and what each of them takes besides its own size and the engine's."""
+
+    budget_bytes: int
+    extra_bytes: int
 
 
 def setup(config: Config = None, role: _Roles = None, memory: _Memory = None, yes: _Yes = False) -> None:
@@ -39,9 +45,10 @@ def setup(config: Config = None, role: _Roles = None, memory: _Memory = None, ye
         chosen_file = config or usual_file()
         known = settings.read(chosen_file if chosen_file and chosen_file.exists() else None)
         store = known.store
-        budget_bytes = memory_budget_bytes() if memory is None else int(memory * 1e9)
-        choice = choose(list(Catalogue(known.catalogue)), budget_bytes, _wanted(role))
-        _explain(choice, store, budget_bytes)
+        roles = _wanted(role)
+        room = _room(None if memory is None else int(memory * 1e9), known.server.memory_budget_bytes)
+        choice = choose(list(Catalogue(known.catalogue)), room.budget_bytes, roles, room.extra_bytes)
+        _explain(choice, store, room.budget_bytes)
         missing = [model.entry for model in choice.models if not _is_here(model.entry, store)]
         target = chosen_file or usual_files()[-1]
         question = "Download them and write" if missing else "Write"
@@ -50,6 +57,13 @@ def setup(config: Config = None, role: _Roles = None, memory: _Memory = None, ye
             return
         _fetch(missing, store)
         _configure(target, choice)
+
+
+def _room(asked_bytes: int | None, configured_bytes: int | None) -> _Room:
+    """Return the room: what was asked for, else what the configuration says, else what the machine's policy does."""
+    policy = asyncio.run(recommended_policy())
+    chosen = (size for size in (asked_bytes, configured_bytes, policy.budget_bytes) if size is not None)
+    return _Room(next(chosen), GPU_OVERHEAD_BYTES if policy.gpu_layers else 0)
 
 
 def _wanted(names: list[str] | None) -> list[Role]:

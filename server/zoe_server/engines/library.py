@@ -1,26 +1,46 @@
-"""What the build of llama.cpp on this machine can do, asked in a process of its own, which a bad build may crash."""
+"""What the llama.cpp library here is, asked in a child process: a build that does not fit this CPU ends its process."""
 
 from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import dataclass
 from typing import Final
 
-from zoe_server.engines.child import Child, python_env
+from zoe_server.engines.child import Child, explain_exit, python_env
 
 _LOGGER: Final = logging.getLogger(__name__)
-_ASK: Final = "import llama_cpp, sys; sys.exit(0 if llama_cpp.llama_supports_gpu_offload() else 9)"
-_CANNOT: Final = 9
+_FOR_GPU: Final = "GPU"
+_ASK: Final = (
+    f"import llama_cpp, sys; kind = {_FOR_GPU!r} if llama_cpp.llama_supports_gpu_offload() else 'CPU'; "
+    "print(llama_cpp.__version__, kind, file=sys.stderr)"
+)
+_TO_INSTALL: Final = "install it with ./scripts/setup, or with `uv pip install 'zoe-server[llama]'`"
 
 
-async def can_offload() -> bool:
-    """Whether it can use a GPU; a library that cannot be loaded can do nothing."""
-    try:
-        child = await Child.spawn([sys.executable, "-c", _ASK], _LOGGER, python_env())
-    except OSError as error:
-        _LOGGER.warning("whether llama.cpp can use a GPU is unknown: %s", error)
-        return False
+class LibraryError(Exception):
+    """The library is not there or does not work; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaLibrary:
+    """The version of llama-cpp-python, and whether its build of llama.cpp can use a GPU."""
+
+    version: str
+    can_offload: bool
+
+
+async def ask_library() -> LlamaLibrary:
+    """Load the library in a child process and return what it is; that takes a second or two.
+
+    Raises:
+        LibraryError: it is not installed, or cannot be loaded.
+    """
+    child = await Child.spawn([sys.executable, "-c", _ASK], _LOGGER, python_env())
     code = await child.wait()
-    if code not in (0, _CANNOT):
-        _LOGGER.warning("llama.cpp cannot be loaded: %s", "; ".join(child.tail[-1:]))
-    return code == 0
+    if code == 0 and child.tail:
+        version, _, kind = child.tail[-1].partition(" ")
+        return LlamaLibrary(version, can_offload=kind == _FOR_GPU)
+    if any("No module named 'llama_cpp'" in line for line in child.tail):
+        raise LibraryError(f"not installed; {_TO_INSTALL}")
+    raise LibraryError(explain_exit(code, child.tail, loading_phase=""))

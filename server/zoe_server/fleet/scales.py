@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -17,11 +16,12 @@ import psutil  # type: ignore[import-untyped]  # it comes without type informati
 
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Engine
-from zoe_server.engines.library import can_offload
 from zoe_server.fleet import device_memory, gpu, memory
 from zoe_server.fleet.file_tree import FileTree
 from zoe_server.fleet.hardware import Hardware, Machine, detect
+from zoe_server.fleet.model_memory import model_facts
 from zoe_server.fleet.policy import recommend
+from zoe_server.fleet.recommendation import can_offload
 
 if TYPE_CHECKING:
     from zoe_server.fleet.memory_book import MemoryBook
@@ -94,6 +94,8 @@ class MachineScales:
 
     async def estimate(self, spec: ModelSpec) -> int:
         """Read the model's file and return what the book says of it; see `Scales`. Without a file it is 0."""
+        if spec.engine != "llama":
+            return 0
         try:
             facts = await asyncio.to_thread(model_facts, spec, on_gpu=self._computes_on_gpu(spec))
         except OSError as error:
@@ -126,25 +128,6 @@ class MachineScales:
 
     def _computes_on_gpu(self, spec: ModelSpec) -> bool:
         return self._on_gpu and spec.n_gpu_layers != 0
-
-
-def model_facts(spec: ModelSpec, *, on_gpu: bool) -> memory.ModelFacts:
-    """Return what decides the model's size; of what is no GGUF file, the file's own size is all there is.
-
-    Raises:
-        OSError: the file is not there.
-    """
-    from zoe_server.catalogue import gguf_file  # noqa: PLC0415 -- numpy costs time, which nobody waits for here
-
-    if spec.engine != "llama":
-        return memory.ModelFacts(spec.path.stat().st_size, 0, spec.n_ctx_tokens, overhead_bytes=0)
-    beside = spec.projector_path.stat().st_size if spec.projector_path is not None else 0
-    try:
-        facts = memory.facts_of(gguf_file.read(spec.path), spec.n_ctx_tokens, on_gpu=on_gpu)
-    except gguf_file.GgufError as error:
-        _LOGGER.debug("model %s: %s", spec.name, error)
-        facts = memory.ModelFacts(spec.path.stat().st_size, 0, spec.n_ctx_tokens)
-    return replace(facts, weights_bytes=facts.weights_bytes + beside)
 
 
 def _free_bytes(*, unified: bool) -> int | None:

@@ -47,6 +47,8 @@ async def serve(settings: Settings, listening: Announce, settled: Announce) -> N
         health=HealthPolicy(stuck_s=settings.server.stuck_after_s),
         scales=MachineScales(MemoryBook(settings.memory_book), settings.server.memory_budget_bytes),
     )
+    for problem in settings.shortcomings():
+        _LOGGER.warning("%s", problem)
     state = Services(settings.server, settings.key, fleet, Router(fleet.specs))
     signals = _Signals()
     runner = web.AppRunner(create_app(state), handler_cancellation=True, access_log=None, shutdown_timeout=_CLOSE_S)

@@ -152,9 +152,14 @@ def _targets(spec: ModelSpec) -> Iterator[tuple[str, _Target]]:
 
 
 def _distance(spec: ModelSpec, role: str) -> int:
-    """Return how far a model is from `role`: a chat rather goes to a model without roles than to the one for tools."""
+    """Return how far a model is from `role`: a chat rather goes to a model without roles than to the one for tools.
+
+    A picture goes to any model that sees before all others.
+    """
     if role in spec.roles:
         return 0
+    if role == VISION_ROLE:
+        return 1 if spec.projector_path is not None else 2
     if spec.roles == (VISION_ROLE,):
         return 3
     return 2 if role == CHAT_ROLE and spec.roles else 1

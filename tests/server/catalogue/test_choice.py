@@ -44,6 +44,16 @@ def test_more_roles_get_more_models() -> None:
     assert names(20, *ROLES) == ["qwen2.5-coder-7b", "llama-3.2-3b", "qwen2-vl-7b", "nomic-embed-text-v1.5", "zoe-nano"]
 
 
+def test_what_each_engine_needs_besides_is_counted() -> None:
+    entries = list(known.shipped().values())
+    without = choose(entries, 8_900_000_000, ["tools", "chat"])
+    assert [model.entry.name for model in without.models] == ["qwen2.5-coder-7b", "llama-3.2-3b", "zoe-nano"]
+    beside = choose(entries, 8_900_000_000, ["tools", "chat"], extra_bytes=512 << 20)
+    assert [model.entry.name for model in beside.models] == ["qwen2.5-coder-7b", "zoe-nano"]
+    assert beside.memory_bytes == sum((model.entry.memory_bytes or 0) + (512 << 20) for model in beside.models)
+    assert beside.unserved == ("chat: the smallest model needs 3.3 GB, 2.1 GB are left",)
+
+
 def test_without_the_bundled_model_there_is_no_choice() -> None:
     with pytest.raises(ValueError, match="bundled"):
         choose([], 0, [])
@@ -56,8 +66,10 @@ def catalogues(draw: st.DrawFn) -> list[Entry]:
         roles = draw(st.one_of(st.just(["embeddings"]), st.lists(st.sampled_from(ROLES[:3]), min_size=1, unique=True)))
         size_bytes = draw(st.none() | st.integers(1, 10**10))
         weights = {"repository": "a/b", "file": f"{index}.gguf", "size_bytes": size_bytes}
+        projector = {**weights, "file": f"mmproj-{index}.gguf"} if "vision" in roles else None
         scores = {score: draw(st.none() | st.integers(0, 100)) for score in ("tools", "speed")}
-        entries.append(Entry(name=f"m{index}", weights=weights, roles=roles, scores=scores))  # type: ignore[arg-type]
+        files = {"weights": weights, "projector": projector}
+        entries.append(Entry.model_validate({"name": f"m{index}", **files, "roles": roles, "scores": scores}))
     return draw(st.permutations(entries))
 
 

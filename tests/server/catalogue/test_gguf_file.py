@@ -13,6 +13,7 @@ from zoe_server.catalogue import gguf_file, proposal
 from zoe_server.catalogue.gguf_file import GgufError, Kind
 from zoe_server.catalogue.spec import bundled_model_path
 from zoe_server.training.random_gguf import write_random_gguf
+from zoe_server.training.random_projector_gguf import write_random_projector
 
 
 def write(path: Path, architecture: str, *, kind: str | None = None, **values: object) -> Path:
@@ -47,6 +48,7 @@ def test_the_bundled_model_says_what_the_catalogue_says() -> None:
 def test_a_model_with_and_without_tools(model_file: Path, tmp_path: Path) -> None:
     facts = gguf_file.read(model_file)
     assert (facts.name, facts.kv_bytes_per_token) == ("random-2x64", 2 * 4 * (16 + 16) * 2)
+    assert facts.vector_size == 64
     assert (proposal.roles(facts), proposal.context_tokens(facts)) == (("tools", "chat"), 4096)
     plain = write_random_gguf(tmp_path / "plain.gguf", merges=20, context=512, chat_template="{{ messages }}")
     assert proposal.roles(gguf_file.read(plain)) == ("chat",)
@@ -54,6 +56,12 @@ def test_a_model_with_and_without_tools(model_file: Path, tmp_path: Path) -> Non
     bare = write_random_gguf(tmp_path / "bare.gguf", merges=20, context=32768, chat_template="")
     assert (proposal.roles(gguf_file.read(bare)), proposal.context_tokens(gguf_file.read(bare))) == ((), 4096)
     assert proposal.is_model(gguf_file.read(bare))
+
+
+def test_a_projector_makes_vectors_of_its_model_s_size(tmp_path: Path) -> None:
+    facts = gguf_file.read(write_random_projector(tmp_path / "mmproj.gguf", width=128))
+    assert (facts.kind, facts.vector_size, proposal.roles(facts, sees=True)) == (Kind.PROJECTOR, 128, ())
+    assert gguf_file.read(write(tmp_path / "silent.gguf", "clip")).vector_size is None
 
 
 def test_an_encoder_makes_embeddings(embedder_file: Path) -> None:

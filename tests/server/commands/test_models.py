@@ -21,10 +21,15 @@ from typer.testing import CliRunner
 from tests.server.catalogue.local_hub import LocalHub
 from zoe_server import settings
 from zoe_server.cli import app
+from zoe_server.fleet import recommendation
+from zoe_server.fleet.hardware import Hardware, Machine
+from zoe_server.fleet.policy import recommend
 from zoe_server.training.random_gguf import write_random_gguf
+from zoe_server.training.random_projector_gguf import write_random_projector
 
 Zoe = Callable[..., Result]
 MINE = "somebody/Mine-GGUF/mine.gguf"
+EYES = "somebody/Mine-GGUF/mmproj-mine.gguf"
 CONFIGURATION = """
 [catalogue.mine]
 description = "a model of [my] own"
@@ -129,6 +134,46 @@ def test_a_pulled_model_can_be_served_by_its_name(zoe: Zoe, models: Path, hub: L
     assert (spec.path, spec.roles, spec.aliases) == (models / "mine.gguf", ("tools", "chat"), ("old-mine",))
 
 
+def test_a_model_that_sees_is_two_files(zoe: Zoe, models: Path, hub: LocalHub, content: bytes, tmp_path: Path) -> None:
+    hub.files[EYES] = write_random_projector(tmp_path / "mmproj.gguf").read_bytes()
+    files = 'weights = { repository = "somebody/Mine-GGUF", file = "mine.gguf" }\n'
+    files += 'projector = { repository = "somebody/Mine-GGUF", file = "mmproj-mine.gguf" }\n'
+    tables = f"[catalogue.eyes]\nroles = ['vision']\n{files}[catalogue.other-eyes]\nroles = ['chat', 'vision']\n"
+    other = files.replace('"mine.gguf"', '"other.gguf"')
+    (tmp_path / "zoe.toml").write_text(f"{tables}{other}[models.eyes]", encoding="utf-8")
+    zoe("models", "pull", "eyes")
+    both = len(content) + len(hub.files[EYES])
+    assert (rows(zoe)["eyes"]["state"], rows(zoe)["eyes"]["size_bytes"]) == ("pulled", both)
+    assert not any(name.startswith("mmproj") for name in rows(zoe))
+    shown = json.loads(zoe("models", "show", "eyes", "--json").stdout)["files"]
+    assert [(file["kind"], Path(file["path"]).name) for file in shown] == [
+        ("weights", "mine.gguf"),
+        ("projector", "mmproj-mine.gguf"),
+    ]
+    assert settings.load().specs()[0].projector_path == models / "mmproj-mine.gguf"
+    (models / "mmproj-mine.gguf").write_bytes(b"damaged")
+    failed = zoe("models", "verify", "eyes", code=1).stdout
+    assert ("ok   mine.gguf" in failed, "FAIL mmproj-mine.gguf is damaged" in failed) == (True, True)
+    (models / "other.gguf").write_bytes(content)
+    zoe("models", "rm", "eyes", "--yes")
+    assert sorted(path.name for path in models.glob("*.gguf")) == ["mmproj-mine.gguf", "other.gguf"]
+    zoe("models", "rm", "other-eyes", "--yes")
+    assert list(models.glob("*.gguf")) == []
+
+
+def test_a_projector_beside_a_model_is_proposed_for_it(zoe: Zoe, models: Path, content: bytes) -> None:
+    models.mkdir()
+    (models / "Found-2B-Q4_K_M.gguf").write_bytes(content)
+    projector = write_random_projector(models / "mmproj-Found-2B-f16.gguf")
+    write_random_projector(models / "mmproj-Lost-2B-f16.gguf")
+    extras = {name: row for name, row in rows(zoe).items() if row["state"] == "extra"}
+    assert list(extras) == ["Found-2B-Q4_K_M"]
+    assert extras["Found-2B-Q4_K_M"]["projector"] == str(projector)
+    assert extras["Found-2B-Q4_K_M"]["roles"] == ["tools", "chat", "vision"]
+    assert projector.name in zoe("models", "show", "Found-2B-Q4_K_M").stdout
+    assert "is whole" in zoe("models", "verify", "mmproj-Found-2B-f16").stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -210,3 +255,16 @@ def test_setup_writes_what_is_to_be_served(zoe: Zoe, models: Path, content: byte
     shown = zoe("setup", "--config", str(target), "--role", "embeddings", "--memory", "8", "--yes").stdout
     assert f"wrote {target}" in shown
     assert [spec.name for spec in settings.load(target).specs()] == ["nomic-embed-text-v1.5", "zoe-nano"]
+
+
+def test_setup_counts_with_the_configured_budget_and_with_the_policy_s(
+    zoe: Zoe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Hardware(Machine.CPU, "a board", 4, 8_000_000_000, 7_000_000_000)
+    monkeypatch.setattr(recommendation, "detect", lambda: machine)
+    budget_bytes = recommend(machine).budget_bytes
+    assert 5_000_000_000 < budget_bytes < 7_000_000_000
+    assert f"of {budget_bytes / 1e9:.1f} GB" in zoe("setup", answer="n\n").stdout
+    (tmp_path / "zoe.toml").write_text("server = { memory_budget_bytes = 3_000_000_000 }", encoding="utf-8")
+    assert "of 3.0 GB" in zoe("setup", answer="n\n").stdout
+    assert "of 2.0 GB" in zoe("setup", "--memory", "2", answer="n\n").stdout

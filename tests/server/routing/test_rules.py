@@ -152,6 +152,13 @@ def test_the_role_comes_first_and_the_others_stand_by(
     assert Router(ALL).route("zoe", question).candidates == candidates
 
 
+def test_a_picture_prefers_a_model_that_sees_to_one_that_does_not() -> None:
+    seeing = ModelSpec("seeing", Path("e.gguf"), roles=("chat",), projector_path=Path("p.gguf"))
+    question = RouteQuestion(TALK, has_images=True)
+    assert Router([NANO, CHAT, seeing]).route("zoe", question).candidates == ("seeing", "zoe-nano", "llama")
+    assert Router([NANO, seeing, EYES]).route("zoe", question).candidates == ("qwen-vl", "seeing", "zoe-nano")
+
+
 @pytest.mark.parametrize("text", [COMMAND, TALK, THOUGHT, ""])
 def test_a_model_that_is_alone_gets_everything(text: str) -> None:
     for has_images in (True, False):
