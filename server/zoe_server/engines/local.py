@@ -313,8 +313,10 @@ class LocalEngine:
     async def _load_error(self, phase: str) -> errors.EngineUnavailableError:
         """The connection ended before the model was ready: return what that means."""
         reason = await self._last_words(phase)
-        lacks_memory = self._child is not None and self._child.lacked_memory
-        return self._out_of_memory(reason) if lacks_memory else self._unavailable(reason)
+        sign = self._child.lacked_memory if self._child is not None else None
+        if sign is None:
+            return self._unavailable(reason)
+        return self._out_of_memory(reason if sign in reason else f"{reason}: {sign}")
 
     def _out_of_memory(self, reason: str) -> errors.OutOfMemoryError:
         return errors.OutOfMemoryError(f"the engine of model {self._spec.name!r} has too little memory: {reason}")

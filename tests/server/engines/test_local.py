@@ -104,17 +104,20 @@ async def test_a_child_that_never_gets_ready_is_explained(
 
 
 @pytest.mark.parametrize(
-    "loading",
+    ("loading", "words"),
     [
-        ("die:SIGKILL",),
-        ('{"event": "loading", "phase": "model"}', "say:ggml: failed to allocate CPU buffer of size 9", "die:SIGABRT"),
-        ("say:CUDA error: out of memory", "exit:1"),
-        ('{"event": "fatal", "error": {"class": "OutOfMemoryError", "message": "unable to allocate CPU buffer"}}',),
+        (("die:SIGKILL",), "SIGKILL"),
+        (("say:ggml: failed to allocate CPU buffer of size 9", "die:SIGABRT"), "SIGABRT: ggml: failed to allocate"),
+        (("say:CUDA error: out of memory", "exit:1"), "exit code 1: last words: CUDA error"),
+        (
+            ('{"event": "fatal", "error": {"class": "OutOfMemoryError", "message": "unable to allocate CPU buffer"}}',),
+            "unable to allocate",
+        ),
     ],
     ids=["killed", "aborted", "exited", "told"],
 )
-async def test_too_little_memory_is_told_from_other_failures(make: Make, loading: tuple[str, ...]) -> None:
-    with pytest.raises(errors.OutOfMemoryError, match="too little memory"):
+async def test_too_little_memory_is_told_from_other_failures(make: Make, loading: tuple[str, ...], words: str) -> None:
+    with pytest.raises(errors.OutOfMemoryError, match=f"too little memory.*{words}"):
         await make(loading=loading).start()
 
 

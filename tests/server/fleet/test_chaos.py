@@ -1,4 +1,4 @@
-"""Real processes that are killed, stand still or cannot load: the fleet answers again, and nothing gets lost in silence."""
+"""Real processes that are killed, stand still or cannot load: the fleet answers again, and no request is lost."""
 
 from __future__ import annotations
 
