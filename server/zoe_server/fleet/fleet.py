@@ -104,6 +104,17 @@ class Fleet:
         """Begin to load the models that are at home here, one after the other, in the background."""
         self._conducting = asyncio.create_task(self._conductor.run(), name="conductor")
 
+    async def watch(self) -> None:
+        """Return when a fleet that was started is stopped.
+
+        Raises:
+            Exception: it can load nothing any more, because of this error, which nobody has thought of.
+        """
+        if self._conducting is not None:
+            await asyncio.wait({self._conducting})
+            if not self._conducting.cancelled():
+                self._conducting.result()
+
     async def settled(self) -> None:
         """Return when the first start of every model that is at home here has succeeded or failed."""
         home = [berth.keeper for berth in self._berths.values() if berth.keeper.spec.load == "start"]
@@ -118,6 +129,7 @@ class Fleet:
             errors.EngineUnavailableError: the engine cannot start, or not in time.
         """
         berth = self._berths[model]
+        self._check_order()
         self._check_limit(berth, n_requests)
         self._open[model] += n_requests
         urgency = Urgency.BACKGROUND if background else Urgency.INTERACTIVE
@@ -202,6 +214,12 @@ class Fleet:
         if keeper.engine is None:  # it went away at the moment it came
             raise keeper.error(keeper.reason)
         return keeper.engine
+
+    def _check_order(self) -> None:
+        """Refuse to wait for a conductor that is gone; its last words are in the log."""
+        task = self._conducting
+        if task is not None and task.done() and not task.cancelled():
+            raise errors.EngineUnavailableError("the server is out of order; its log says why, and a restart helps")
 
     def _check_limit(self, berth: Berth, n_requests: int) -> None:
         spec = berth.keeper.spec

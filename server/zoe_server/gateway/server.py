@@ -58,9 +58,10 @@ async def serve(settings: Settings, listening: Announce, settled: Announce) -> N
         listening(url, fleet)
         fleet.start()
         async with asyncio.TaskGroup() as tasks:
-            announcing = tasks.create_task(_announce(fleet, url, settled))
+            beside = [tasks.create_task(_announce(fleet, url, settled)), tasks.create_task(fleet.watch())]
             await signals.next()
-            announcing.cancel()
+            for task in beside:
+                task.cancel()
         await _drain(state, signals)
     finally:
         await fleet.stop()  # first, so that requests which are still open get their error and not a cut connection
