@@ -143,7 +143,12 @@ class Conductor:
 
     def _begin(self, move: Coroutine[Any, Any, None], name: str) -> None:
         self._move = asyncio.create_task(move, name=name)
-        self._move.add_done_callback(lambda _: self.wake())
+        self._move.add_done_callback(self._moved)
+
+    def _moved(self, move: asyncio.Task[None]) -> None:
+        if not move.cancelled() and (error := move.exception()) is not None:
+            _LOGGER.error("the fleet could not %s", move.get_name(), exc_info=error)
+        self.wake()
 
     async def _load(self, berth: Berth) -> None:
         keeper, name = berth.keeper, berth.keeper.spec.name
@@ -174,7 +179,7 @@ class Conductor:
         name = berth.keeper.spec.name
         why = f"{wanted_by} needed its memory" if wanted_by else "nobody used it"
         why = "it was unloaded" if berth.dismissed else why
-        if wanted_by is None:
+        if wanted_by is None or berth.dismissed:
             berth.keeper.at_home = False
         await berth.keeper.unload(f"{why}; it is loaded again when somebody asks for it")
         berth.draining = berth.dismissed = False

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from zoe_server import errors
 from zoe_server.catalogue.spec import ModelSpec
@@ -25,6 +25,8 @@ from zoe_server.fleet.process import Care, EngineKeeper, State
 from zoe_server.fleet.restart import RestartPolicy
 from zoe_server.fleet.scales import NoScales, Scales
 from zoe_server.fleet.tickets import Ticket
+
+_UNLOADING: Final = "it is being unloaded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,7 @@ class Fleet:
             berth.keeper.at_home = False
             return
         berth.dismissed = berth.draining = True
+        berth.keeper.tickets.turn_away(berth.keeper.error(_UNLOADING))
         self._wake()
         try:
             async with asyncio.timeout(wait_s if berth.keeper.tickets.n_used else None):
@@ -203,7 +206,7 @@ class Fleet:
         elif (error := keeper.unavailable()) is not None:
             raise error
         elif berth.dismissed:
-            raise keeper.error("it is being unloaded")
+            raise keeper.error(_UNLOADING)
         self._wake()
         try:
             async with asyncio.timeout(self._ready_wait_s):

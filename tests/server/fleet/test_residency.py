@@ -283,6 +283,24 @@ async def test_unloading_waits_for_requests_refuses_new_ones_and_can_be_given_up
     assert states(fleet)["tools"] == "ready"
 
 
+async def test_unloading_turns_away_who_waits_for_the_model(make: Make, clock: ManualClock) -> None:
+    fleet = await home(make, clock)
+    async with fleet.lease("tools"):
+        wanted = asyncio.create_task(ask(fleet, "vision"))
+        await until(fleet, lambda: status(fleet, "vision").waiting_requests == 1)
+        clock.advance(10.0)
+        await until(fleet, lambda: fleet._berths["tools"].draining)
+        late = asyncio.create_task(ask(fleet, "tools"))
+        await until(fleet, lambda: status(fleet, "tools").waiting_requests == 1)
+        leaving = asyncio.create_task(fleet.unload("tools", wait_s=20.0))
+        with pytest.raises(errors.EngineUnavailableError, match="being unloaded"):
+            await late
+    await leaving
+    assert isinstance(await wanted, protocol.Finish)
+    clock.advance(1000.0)
+    await until(fleet, lambda: states(fleet) == {"tools": "unloaded", "chat": "ready", "vision": "ready"})
+
+
 async def test_a_pinned_model_stays_until_somebody_unloads_it(make: Make, clock: ManualClock) -> None:
     fleet = await home(make, clock)
     fleet.pin("tools")
