@@ -32,10 +32,11 @@ N_CTX_TOKENS = 4096
 PROMPT_TOKENS = 3000
 DECODED_TOKENS = 128
 N_ROUNDS = 5
+N_DECODE_ROUNDS = 15
 N_SHORT = 12
 N_IN_A_ROW = 25
 N_UNCOUNTED = 5
-N_UNITS = 2 * (3 * N_ROUNDS + 2 * N_SHORT)
+N_UNITS = 2 * (N_DECODE_ROUNDS + N_ROUNDS + N_SHORT)
 MEDIAN_OVERHEAD_MS = 4.0
 Measure = Callable[[Client, int], Awaitable[float]]
 
@@ -113,7 +114,7 @@ async def run(advance: Advance) -> list[Figure]:
 async def _large(program: Path, model: Path, advance: Advance) -> list[Figure]:
     load = Load(model, N_CTX_TOKENS, 1, physical_cores())
     async with running(ZoeServer(load, "speculation = false")) as zoe, running(LlamaServer(load, program)) as peer:
-        ours, theirs = await in_turns(decode_tokens_per_s, zoe, peer, N_ROUNDS, 10, advance)
+        ours, theirs = await in_turns(decode_tokens_per_s, zoe, peer, N_DECODE_ROUNDS, 10, advance)
         decode = Figure("180 M: decode", ours, "tokens/s", peer=theirs, target=Target(0.97, "at least"))
         ours, theirs = await in_turns(prefill_tokens_per_s, zoe, peer, N_ROUNDS, 100, advance)
         return [
