@@ -43,8 +43,8 @@ async def log_in(page: Page, url: str) -> None:
     await page.get_by_text("Ground floor").wait_for()  # the dashboard shows the home
 
 
-async def say(page: Page, sentence: str) -> str:
-    """Say `sentence` in the Assist dialog, which stays open, and return the answer when it is complete."""
+async def say(page: Page, sentence: str) -> None:
+    """Say `sentence` in the Assist dialog and wait for the whole answer; the dialog stays open."""
     await page.keyboard.press("a")  # Home Assistant's shortcut for the Assist dialog
     dialog = page.locator("ha-voice-command-dialog")
     field = dialog.locator("input")
@@ -54,4 +54,3 @@ async def say(page: Page, sentence: str) -> str:
     # The first message is the greeting; an answer that still grows ends with an ellipsis.
     await expect(answers).to_have_count(2, timeout=_ANSWER_TIMEOUT_MS)
     await expect(answers.last).not_to_contain_text("…", timeout=_ANSWER_TIMEOUT_MS)
-    return await answers.last.inner_text()
