@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import aiohttp
 
@@ -73,7 +73,11 @@ class LlamaServer:
         return [str(self.program), *(str(part) for pair in options.items() for part in pair), *flags]
 
 
-Server = ZoeServer | LlamaServer
+class Server(Protocol):
+    """A server that can be started."""
+
+    def command(self, port: int, folder: Path) -> list[str]:
+        """Return the command that serves on `port`; `folder` is there for its files."""
 
 
 def build_peer() -> Path:

@@ -1,4 +1,4 @@
-"""`./scripts/screenshot`: a person's first minute as a picture: log in, open Assist, say a sentence."""
+"""`./scripts/screenshot`: a person's first minute as pictures: log in, open Assist, say a sentence; the server's page."""
 
 from __future__ import annotations
 
@@ -30,14 +30,20 @@ _SIZE_PX: ViewportSize = {"width": 1100, "height": 760}
 _ANSWER_TIMEOUT_MS = 60_000
 
 
-async def take_picture(home: Stage, sentence: str, path: Path) -> None:
-    """Say `sentence` in the Assist dialog and write a PNG of the page with the answer to `path`."""
+async def take_pictures(home: Stage, sentence: str, path: Path, status_path: Path) -> None:
+    """Say `sentence` in the Assist dialog and write a PNG of the page with the answer to `path`.
+
+    Then do the same with the server's own page.
+    """
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), headless=True, args=list(_FLAGS))
         page = await browser.new_page(viewport=_SIZE_PX, device_scale_factor=1.5)
         await _log_in(page, home.home_assistant.url)
         await _say(page, sentence)
         await page.screenshot(path=path)
+        await page.goto(home.zoe_url)
+        await page.get_by_text("to the first word").wait_for()
+        await page.screenshot(path=status_path)
         await browser.close()
 
 
@@ -66,7 +72,7 @@ async def run(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="zoe-demo-") as folder:
         wanted = Options(Path(folder), options.port_ha, options.port_zoe, options.model)
         async with stage(wanted, lambda text: print(text, file=sys.stderr, flush=True)) as home:
-            await home.while_alive(take_picture(home, options.say, options.output))
+            await home.while_alive(take_pictures(home, options.say, options.output, options.status_output))
 
 
 def main() -> int:
@@ -74,6 +80,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="./scripts/screenshot", description=__doc__)
     parser.add_argument("--say", default="turn on the kitchen light", metavar="SENTENCE")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "images" / "assist.png", metavar="PNG")
+    parser.add_argument("--status-output", type=Path, default=ROOT / "docs" / "images" / "status.png", metavar="PNG")
     parser.add_argument("--port-ha", type=int, default=8123, metavar="PORT")
     parser.add_argument("--port-zoe", type=int, default=11434, metavar="PORT")
     parser.add_argument("--model", type=Path, metavar="GGUF", help="a model file instead of zoe-nano")

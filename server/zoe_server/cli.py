@@ -98,7 +98,7 @@ def version() -> None:
 
 
 def _listening(url: str, fleet: Fleet) -> None:
-    names = ", ".join(spec.name for spec in fleet.specs)
+    names = ", ".join(spec.name for spec in fleet.specs if spec.load == "start") or "nothing yet"
     OUT.print(f"[bold]Zoe {__version__}[/]  {url}  loading {names} ...", soft_wrap=True)
 
 

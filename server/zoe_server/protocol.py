@@ -210,11 +210,15 @@ class ToolCallArguments:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The request ended as it should (terminal)."""
+    """The request ended as it should (terminal).
+
+    `repaired_calls` are the indexes of calls that were read although the model did not write them as it should.
+    """
 
     reason: FinishReason
     usage: Usage = Usage()
     timings: Timings = Timings()
+    repaired_calls: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +295,8 @@ def decode_event(data: Mapping[str, Any]) -> Event:
     if cls is Failure:
         return Failure(errors.from_wire(fields["error"]))
     if cls is Finish:
-        return Finish(fields["reason"], Usage(**fields["usage"]), Timings(**fields["timings"]))
+        repaired = tuple(fields.get("repaired_calls", ()))
+        return Finish(fields["reason"], Usage(**fields["usage"]), Timings(**fields["timings"]), repaired)
     if cls is Text:
         return Text(fields["text"], tuple(_drawn_token(token) for token in fields.get("tokens", ())))
     if cls is Embedding:

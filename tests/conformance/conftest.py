@@ -145,7 +145,7 @@ def running(config: Path | None, *options: str, wait: bool = True, **environment
     command = [sys.executable, "-m", "zoe_server.cli", "serve", "--port", "0", *options]
     command += ["--config", str(config)] if config else []
     source = str(Path(zoe_server.__file__).parents[1])
-    with tempfile.TemporaryFile("w+") as stderr:
+    with tempfile.TemporaryFile("w+") as stderr, tempfile.TemporaryDirectory() as cache:
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -156,6 +156,7 @@ def running(config: Path | None, *options: str, wait: bool = True, **environment
                 "PYTHONPATH": source,
                 "PYTHONUNBUFFERED": "1",
                 "ZOE_SERVER__SAVED_PREFIX_BYTES": "0",  # each server begins as if it were the first
+                "XDG_CACHE_HOME": cache,
                 **environment,
             },
         )

@@ -63,12 +63,13 @@ class Child:
         return self._process.returncode is None
 
     @property
-    def lacked_memory(self) -> bool:
-        """Whether it ended because memory ran out: by the kernel's hand, which is not ours, or by its last words."""
+    def lacked_memory(self) -> str | None:
+        """What tells that it ended because memory ran out: the kernel's hand, which is not ours, or its last words."""
         code = self._process.returncode
-        if code == -signal.SIGKILL:
-            return not self._insisted
-        return bool(code) and any(errors.OutOfMemoryError.is_told_by(line) for line in self._tail)
+        if code == -signal.SIGKILL and not self._insisted:
+            return "SIGKILL"
+        told = (line for line in reversed(self._tail) if errors.OutOfMemoryError.is_told_by(line))
+        return next(told, None) if code else None
 
     @property
     def tail(self) -> list[str]:

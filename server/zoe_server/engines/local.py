@@ -26,7 +26,7 @@ from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Health
 from zoe_server.engines.child import Child, explain_exit, python_env
-from zoe_server.engines.llama_command import EngineCommand, engine_config, llama_command
+from zoe_server.engines.command import EngineCommand, engine_config, llama_command
 
 _LINE_LIMIT_BYTES: Final = 64 << 20
 _CONNECT_RETRY_S: Final = 0.02
@@ -313,8 +313,10 @@ class LocalEngine:
     async def _load_error(self, phase: str) -> errors.EngineUnavailableError:
         """The connection ended before the model was ready: return what that means."""
         reason = await self._last_words(phase)
-        lacks_memory = self._child is not None and self._child.lacked_memory
-        return self._out_of_memory(reason) if lacks_memory else self._unavailable(reason)
+        sign = self._child.lacked_memory if self._child is not None else None
+        if sign is None:
+            return self._unavailable(reason)
+        return self._out_of_memory(reason if sign in reason else f"{reason}: {sign}")
 
     def _out_of_memory(self, reason: str) -> errors.OutOfMemoryError:
         return errors.OutOfMemoryError(f"the engine of model {self._spec.name!r} has too little memory: {reason}")

@@ -13,6 +13,6 @@ class Clock:
         """Return the present moment."""
         return time.monotonic()
 
-    async def sleep(self, duration_s: float) -> None:
-        """Return after `duration_s`."""
-        await asyncio.sleep(duration_s)
+    async def sleep_until(self, moment_s: float) -> None:
+        """Return when `moment_s` has come."""
+        await asyncio.sleep(max(0.0, moment_s - self.now_s()))

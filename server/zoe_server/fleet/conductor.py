@@ -48,6 +48,11 @@ class Conductor:
         self._decided = asyncio.Condition()
         self._move: asyncio.Task[None] | None = None
 
+    @property
+    def budget_bytes(self) -> int | None:
+        """How much memory all models together may take; None while that is unknown, or where it is not bounded."""
+        return None if self._budget_bytes == UNBOUNDED_BYTES else self._budget_bytes
+
     def wake(self) -> None:
         """Take note that something has changed."""
         self._changed.set()
@@ -138,7 +143,12 @@ class Conductor:
 
     def _begin(self, move: Coroutine[Any, Any, None], name: str) -> None:
         self._move = asyncio.create_task(move, name=name)
-        self._move.add_done_callback(lambda _: self.wake())
+        self._move.add_done_callback(self._moved)
+
+    def _moved(self, move: asyncio.Task[None]) -> None:
+        if not move.cancelled() and (error := move.exception()) is not None:
+            _LOGGER.error("the fleet could not %s", move.get_name(), exc_info=error)
+        self.wake()
 
     async def _load(self, berth: Berth) -> None:
         keeper, name = berth.keeper, berth.keeper.spec.name
@@ -169,7 +179,7 @@ class Conductor:
         name = berth.keeper.spec.name
         why = f"{wanted_by} needed its memory" if wanted_by else "nobody used it"
         why = "it was unloaded" if berth.dismissed else why
-        if wanted_by is None:
+        if wanted_by is None or berth.dismissed:
             berth.keeper.at_home = False
         await berth.keeper.unload(f"{why}; it is loaded again when somebody asks for it")
         berth.draining = berth.dismissed = False
@@ -209,7 +219,7 @@ class Conductor:
         async with self._decided:
             self._decided.notify_all()
         woken = asyncio.create_task(self._changed.wait())
-        naps = [asyncio.create_task(self._clock.sleep(until_s - self._clock.now_s()))] if until_s < math.inf else []
+        naps = [asyncio.create_task(self._clock.sleep_until(until_s))] if until_s < math.inf else []
         try:
             await asyncio.wait({woken, *naps}, return_when=asyncio.FIRST_COMPLETED)
         finally:

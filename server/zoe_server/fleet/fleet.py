@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from zoe_server import errors
 from zoe_server.catalogue.spec import ModelSpec
@@ -25,6 +25,8 @@ from zoe_server.fleet.process import Care, EngineKeeper, State
 from zoe_server.fleet.restart import RestartPolicy
 from zoe_server.fleet.scales import NoScales, Scales
 from zoe_server.fleet.tickets import Ticket
+
+_UNLOADING: Final = "it is being unloaded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,11 @@ class Fleet:
         """The models, in the order of the configuration."""
         return tuple(berth.keeper.spec for berth in self._berths.values())
 
+    @property
+    def budget_bytes(self) -> int | None:
+        """How much memory all models together may take; None while that is unknown, or where it is not bounded."""
+        return self._conductor.budget_bytes
+
     def observe(self, observer: Callable[[FleetEvent], None]) -> None:
         """Call `observer` with everything that happens from now on."""
         self._observers.append(observer)
@@ -98,6 +105,17 @@ class Fleet:
     def start(self) -> None:
         """Begin to load the models that are at home here, one after the other, in the background."""
         self._conducting = asyncio.create_task(self._conductor.run(), name="conductor")
+
+    async def watch(self) -> None:
+        """Return when a fleet that was started is stopped.
+
+        Raises:
+            Exception: it can load nothing any more, because of this error, which nobody has thought of.
+        """
+        if self._conducting is not None:
+            await asyncio.wait({self._conducting})
+            if not self._conducting.cancelled():
+                self._conducting.result()
 
     async def settled(self) -> None:
         """Return when the first start of every model that is at home here has succeeded or failed."""
@@ -113,6 +131,7 @@ class Fleet:
             errors.EngineUnavailableError: the engine cannot start, or not in time.
         """
         berth = self._berths[model]
+        self._check_order()
         self._check_limit(berth, n_requests)
         self._open[model] += n_requests
         urgency = Urgency.BACKGROUND if background else Urgency.INTERACTIVE
@@ -149,6 +168,7 @@ class Fleet:
             berth.keeper.at_home = False
             return
         berth.dismissed = berth.draining = True
+        berth.keeper.tickets.turn_away(berth.keeper.error(_UNLOADING))
         self._wake()
         try:
             async with asyncio.timeout(wait_s if berth.keeper.tickets.n_used else None):
@@ -186,7 +206,7 @@ class Fleet:
         elif (error := keeper.unavailable()) is not None:
             raise error
         elif berth.dismissed:
-            raise keeper.error("it is being unloaded")
+            raise keeper.error(_UNLOADING)
         self._wake()
         try:
             async with asyncio.timeout(self._ready_wait_s):
@@ -197,6 +217,12 @@ class Fleet:
         if keeper.engine is None:  # it went away at the moment it came
             raise keeper.error(keeper.reason)
         return keeper.engine
+
+    def _check_order(self) -> None:
+        """Refuse to wait for a conductor that is gone; its last words are in the log."""
+        task = self._conducting
+        if task is not None and task.done() and not task.cancelled():
+            raise errors.EngineUnavailableError("the server is out of order; its log says why, and a restart helps")
 
     def _check_limit(self, berth: Berth, n_requests: int) -> None:
         spec = berth.keeper.spec

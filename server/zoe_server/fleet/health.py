@@ -92,9 +92,10 @@ async def watch(look: Look, policy: HealthPolicy, clock: Clock, checked: Callabl
     judge = Judge(policy)
     while True:
         health, open_requests = look()
-        verdict = judge.check(health, open_requests=open_requests, now_s=clock.now_s())
-        checked(clock.now_s())
+        now_s = clock.now_s()
+        verdict = judge.check(health, open_requests=open_requests, now_s=now_s)
+        checked(now_s)
         if verdict in (Verdict.STUCK, Verdict.SILENT):
             return verdict
         busy = open_requests > 0 or health.running + health.waiting > 0
-        await clock.sleep(policy.next_check_s(busy=busy))
+        await clock.sleep_until(now_s + policy.next_check_s(busy=busy))

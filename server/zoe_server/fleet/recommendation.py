@@ -19,11 +19,12 @@ async def recommended_policy(held_bytes: int = 0) -> Policy:
     Takes a second or two where there is a GPU, since the library has to be asked whether it can use it.
     """
     hardware = await asyncio.to_thread(detect)
-    can_offload = bool(hardware.gpus) and await _can_offload()
-    return recommend(hardware, held_bytes=held_bytes, can_offload=can_offload)
+    on_gpu = bool(hardware.gpus) and await can_offload()
+    return recommend(hardware, held_bytes=held_bytes, can_offload=on_gpu)
 
 
-async def _can_offload() -> bool:
+async def can_offload() -> bool:
+    """Whether llama.cpp can use a GPU here; a library that cannot be asked can do nothing."""
     try:
         return (await ask_library()).can_offload
     except LibraryError as error:

@@ -16,12 +16,12 @@ import psutil  # type: ignore[import-untyped]  # it comes without type informati
 
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Engine
-from zoe_server.engines.library import LibraryError, ask_library
 from zoe_server.fleet import device_memory, gpu, memory
 from zoe_server.fleet.file_tree import FileTree
 from zoe_server.fleet.hardware import Hardware, Machine, detect
 from zoe_server.fleet.model_memory import model_facts
 from zoe_server.fleet.policy import recommend
+from zoe_server.fleet.recommendation import can_offload
 
 if TYPE_CHECKING:
     from zoe_server.fleet.memory_book import MemoryBook
@@ -83,7 +83,7 @@ class MachineScales:
         """Look at the machine and return its budget; see `Scales`."""
         self._hardware = hardware = await asyncio.to_thread(detect)
         has_gpu = hardware.machine in (Machine.JETSON, Machine.NVIDIA)
-        offloads = has_gpu and await _can_offload()
+        offloads = has_gpu and await can_offload()
         self._on_gpu = offloads
         if self._allowed_bytes is not None:
             return self._allowed_bytes
@@ -94,6 +94,8 @@ class MachineScales:
 
     async def estimate(self, spec: ModelSpec) -> int:
         """Read the model's file and return what the book says of it; see `Scales`. Without a file it is 0."""
+        if spec.engine != "llama":
+            return 0
         try:
             facts = await asyncio.to_thread(model_facts, spec, on_gpu=self._computes_on_gpu(spec))
         except OSError as error:
@@ -126,15 +128,6 @@ class MachineScales:
 
     def _computes_on_gpu(self, spec: ModelSpec) -> bool:
         return self._on_gpu and spec.n_gpu_layers != 0
-
-
-async def _can_offload() -> bool:
-    """Whether llama.cpp can use a GPU; a library that cannot be loaded can do nothing."""
-    try:
-        return (await ask_library()).can_offload
-    except (LibraryError, OSError) as error:
-        _LOGGER.warning("whether llama.cpp can use a GPU is unknown: %s", error)
-        return False
 
 
 def _free_bytes(*, unified: bool) -> int | None:

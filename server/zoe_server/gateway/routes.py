@@ -6,7 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
-from zoe_server.gateway import ollama_wire, openai_wire
+from zoe_server.gateway import admin, ollama_wire, openai_wire
 from zoe_server.gateway.chat import chat_completions
 from zoe_server.gateway.completions import completions
 from zoe_server.gateway.completions_wire import CompletionBody
@@ -39,6 +39,10 @@ ROUTES: Final = (
     Route("GET", "/metrics/json", metrics_json, "The same, as JSON"),
     Route("GET", "/stats", stats, "The requests in work"),
     Route("GET", "/admin/requests", recent_requests, "The last requests"),
+    Route("GET", "/admin/status", admin.status, "The server and its models"),
+    Route("POST", "/admin/route", admin.explain_route, "Which model would answer, and why", admin.RouteBody),
+    Route("POST", "/admin/models/{id:.+}/load", admin.load, "Bring a model into memory"),
+    Route("POST", "/admin/models/{id:.+}/unload", admin.unload, "Take a model out of memory", admin.UnloadBody),
     Route("GET", "/v1/models", list_models, "The models"),
     Route("GET", "/v1/models/{id:.+}", one_model, "One model"),
     Route("POST", "/v1/chat/completions", chat_completions, "A chat's answer", openai_wire.ChatBody, (JSON, EVENTS)),

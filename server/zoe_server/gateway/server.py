@@ -59,7 +59,8 @@ async def serve(settings: Settings, listening: Announce, settled: Announce) -> N
         url = await _listen(runner, settings.server.host, settings.server.port)
         listening(url, fleet)
         fleet.start()
-        async with _in_background(_tell_settled(fleet, url, settled), _announced(state, runner)):
+        beside = (_tell_settled(fleet, url, settled), fleet.watch(), _announced(state, runner))
+        async with _in_background(*beside):
             await signals.next()
         await _drain(state, signals)
     finally:

@@ -19,7 +19,14 @@ _MIB: Final = 1 << 20
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
 _DAY_S: Final = 86_400
-_TONES: Final = {State.READY: "good", State.LOADING: "busy", State.RESTARTING: "busy", State.FAILED: "bad"}
+_TONES: Final = {
+    State.READY: "good",
+    State.LOADING: "busy",
+    State.RESTARTING: "busy",
+    State.UNLOADING: "busy",
+    State.FAILED: "bad",
+    State.QUARANTINED: "bad",
+}
 
 Record = Mapping[str, Any]
 """A request as `tracked.Tracked.record` describes it."""
@@ -104,7 +111,7 @@ def size(n_bytes: float) -> str:
 
 def _overall(statuses: Sequence[ModelStatus]) -> tuple[str, str]:
     states = {status.state for status in statuses}
-    if State.FAILED in states:
+    if states & {State.FAILED, State.QUARANTINED}:
         return "a model cannot be loaded", "bad"
     if states & {State.LOADING, State.RESTARTING}:
         return "a model is being loaded", "busy"
@@ -168,6 +175,7 @@ def _facts(status: ModelStatus, own: Sequence[Record]) -> tuple[tuple[str, str],
     facts = [
         ("active", str(active)),
         ("waiting", str(status.open_requests - active)),
+        ("memory", size(status.resident_bytes) if status.resident_bytes else "-"),
         ("loaded in", duration(status.load_s or None)),
         ("restarts", str(status.crashes)),
     ]

@@ -131,12 +131,12 @@ class Tracked:
         self.finishes.append(protocol.Finish("stop", answer.usage, answer.timings))
 
     def end(self, status: int | None) -> None:
-        """Note the end; without a `status`, the client has left before there was one."""
+        """Note the end; without a `status` the client has left, which is no reason if it failed before."""
         self.phase, self.ended, self.status = "done", time.monotonic(), status
         self._tools = ()
         self._open_calls.clear()
         if status is None:
-            self.code = CANCELLED
+            self.code = self.code or CANCELLED
 
     def outcome(self) -> Outcome:
         """Return what metrics count."""
@@ -192,17 +192,18 @@ class Tracked:
                 self.failed(event.error)
             case protocol.Finish():
                 self.finishes.append(event)
-                self._judge_calls(index)
+                self._judge_calls(index, event.repaired_calls)
 
     def _begin_decoding(self) -> None:
         self.phase, self.first_token_s = "decode", self.age_s
 
-    def _judge_calls(self, index: int) -> None:
+    def _judge_calls(self, index: int, repaired: Sequence[int]) -> None:
         tools = {tool.name: tool.parameters for tool in self._tools[index]}
-        for key, call in self._open_calls.items():
-            if key[0] == index:
-                valid = call.name in tools and fits("".join(call.arguments), tools[call.name])
-                self.calls["valid" if valid else "invalid"] += 1
+        for (answer, at), call in self._open_calls.items():
+            if answer != index:
+                continue
+            valid = call.name in tools and fits("".join(call.arguments), tools[call.name])
+            self.calls["invalid" if not valid else "repaired" if at in repaired else "valid"] += 1
 
 
 def prompt_end(request: protocol.ChatRequest) -> str:

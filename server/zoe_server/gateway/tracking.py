@@ -27,7 +27,7 @@ _TRACKED: Final = web.RequestKey("tracked", Tracked)
 _UNKNOWN: Final = "unknown"
 _LOGGER: Final = logging.getLogger(REQUEST_LOG)
 LOOKING_PATHS: Final = frozenset(
-    ("/", "/health", "/metrics", "/metrics/prometheus", "/metrics/json", "/stats", "/admin/requests")
+    ("/", "/health", "/metrics", "/metrics/prometheus", "/metrics/json", "/stats", "/admin/requests", "/admin/status")
 )
 """The paths of those who only look."""
 

@@ -209,7 +209,8 @@ class EngineLoop:
             events = job.ledger.annotate(events)
         sequence = job.sequence
         self._forget(job)
-        finish = Finish(reason, sequence.usage(), sequence.timings(self._clock()))
+        timings = sequence.timings(self._clock())
+        finish = Finish(reason, sequence.usage(), timings, job.output.repaired_calls)
         self._outbox.end(sequence.request_id, [*events, finish])
 
     def _fail(self, job: Job, error: ZoeError) -> None:

@@ -44,6 +44,11 @@ class OutputStream:
         """Whether a stop string was found: nothing more will come, and generation should end."""
         return self._stops.found
 
+    @property
+    def repaired_calls(self) -> tuple[int, ...]:
+        """The indexes of the calls so far that were not written as they should be."""
+        return self._parser.repaired
+
     def feed(self, piece: bytes) -> list[ChatEvent]:
         """Return the events that the next token's bytes make certain; they may end in the middle of a character."""
         return self._deliver(self._parser.feed(self._characters.decode(piece)))

@@ -127,9 +127,9 @@ class Metrics:
 
     def _observe_answer(self, model: str, finish: protocol.Finish) -> None:
         usage, timings = finish.usage, finish.timings
-        self._prompt_tokens.labels(model, REUSED).inc(usage.cached_tokens)
+        self._prompt_tokens.labels(model, REUSED).inc(max(0, usage.cached_tokens))
         self._prompt_tokens.labels(model, COMPUTED).inc(max(0, usage.prompt_tokens - usage.cached_tokens))
-        self._completion_tokens.labels(model).inc(usage.completion_tokens)
+        self._completion_tokens.labels(model).inc(max(0, usage.completion_tokens))
         self._queued.labels(model).observe(timings.queue_s)
         if usage.completion_tokens > 0:
             self._first_tokens.labels(model).observe(timings.first_token_s)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -100,6 +101,50 @@ async def test_a_child_that_never_gets_ready_is_explained(
     with pytest.raises(errors.EngineUnavailableError, match=reason):
         await engine.start()
     assert not alive(engine.pid)
+
+
+@pytest.mark.parametrize(
+    ("loading", "words"),
+    [
+        (("die:SIGKILL",), "SIGKILL"),
+        (("say:ggml: failed to allocate CPU buffer of size 9", "die:SIGABRT"), "SIGABRT: ggml: failed to allocate"),
+        (("say:CUDA error: out of memory", "exit:1"), "exit code 1: last words: CUDA error"),
+        (
+            ('{"event": "fatal", "error": {"class": "OutOfMemoryError", "message": "unable to allocate CPU buffer"}}',),
+            "unable to allocate",
+        ),
+    ],
+    ids=["killed", "aborted", "exited", "told"],
+)
+async def test_too_little_memory_is_told_from_other_failures(make: Make, loading: tuple[str, ...], words: str) -> None:
+    with pytest.raises(errors.OutOfMemoryError, match=f"too little memory.*{words}"):
+        await make(loading=loading).start()
+
+
+async def test_a_child_that_we_had_to_kill_did_not_lack_memory(make: Make) -> None:
+    engine = make(loading=("stall",), stall_s=1.0)
+    with pytest.raises(errors.EngineUnavailableError) as caught:
+        await engine.start()
+    assert not isinstance(caught.value, errors.OutOfMemoryError)
+
+
+async def test_an_engine_that_is_not_well_is_ended_at_once(make: Make, ask: Ask, collect: Collect) -> None:
+    engine = make(chat=(STARTED, "stall"))
+    await engine.start()
+    pid = engine.pid
+    assert pid is not None
+    told = engine.chat(ask())
+    assert isinstance(await anext(told), protocol.Started)
+    os.kill(pid, signal.SIGSTOP)
+    async with asyncio.timeout(30):
+        await engine.kill("it stands still")
+        assert await engine.wait_closed() == "it stands still"
+        failure = await anext(told)
+        assert isinstance(failure, protocol.Failure)
+        assert isinstance(failure.error, errors.EngineCrashedError)
+        assert "it stands still" in failure.error.message
+        await engine.stop()
+    assert not alive(pid)
 
 
 @pytest.mark.parametrize(("before", "loading"), [("stall", ()), ("", ("stall",))])

@@ -13,6 +13,7 @@ from zoe_server.engines.scripted import Answer, Crash, Hold, ScriptedEngine
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.process import State
 from zoe_server.fleet.restart import RestartPolicy
+from zoe_server.fleet.scales import NoScales
 
 ANSWERS = [Answer((Crash(),), "crash"), Answer((Hold(),), "hold"), Answer((protocol.Text("Hi"),))]
 AT_ONCE = RestartPolicy(first_s=0.0)
@@ -166,3 +167,22 @@ async def test_stopping_ends_open_requests_and_refuses_new_ones(make: Make) -> N
     assert {status.state for status in fleet.status()} == {State.STOPPED}
     with pytest.raises(errors.EngineUnavailableError, match="stopping"):
         await ask(fleet, "hi")
+
+
+class BrokenScales(NoScales):
+    """Something nobody has thought of."""
+
+    async def estimate(self, spec: ModelSpec) -> int:
+        raise RuntimeError(spec.name)
+
+
+async def test_nobody_waits_for_a_conductor_that_is_gone(workshop: Workshop, caplog: pytest.LogCaptureFixture) -> None:
+    fleet = Fleet([SPEC], workshop.create, scales=BrokenScales(), ready_wait_s=600)
+    fleet.start()
+    with pytest.raises(RuntimeError, match="a"):
+        await fleet.watch()
+    with pytest.raises(errors.EngineUnavailableError, match="out of order"):
+        async with fleet.lease("a"):
+            pass
+    assert "the fleet is out of order" in caplog.text
+    await fleet.stop()

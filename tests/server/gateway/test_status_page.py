@@ -167,6 +167,8 @@ def test_memory_and_gpus_in_bars() -> None:
         ((State.READY, State.LOADING), "busy"),
         ((State.RESTARTING, State.READY), "busy"),
         ((State.LOADING, State.FAILED), "bad"),
+        ((State.READY, State.QUARANTINED), "bad"),
+        ((State.READY, State.UNLOADED), "good"),
     ],
 )
 def test_the_worst_state_counts(states: tuple[State, ...], tone: str) -> None:

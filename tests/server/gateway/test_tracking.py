@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoe_server import protocol
+from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import EMBEDDINGS_ROLE
 from zoe_server.gateway.tracked import PROMPT_CHARACTERS, Tracked, prompt_end
 from zoe_server.gateway.tracking import KEPT_REQUESTS, REQUEST_LOG, request_id
@@ -277,6 +277,23 @@ def test_pictures_are_no_prompt_text() -> None:
     ]
     request = protocol.ChatRequest("r", "m", ({"role": "user", "content": content}, {"role": "user", "content": None}))
     assert prompt_end(request) == "user: Who is it? \nuser: \n"
+
+
+def test_what_was_repaired_and_fits_is_no_more_than_that() -> None:
+    tracked = Tracked("r", "POST", "/", "/")
+    tracked.wants([protocol.ChatRequest("r", "m", (), (protocol.Tool("on", "", {"required": ["name"]}),))])
+    for index, arguments in enumerate(('{"name": "a"}', '{"name": "b"}', "{}")):
+        tracked.saw(0, protocol.ToolCallStart(index, f"c{index}", "on"))
+        tracked.saw(0, protocol.ToolCallArguments(index, arguments))
+    tracked.saw(0, protocol.Finish("tool_calls", repaired_calls=(1, 2)))
+    assert tracked.calls == {"valid": 1, "repaired": 1, "invalid": 1}
+
+
+def test_who_leaves_a_request_that_failed_does_not_hide_that() -> None:
+    tracked = Tracked("r", "POST", "/", "/")
+    tracked.failed(errors.EngineCrashedError("gone"))
+    tracked.end(None)
+    assert (tracked.outcome().result, tracked.code) == ("failed", "engine_crashed")
 
 
 def test_an_engine_that_makes_no_sense_breaks_no_account() -> None:

@@ -13,6 +13,8 @@ may be called is text, and if some of its arguments were already sent, these are
 A call printed as plain text is found where a line begins with it; in reasoning, only where the reasoning begins with
 it, or in any line if the dialect has no other way of calling: a line that reasons about a call is none.
 
+A call counts as repaired if it was printed as plain text in a dialect with markers, or had to be mended to be read.
+
 White space around calls is handed on: whoever shows the text removes it.
 """
 
@@ -86,7 +88,7 @@ class CallParser(Parser):
         self._read: Callable[[str], None] = self._read_prose
         self._held = ""
         self._call: CallReader = EnclosedCall()
-        self._marked = self._continuing = self._started = False
+        self._marked = self._continuing = self._started = self._printed = False
         self._ends: list[str] = []
         self._following: Mapping[str, NewReader] = {}
         self._index = -1
@@ -180,6 +182,7 @@ class CallParser(Parser):
     def _open(self, call: CallReader, *, marked: bool, text: str = "", continuing: bool = False) -> None:
         """Begin a call; the marker is held, and `text` is the part of it that belongs to the call itself."""
         self._call, self._marked, self._continuing, self._started = call, marked, continuing, False
+        self._printed = self._printed if continuing else not (marked or self._form.plain_in_reasoning)
         self._read = self._read_call
         for char in text:
             call.feed(char)
@@ -220,6 +223,8 @@ class CallParser(Parser):
             self._send(ToolCallArguments(self._index, arguments))
         else:
             return
+        if self._printed or self._call.mended:
+            self.repaired += (self._index,)
         self._prose, self._blank, self._line_blank = Text, False, True
         self._held, self._ends, self._following = "", list(self._call.ends), self._call.following
         self._read = self._read_call_end if self._ends or self._following else self._read_prose

@@ -36,6 +36,8 @@ class CallReader(ABC):
     name: str | None = None
     fragment = ""
     complete = False
+    mended = False
+    """Whether `call` had to correct what it returned."""
 
     @abstractmethod
     def feed(self, char: str) -> bool:
@@ -106,6 +108,7 @@ class JsonCall(CallReader):
         function = call.get("function")
         call = function if isinstance(function, dict) else call
         name, arguments = call.get("name"), _arguments(call)
+        self.mended = function is call or call.get("arguments", call.get("parameters")) is not arguments
         return (name, json_text(arguments)) if isinstance(name, str) and arguments is not None else None
 
     def _find_name(self) -> bool:

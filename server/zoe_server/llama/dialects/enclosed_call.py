@@ -99,7 +99,9 @@ class EnclosedCall(CallReader):
 
     def call(self) -> Call | None:
         """Return the call that is complete."""
-        return self._inner.call() if self._inner else None
+        call = self._inner.call() if self._inner else None
+        self.mended = self._inner is not None and self._inner.mended
+        return call
 
     def _begin(self, char: str) -> bool:
         """Return whether `char` is the first of the call itself."""
