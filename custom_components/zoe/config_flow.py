@@ -7,15 +7,13 @@ from homeassistant.config_entries import (
     SOURCE_USER,
     ConfigEntry,
     ConfigEntryState,
-    ConfigFlow,
-    ConfigFlowResult,
+    ConfigSubentryData,
     ConfigSubentryFlow,
     SubentryFlowResult,
 )
-from homeassistant.const import CONF_API_KEY, CONF_LLM_HASS_API, CONF_NAME, CONF_PROMPT, CONF_URL
-from homeassistant.core import HomeAssistant, callback
+from homeassistant.const import CONF_LLM_HASS_API, CONF_NAME, CONF_PROMPT
+from homeassistant.core import callback
 from homeassistant.helpers import llm
-from homeassistant.helpers.aiohttp_client import async_get_clientsession
 from homeassistant.helpers.selector import (
     SelectOptionDict,
     SelectSelector,
@@ -23,25 +21,12 @@ from homeassistant.helpers.selector import (
     SelectSelectorMode,
     TemplateSelector,
     TextSelector,
-    TextSelectorConfig,
-    TextSelectorType,
 )
 
-from .client import ZoeClient, normalised_url
-from .const import CONF_MODEL, DEFAULT_NAME, DEFAULT_URL, DOMAIN, MODEL_AUTOMATIC, SUBENTRY_CONVERSATION
+from .connection_flow import ConnectionFlow
+from .const import CONF_MODEL, DEFAULT_NAME, DOMAIN, MODEL_AUTOMATIC, SUBENTRY_CONVERSATION
 from .errors import ZoeError
 from .models import ZoeConfigEntry
-
-USER_SCHEMA = probatio.Schema(
-    {
-        probatio.Required(CONF_URL, default=DEFAULT_URL): TextSelector(TextSelectorConfig(type=TextSelectorType.URL)),
-        probatio.Optional(CONF_API_KEY): TextSelector(
-            TextSelectorConfig(type=TextSelectorType.PASSWORD, autocomplete="off")
-        ),
-    }
-)
-# What the form tells apart; any other failure of the server reads "cannot connect".
-FORM_ERRORS = frozenset({"invalid_url", "cannot_connect", "invalid_auth", "not_zoe", "loading"})
 
 DEFAULT_OPTIONS: dict[str, Any] = {
     CONF_LLM_HASS_API: [llm.LLM_API_ASSIST],
@@ -50,61 +35,20 @@ DEFAULT_OPTIONS: dict[str, Any] = {
 }
 
 
-async def async_server_id(hass: HomeAssistant, data: dict[str, Any]) -> str:
-    """Return what identifies the server: its own id, or its address if it has none.
-
-    Raises:
-        ZoeError: the server cannot be used with `data`.
-    """
-    client = ZoeClient(async_get_clientsession(hass), data[CONF_URL], data.get(CONF_API_KEY))
-    health = await client.async_health()
-    health.raise_if_not_ready()
-    await client.async_models()
-    return health.server_id or data[CONF_URL]
-
-
-class ZoeConfigFlow(ConfigFlow, domain=DOMAIN):
-    """Connects a Zoe server."""
+class ZoeConfigFlow(ConnectionFlow, domain=DOMAIN):
+    """Connects a Zoe server, and gives it an agent."""
 
     VERSION = 1
     MINOR_VERSION = 1
 
-    @override
-    async def async_step_user(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
-        """Ask for the address of the server, and a key if it needs one."""
-        errors: dict[str, str] = {}
-        if user_input is not None:
-            try:
-                data = {**user_input, CONF_URL: normalised_url(user_input[CONF_URL])}
-                unique_id = await async_server_id(self.hass, data)
-            except ZoeError as err:
-                key = err.translation_key if err.translation_key in FORM_ERRORS else "cannot_connect"
-                errors["base"] = key
-            else:
-                return await self._async_create(unique_id, data)
-        return self.async_show_form(
-            step_id="user",
-            data_schema=self.add_suggested_values_to_schema(USER_SCHEMA, user_input),
-            errors=errors,
-            description_placeholders={"example_url": DEFAULT_URL},
-        )
-
-    async def _async_create(self, unique_id: str, data: dict[str, Any]) -> ConfigFlowResult:
-        """Create the entry with one agent, unless this server is configured already."""
-        await self.async_set_unique_id(unique_id, raise_on_progress=False)
-        self._abort_if_unique_id_configured(updates=data)
-        return self.async_create_entry(
+    first_subentries = (
+        ConfigSubentryData(
+            subentry_type=SUBENTRY_CONVERSATION,
+            data={CONF_LLM_HASS_API: [llm.LLM_API_ASSIST]},
             title=DEFAULT_NAME,
-            data=data,
-            subentries=[
-                {
-                    "subentry_type": SUBENTRY_CONVERSATION,
-                    "data": {CONF_LLM_HASS_API: [llm.LLM_API_ASSIST]},
-                    "title": DEFAULT_NAME,
-                    "unique_id": None,
-                }
-            ],
-        )
+            unique_id=None,
+        ),
+    )
 
     @classmethod
     @callback

@@ -1,6 +1,7 @@
 """Names shared by the modules of the Zoe integration."""
 
 import logging
+from datetime import timedelta
 from typing import Final
 
 DOMAIN: Final = "zoe"
@@ -23,3 +24,15 @@ MAX_ANSWER_TOKENS: Final = 1024
 
 EVENT_TURN: Final = "zoe_turn"
 """Fired once per finished turn; `turn.TurnStats.as_event_data` documents its data."""
+
+# The connection to the server.
+
+REQUIRED_API_VERSION: Final = 1
+"""The oldest `api_version` of `/health` that answers all that is asked here."""
+
+POLL_INTERVAL: Final = timedelta(seconds=30)
+UNREACHABLE_AFTER_S: Final = 300.0
+"""How long a server may be away before that is an issue: longer than it takes to restart it, or its machine."""
+
+ROLES: Final = ("tools", "chat", "vision", "embeddings")
+"""What models may be for, in the server's words."""

@@ -152,13 +152,13 @@ def _exposed_home(hass: HomeAssistant, assistant: str) -> _Home:
         entry = entities.async_get(state.entity_id)
         names = intent.async_get_entity_aliases(hass, entry, state=state)
         home.names.setdefault(state.domain, set()).update(name for name in names if name)
-        if area := _area_of(hass, entry):
+        if area := area_of(hass, entry):
             home.areas[area.id] = area
             home.domains_in.setdefault(area.id, set()).add(state.domain)
     return home
 
 
-def _area_of(hass: HomeAssistant, entry: er.RegistryEntry | None) -> ar.AreaEntry | None:
+def area_of(hass: HomeAssistant, entry: er.RegistryEntry | None) -> ar.AreaEntry | None:
     """Return the area of an entity, which is its own or that of its device."""
     if entry is None:
         return None

@@ -2,24 +2,34 @@
 
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from homeassistant.config_entries import ConfigEntry
 
-from .errors import ZoeLoadingError, ZoeNotZoeError, ZoeStreamBrokenError
+from .const import REQUIRED_API_VERSION
+from .errors import ZoeLoadingError, ZoeNotZoeError, ZoeOutdatedError, ZoeStreamBrokenError
 
 if TYPE_CHECKING:
     from .client import ZoeClient
+    from .coordinator import ZoeCoordinator
+
+_PASSING: Final = ("loading", "stopping")
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The answer of `GET /health`: who the server is, whether it can answer, and if not, why."""
+    """The answer of `GET /health`: who the server is, whether it can answer, and if not, why.
+
+    `will_change` says that a server which is not ready is only on its way to it. `api_version` is 0 for a server that
+    does not tell it, which is older than all that do.
+    """
 
     ready: bool
     problem: str | None = None
     server_id: str | None = None
     version: str | None = None
+    api_version: int = 0
+    will_change: bool = False
 
     @classmethod
     def from_response(cls, body: object, status: int) -> Self:
@@ -32,8 +42,20 @@ class Health:
             raise ZoeNotZoeError(f"the answer to /health (HTTP status {status}) is not one of a Zoe server")
         error = body.get("error")
         problem = _text(error, "message") if isinstance(error, dict) else None
-        server_id, version = _text(body, "id"), _text(body, "version")
-        return cls(ready=status == HTTPStatus.OK, problem=problem, server_id=server_id, version=version)
+        api_version = body.get("api_version")
+        return cls(
+            ready=status == HTTPStatus.OK,
+            problem=problem,
+            server_id=_text(body, "id"),
+            version=_text(body, "version"),
+            api_version=api_version if isinstance(api_version, int) else 0,
+            will_change=status != HTTPStatus.OK and body.get("status") in _PASSING,
+        )
+
+    def raise_if_outdated(self) -> None:
+        """Raise `ZoeOutdatedError` if the server does not know what it will be asked."""
+        if self.api_version < REQUIRED_API_VERSION:
+            raise ZoeOutdatedError(f"version {self.version or 'unknown'}")
 
     def raise_if_not_ready(self) -> None:
         """Raise `ZoeLoadingError` with the server's reason, unless it can answer."""
@@ -65,6 +87,7 @@ class ZoeData:
     client: ZoeClient
     health: Health
     models: list[str]
+    coordinator: ZoeCoordinator
 
 
 type ZoeConfigEntry = ConfigEntry[ZoeData]

@@ -13,7 +13,7 @@ from homeassistant.loader import async_get_integration
 from homeassistant.setup import async_setup_component
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
-from custom_components.zoe import config_flow, const
+from custom_components.zoe import connection, connection_flow, const
 from custom_components.zoe.const import DOMAIN
 from tests.ha.fake_zoe import FakeZoe
 
@@ -30,10 +30,16 @@ async def test_manifest(hass: HomeAssistant) -> None:
 
 
 def test_form_fields_are_named_and_described() -> None:
-    step = ENGLISH["config"]["step"]["user"]
-    fields = {str(key) for key in config_flow.USER_SCHEMA.schema}
-    assert set(step["data"]) == set(step["data_description"]) == fields
-    assert set(ENGLISH["config"]["error"]) == config_flow.FORM_ERRORS
+    for name, schema in {
+        "user": connection_flow.USER_SCHEMA,
+        "api_key": connection_flow.KEY_SCHEMA,
+        "reauth_confirm": connection_flow.KEY_SCHEMA,
+        "reconfigure": connection_flow.RECONFIGURE_SCHEMA,
+    }.items():
+        step = ENGLISH["config"]["step"][name]
+        fields = {str(key) for key in schema.schema}
+        assert set(step["data"]) == set(step["data_description"]) == fields
+    assert set(ENGLISH["config"]["error"]) == connection.FORM_ERRORS
     agent = ENGLISH["config_subentries"]["conversation"]["step"]["set_options"]
     assert set(agent["data"]) == set(agent["data_description"]) == {"name", "model", "prompt", "llm_hass_api"}
 
