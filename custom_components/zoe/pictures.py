@@ -11,8 +11,8 @@ from homeassistant.exceptions import HomeAssistantError
 
 from .errors import ZoeAttachmentError
 
-_MOST_BYTES: Final = 8 * 1024 * 1024
-"""What the server takes in one request, unless it is configured otherwise; base64 makes a third more of it."""
+_MOST_BYTES: Final = 5 * 1024 * 1024
+"""A third more in base64, which is what the server takes in one request unless it is configured otherwise."""
 
 
 async def async_data_url(hass: HomeAssistant, media: Mapping[str, Any]) -> str:

@@ -1,0 +1,180 @@
+"""The actions: what they send, what they return, and what they say when it goes wrong."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import probatio
+import pytest
+from homeassistant.core import HomeAssistant
+from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
+from homeassistant.setup import async_setup_component
+from pytest_homeassistant_custom_component.common import MockConfigEntry
+
+from tests.ha.conftest import Say
+from tests.ha.fake_zoe import FakeZoe, error_response
+
+PIXEL = base64.b64decode("R0lGODlhAQABAAAAACwAAAAAAQABAAACAkQBADs=")
+
+
+async def call(hass: HomeAssistant, action: str, **data: object) -> dict[str, Any]:
+    answer: dict[str, Any] = await hass.services.async_call("zoe", action, data, blocking=True, return_response=True)
+    return answer
+
+
+async def test_ask(hass: HomeAssistant, zoe: FakeZoe, agent: str) -> None:
+    zoe.says("Hello", " there. ")
+    answer = await call(hass, "ask", text="hi")
+    told = {"model": "zoe-nano", "prompt_tokens": 100, "completion_tokens": 7}
+    assert answer == {"text": "Hello there.", **told}
+    (request,) = zoe.requests
+    assert request["messages"] == [{"role": "user", "content": "hi"}]
+    assert request["model"] == "zoe"
+    assert "response_format" not in request
+
+
+async def test_ask_for_data(hass: HomeAssistant, zoe: FakeZoe, agent: str, entry: MockConfigEntry) -> None:
+    structure = {
+        "people": {"description": "How many", "required": True, "selector": {"number": {"min": 0}}},
+        "mood": {"selector": {"select": {"options": ["good", "bad"]}}},
+    }
+    zoe.says('{"people": 3, ', '"mood": "good"}')
+    answer = await call(hass, "ask", text="count", model="qwen", structure=structure, config_entry=entry.entry_id)
+    assert answer["data"] == {"people": 3, "mood": "good"}
+    (request,) = zoe.requests
+    assert request["model"] == "qwen"
+    schema = request["response_format"]["json_schema"]["schema"]
+    assert schema["required"] == ["people"]
+    assert schema["properties"]["people"]["description"] == "How many"
+    assert schema["properties"]["mood"]["enum"] == ["good", "bad"]
+
+
+@pytest.mark.parametrize("answer", ['{"people": ', '{"people": "many"}', "[]", "three"])
+async def test_data_of_another_structure(hass: HomeAssistant, zoe: FakeZoe, agent: str, answer: str) -> None:
+    zoe.says(answer)
+    structure = {"people": {"required": True, "selector": {"number": {}}}}
+    with pytest.raises(HomeAssistantError, match="did not write the data"):
+        await call(hass, "ask", text="count", structure=structure)
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"text": "a", "structure": {"x": {"selector": {"nonsense": {}}}}}, {"text": "a", "images": [{}]}]
+)
+async def test_wrong_data_is_refused(hass: HomeAssistant, agent: str, data: dict[str, Any]) -> None:
+    with pytest.raises(probatio.Invalid):
+        await call(hass, "ask", **data)
+
+
+@pytest.fixture
+async def media(hass: HomeAssistant, tmp_path: Path) -> Path:
+    hass.config.media_dirs = {"local": str(tmp_path)}
+    hass.config.allowlist_external_dirs = {str(tmp_path)}
+    assert await async_setup_component(hass, "media_source", {})
+    await hass.async_block_till_done()
+    return tmp_path
+
+
+def local(name: str, kind: str | None = None) -> dict[str, Any]:
+    chosen = {"media_content_id": f"media-source://media_source/local/{name}", "metadata": {"title": name}}
+    return {**chosen, "media_content_type": kind} if kind else chosen
+
+
+async def test_ask_about_a_picture(hass: HomeAssistant, zoe: FakeZoe, agent: str, media: Path) -> None:
+    (media / "pixel.gif").write_bytes(PIXEL)
+    zoe.says("A dot.")
+    answer = await call(hass, "ask", text="what is it?", images=local("pixel.gif"))
+    assert answer["text"] == "A dot."
+    text, picture = zoe.requests[0]["messages"][0]["content"]
+    assert text == {"type": "text", "text": "what is it?"}
+    url = picture["image_url"]["url"]
+    assert url == f"data:image/gif;base64,{base64.b64encode(PIXEL).decode()}"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.png", None, "missing.png"),
+        ("notes.txt", b"words", "is no picture but text/plain"),
+        ("large.png", b"x" * (5 * 2**20 + 1), "more than 5 MiB"),
+    ],
+)
+async def test_what_is_no_picture(
+    hass: HomeAssistant, zoe: FakeZoe, agent: str, media: Path, name: str, content: bytes | None, message: str
+) -> None:
+    if content is not None:
+        (media / name).write_bytes(content)
+    with pytest.raises(HomeAssistantError, match=message):
+        await call(hass, "ask", text="what is it?", images=[local(name)])
+    assert zoe.requests == []
+
+
+@pytest.mark.parametrize("domain", ["camera", "image"])
+async def test_a_camera_that_is_not_there(hass: HomeAssistant, zoe: FakeZoe, agent: str, domain: str) -> None:
+    assert await async_setup_component(hass, domain, {})
+    picture = {"media_content_id": f"media-source://{domain}/{domain}.none"}
+    with pytest.raises(HomeAssistantError, match="A picture cannot be used"):
+        await call(hass, "ask", text="who is it?", images=[picture])
+
+
+async def test_explain(home: HomeAssistant, zoe: FakeZoe, agent: str) -> None:
+    answer = await call(home, "explain", text="turn on the desk lamp")
+    assert answer == {"rule": "automation", "why": "an order", "model": "zoe-nano"}
+    (order,) = zoe.orders
+    assert order == (
+        "/admin/route",
+        {
+            "text": "turn on the desk lamp",
+            "model": "zoe",
+            "devices": ["Desk lamp", "Kitchen light", "Outside"],
+            "areas": ["Kitchen", "galley", "Ground floor", "downstairs"],
+        },
+    )
+
+
+async def test_prime(home: HomeAssistant, zoe: FakeZoe, agent: str) -> None:
+    answer = await call(home, "prime")
+    told = {"agent": "Zoe", "prompt_tokens": 1000, "cached_tokens": 0, "context_tokens": 4096, "fits": True}
+    assert answer == {"agents": [told]}
+    (prompt,) = zoe.primed
+    assert (prompt["model"], prompt["max_tokens"], prompt["zoe"]) == ("zoe", 0, {"priority": "background"})
+    await home.services.async_call("zoe", "prime", {}, blocking=True)
+    assert zoe.primed == [prompt, prompt]
+
+
+async def test_what_is_primed_is_what_is_asked(home: HomeAssistant, zoe: FakeZoe, agent: str, say: Say) -> None:
+    await call(home, "prime")
+    zoe.says("Hello.")
+    await say("hello")
+    primed, asked = zoe.primed[0], zoe.requests[0]
+    assert primed["tools"] == asked["tools"]
+    shared = primed["messages"][0]["content"]
+    assert asked["messages"][0]["content"].startswith(shared[: int(0.9 * len(shared))])
+
+
+async def test_instructions_that_are_no_template(
+    home: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, agent: str
+) -> None:
+    (subentry,) = entry.subentries.values()
+    home.config_entries.async_update_subentry(entry, subentry, data={"prompt": "{{ oops"})
+    await home.async_block_till_done()
+    with pytest.raises(HomeAssistantError, match="instructions of an agent cannot be used"):
+        await call(home, "prime")
+
+
+@pytest.mark.parametrize(("action", "data"), [("ask", {"text": "hi"}), ("explain", {"text": "hi"}), ("prime", {})])
+async def test_a_server_that_fails_is_told(
+    hass: HomeAssistant, zoe: FakeZoe, agent: str, action: str, data: dict[str, str]
+) -> None:
+    zoe.api_key = "new"
+    with pytest.raises(HomeAssistantError, match="refuses the API key"):
+        await call(hass, action, **data)
+    zoe.api_key = None
+    zoe.script.append(error_response(503, "unavailable_error", "the engine restarts"))
+
+
+async def test_without_a_server(hass: HomeAssistant, entry: MockConfigEntry, agent: str) -> None:
+    with pytest.raises(ServiceValidationError):
+        await call(hass, "ask", text="hi", config_entry="none")
+    await hass.config_entries.async_unload(entry.entry_id)
+    with pytest.raises(ServiceValidationError):
+        await call(hass, "ask", text="hi")
