@@ -54,7 +54,7 @@ def context_tokens(body: object) -> dict[str, int]:
     try:
         models = body["data"]  # type: ignore[index]  # a wrong shape is what we catch
         return {str(name): int(one["context_tokens"]) for one in models for name in (one["id"], *one["aliases"])}
-    except (KeyError, TypeError, ValueError) as err:
+    except (KeyError, TypeError, ValueError, OverflowError) as err:
         raise ZoeStreamBrokenError("the answer to /v1/models does not tell what the models can read") from err
 
 
@@ -92,6 +92,7 @@ class Mean:
 class Metrics:
     """The figures of `GET /metrics/json`: counted since the start of the server, over all models.
 
+    Requests and failures are those that came to a model: a key that is refused, for one, is none of them.
     `first_token_s` and `per_token_s` are in seconds; `reused_tokens` counts the tokens of prompts, and its total is how
     many of them were known already.
     """
@@ -113,7 +114,7 @@ class Metrics:
         """
         try:
             return cls._from_object(body)  # type: ignore[arg-type]  # a wrong shape is what we catch
-        except (AttributeError, KeyError, TypeError, ValueError) as err:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as err:
             raise ZoeStreamBrokenError("the answer to /metrics/json is not what it should be") from err
 
     @classmethod
@@ -123,7 +124,7 @@ class Metrics:
             memory_used_bytes=sum(int(held) for held in body["memory"]["process_bytes"].values()),
             gpus=tuple(_gpu(gpu) for gpu in body["gpus"]),
             requests=sum(int(model["requests"]) for model in models),
-            failures=sum(int(count) for count in body["failures"].values()),
+            failures=sum(int(model["failures"]) for model in models),
             first_token_s=_sum(_histogram(model["first_token_s"]) for model in models),
             per_token_s=_sum(_histogram(model["per_token_s"]) for model in models),
             reused_tokens=_sum(_reuse(model["prompt_tokens"]) for model in models),

@@ -24,6 +24,7 @@ def metrics_body(n_answers: int = 0, *gpus: dict[str, Any]) -> dict[str, Any]:
     following = {"count": n_answers, "sum": 0.1 * n_answers, "buckets": {"+Inf": n_answers}}
     model = {
         "requests": n_answers,
+        "failures": n_answers,
         "first_token_s": first,
         "per_token_s": following,
         "prompt_tokens": {"computed": 500 * n_answers, "reused": 500 * n_answers},
@@ -33,7 +34,7 @@ def metrics_body(n_answers: int = 0, *gpus: dict[str, Any]) -> dict[str, Any]:
         "memory": {"process_bytes": {"server": 2**28, "engines": 3 * 2**28}},
         "gpus": list(gpus),
         "models": {"zoe-nano": model},
-        "failures": {"model_not_found": n_answers},
+        "failures": {"authentication_error": 99},
     }
 
 

@@ -25,7 +25,10 @@ from zoe_server.settings import ServerSettings
 KEY = "a key"
 NANO = ModelSpec("zoe-nano", Path("unused"), engine="scripted", roles=("tools",), n_ctx_tokens=2048)
 CHAT = ModelSpec("llama/3:1b", Path("unused"), engine="scripted", roles=("chat",), aliases=("llama",))
-CALL = (protocol.ToolCallStart(0, "c", "intent__HassTurnOn"), protocol.ToolCallArguments(0, '{"name": "Kitchen light"}'))
+CALL = (
+    protocol.ToolCallStart(0, "c", "intent__HassTurnOn"),
+    protocol.ToolCallArguments(0, '{"name": "Kitchen light"}'),
+)
 TIMINGS = protocol.Timings(0.001, 0.2, 0.6)
 ANSWERS = (
     Answer((*CALL, protocol.Finish("tool_calls", protocol.Usage(100, 60, 5), TIMINGS)), "kitchen light"),
@@ -93,8 +96,11 @@ async def test_it_is_connected(home: HomeAssistant, entry: ConfigEntry) -> None:
 
 
 async def test_actions(home: HomeAssistant, entry: ConfigEntry) -> None:
-    async def call(action: str, **data: str) -> Any:
-        return await home.services.async_call(DOMAIN, action, data, blocking=True, return_response=True)
+    async def call(action: str, **data: str) -> dict[str, Any]:
+        answer: dict[str, Any] = await home.services.async_call(
+            DOMAIN, action, data, blocking=True, return_response=True
+        )
+        return answer
 
     assert (await call("ask", text="What colour is the sky?", model="llama"))["text"] == "Blue."
     assert value(home, "last_route") == "named"
@@ -105,9 +111,7 @@ async def test_actions(home: HomeAssistant, entry: ConfigEntry) -> None:
 
 
 async def test_self_test_and_models(home: HomeAssistant, state: Services, entry: ConfigEntry) -> None:
-    await home.services.async_call(
-        "button", "press", {"entity_id": "button.zoe_server_run_a_self_test"}, blocking=True
-    )
+    await home.services.async_call("button", "press", {"entity_id": "button.zoe_server_run_a_self_test"}, blocking=True)
     assert [key for key in ir.async_get(home).issues if key[0] == DOMAIN] == []
     client = entry.runtime_data.client
     await client.async_unload_model("llama/3:1b", 5.0)

@@ -10,6 +10,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
+from homeassistant.setup import async_setup_component
 from pytest_homeassistant_custom_component.common import MockConfigEntry, async_fire_time_changed
 
 from custom_components.zoe.const import DOMAIN
@@ -164,8 +165,9 @@ async def test_a_rule_without_words_is_unknown_but_named(home: HomeAssistant, zo
 
 
 async def test_reload_a_model(hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, agent: str) -> None:
-    enable_all(hass, entry)
     zoe.served = [served_model("my/model:1", "tools")]
+    await hass.config_entries.async_reload(entry.entry_id)
+    enable_all(hass, entry)
     await hass.config_entries.async_reload(entry.entry_id)
     await hass.async_block_till_done()
     await press(hass, "button.zoe_server_reload_my_model_1")
@@ -189,6 +191,7 @@ async def test_a_model_that_cannot_be_loaded(
 async def test_an_entry_that_was_known_by_its_address_gets_the_server_s_id(
     hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry
 ) -> None:
+    assert await async_setup_component(hass, "homeassistant", {})
     hass.config_entries.async_update_entry(entry, unique_id=zoe.url)
     assert await hass.config_entries.async_setup(entry.entry_id)
     await hass.async_block_till_done()
@@ -203,6 +206,7 @@ async def test_answers_of_the_wrong_shape_keep_the_entry_from_starting(
         return web.json_response({"models": 3})
 
     zoe.overrides[path] = odd
+    assert await async_setup_component(hass, "homeassistant", {})
     await hass.config_entries.async_setup(entry.entry_id)
     assert entry.state is ConfigEntryState.SETUP_RETRY
     assert path in (entry.reason or "")

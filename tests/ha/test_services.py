@@ -12,7 +12,7 @@ from homeassistant.setup import async_setup_component
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from tests.ha.conftest import Say
-from tests.ha.fake_zoe import FakeZoe, error_response
+from tests.ha.fake_zoe import FakeZoe
 
 PIXEL = base64.b64decode("R0lGODlhAQABAAAAACwAAAAAAQABAAACAkQBADs=")
 
@@ -168,8 +168,6 @@ async def test_a_server_that_fails_is_told(
     zoe.api_key = "new"
     with pytest.raises(HomeAssistantError, match="refuses the API key"):
         await call(hass, action, **data)
-    zoe.api_key = None
-    zoe.script.append(error_response(503, "unavailable_error", "the engine restarts"))
 
 
 async def test_without_a_server(hass: HomeAssistant, entry: MockConfigEntry, agent: str) -> None:
