@@ -1,15 +1,20 @@
 """The actions: what they send, what they return, and what they say when it goes wrong."""
 
 import base64
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import probatio
 import pytest
+from homeassistant.components import camera, image
+from homeassistant.components.media_source import MediaSource, MediaSourceItem, PlayMedia
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
+from homeassistant.helpers.entity import Entity
 from homeassistant.setup import async_setup_component
-from pytest_homeassistant_custom_component.common import MockConfigEntry
+from pytest_homeassistant_custom_component.common import MockConfigEntry, MockModule, mock_integration, mock_platform
 
 from tests.ha.conftest import Say
 from tests.ha.fake_zoe import FakeZoe
@@ -106,6 +111,70 @@ async def test_what_is_no_picture(
     with pytest.raises(HomeAssistantError, match=message):
         await call(hass, "ask", text="what is it?", images=[local(name)])
     assert zoe.requests == []
+
+
+class Door(camera.Camera):
+    """A camera that always sees the same."""
+
+    _attr_name = "Door"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.content_type = "image/gif"
+
+    async def async_camera_image(self, width: int | None = None, height: int | None = None) -> bytes:
+        return PIXEL
+
+
+class Plan(image.ImageEntity):
+    """A picture that never changes."""
+
+    _attr_name = "Plan"
+    _attr_content_type = "image/gif"
+
+    async def async_image(self) -> bytes:
+        return PIXEL
+
+
+@pytest.mark.parametrize(("domain", "make"), [("camera", lambda _: Door()), ("image", Plan)])
+async def test_ask_about_what_an_entity_shows(
+    hass: HomeAssistant, zoe: FakeZoe, agent: str, domain: str, make: Callable[[HomeAssistant], Entity]
+) -> None:
+    assert await async_setup_component(hass, domain, {})
+    await hass.data[camera.DATA_COMPONENT if domain == "camera" else image.DATA_COMPONENT].async_add_entities(
+        [make(hass)]
+    )
+    (entity_id,) = hass.states.async_entity_ids(domain)
+    zoe.says("A dot.")
+    shown = {"media_content_id": f"media-source://{domain}/{entity_id}", "media_content_type": "image/gif"}
+    assert (await call(hass, "ask", text="what is it?", images=shown))["text"] == "A dot."
+    _, picture = zoe.requests[0]["messages"][0]["content"]
+    assert picture["image_url"]["url"] == f"data:image/gif;base64,{base64.b64encode(PIXEL).decode()}"
+
+
+class Elsewhere(MediaSource):
+    """Pictures on another machine."""
+
+    async def async_resolve_media(self, item: MediaSourceItem) -> PlayMedia:
+        return PlayMedia("http://192.0.2.1/cat.png", "image/png")
+
+
+async def elsewhere(hass: HomeAssistant) -> MediaSource:
+    return Elsewhere("elsewhere")
+
+
+async def test_a_picture_on_another_machine_is_not_fetched(hass: HomeAssistant, zoe: FakeZoe, agent: str) -> None:
+    mock_integration(hass, MockModule("elsewhere"))
+    mock_platform(hass, "elsewhere.media_source", SimpleNamespace(async_get_media_source=elsewhere))
+    assert await async_setup_component(hass, "elsewhere", {})
+    assert await async_setup_component(hass, "media_source", {})
+    with pytest.raises(HomeAssistantError, match="is not on this machine"):
+        await call(hass, "ask", text="what is it?", images={"media_content_id": "media-source://elsewhere/cat"})
+
+
+async def test_without_media_sources_there_are_no_pictures(hass: HomeAssistant, zoe: FakeZoe, agent: str) -> None:
+    with pytest.raises(HomeAssistantError, match="A picture cannot be used"):
+        await call(hass, "ask", text="what is it?", images=[local("pixel.gif")])
 
 
 @pytest.mark.parametrize("domain", ["camera", "image"])
