@@ -1,4 +1,4 @@
-"""`./scripts/screenshot`: a person's first minute as pictures: log in, open Assist, say a sentence; the server's page."""
+"""`./scripts/screenshot`: a person's first minute as pictures: log in, say a sentence in Assist, look at the server."""
 
 from __future__ import annotations
 

@@ -148,6 +148,7 @@ async def test_no_new_requests_while_the_server_stops(gateway: Gateway) -> None:
     refused = await gateway.chat()
     assert (refused.status, (await refused.json())["error"]["code"]) == (503, "stopping")
     assert (await gateway.client.get("/health")).status == 503
+    assert (await (await gateway.client.get("/admin/status")).json())["draining"] is True
     engine.release()
     assert (await held).status == 200
     async with asyncio.timeout(10):

@@ -174,11 +174,12 @@ async def test_transcript_of_an_embedding_model(start: Start, tmp_path: Path) ->
     assert (finish["reason"], finish["usage"]["prompt_tokens"]) == ("stop", 8)
     assert finish["timings"]["total_s"] >= finish["timings"]["first_token_s"] > 0
 
-    process.send(op="embed", id="many", request=encode_request(EmbedRequest("many", "m", ("lamp " * 400,) * 500)))
+    many = ("lamp " * 400,) * 500
+    process.send(op="embed", id="many", request=encode_request(EmbedRequest("many", "m", many)))
     await process.until("embedding", "many")
     process.send(op="cancel", id="many")
     assert (await process.until("finish", "many"))["reason"] == "cancelled"
-    process.send(op="embed", id="at once", request=encode_request(EmbedRequest("at once", "m", ("lamp",))))
+    process.send(op="embed", id="at once", request=encode_request(EmbedRequest("at once", "m", many)))
     process.send(op="cancel", id="at once")
     assert (await process.until("finish", "at once"))["reason"] == "cancelled"
 
