@@ -96,7 +96,7 @@ class Executor(llm.APIInstance):
     def note(self, kind: str, **details: object) -> None:
         """Count and trace something that was put right."""
         self._turn.repairs[kind] += 1
-        self._trace({"repair": {"kind": kind, **details}})
+        self._trace({"repair": {"kind": str(kind), **details}})
 
     @override
     async def async_call_tool(self, tool_input: llm.ToolInput) -> llm.ToolResult:

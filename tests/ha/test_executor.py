@@ -418,6 +418,24 @@ async def test_without_consent_nothing_happens(
     assert door == []
 
 
+async def test_a_yes_to_something_else_opens_nothing(
+    home: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, door: list[Any], say: Say
+) -> None:
+    await options(home, entry, confirm_destructive=True)
+    zoe.calls(UNLOCK)
+    await say("unlock the front door", "talk")
+    zoe.calls((TURN_ON, {"name": "Desk lamp"}))
+    zoe.says("The lamp is on.")
+    await say("OK, turn on the desk lamp instead", "talk")
+    assert door == []
+    zoe.calls(UNLOCK)
+    await say("and unlock the front door", "talk")
+    zoe.calls(UNLOCK)
+    zoe.says("It is open.")
+    assert speech(await say("Yes, unlock the front door", "talk")) == "It is open."
+    assert len(door) == 1
+
+
 async def test_consent_holds_for_one_reply(
     home: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, door: list[Any], say: Say
 ) -> None:
