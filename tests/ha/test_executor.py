@@ -154,6 +154,34 @@ async def test_the_model_mends_a_name(home: HomeAssistant, zoe: FakeZoe, say: Sa
     assert repairs(turns) == {"unknown_name": 1}
 
 
+async def test_what_was_mended_is_not_told_as_failed(
+    home: HomeAssistant, zoe: FakeZoe, say: Say, turns: list[Event]
+) -> None:
+    zoe.calls((TURN_ON, {"name": "Ambience"}))
+    zoe.calls((TURN_ON, {"name": "Kitchen light"}), (TURN_ON, {"name": "Desk lamp"}))
+    zoe.says("I have turned on the ambience.")
+    assert speech(await say("turn on the ambience")) == "I have turned on the ambience."
+    assert repairs(turns) == {"unknown_name": 1}
+
+
+async def test_two_calls_made_again_at_once_are_one_strike(
+    home: HomeAssistant, zoe: FakeZoe, say: Say, turns: list[Event]
+) -> None:
+    both = ((TURN_ON, {"name": "Kitchen light"}), (TURN_ON, {"name": "Desk lamp"}))
+    zoe.calls(*both)
+    zoe.calls(*both)
+    zoe.says("Both are on.")
+    assert speech(await say("turn on both lights")) == "Both are on."
+    assert repairs(turns) == {"repeated_call": 2}
+
+
+async def test_one_that_failed_beside_one_that_worked_is_told(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
+    zoe.calls((TURN_ON, {"name": "Desk lamp"}), (TURN_ON, {"name": "Chandelier"}))
+    zoe.says()
+    said = speech(await say("turn on the desk lamp and the chandelier"))
+    assert said == "Done: Desk lamp. This did not work: Chandelier."
+
+
 async def test_an_area_without_such_things_is_refused(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
     zoe.calls((TURN_ON, {"area": "Cellar", "domain": ["light"]}))
     zoe.says("There is no light in the cellar.")
