@@ -17,7 +17,7 @@ from .errors import (
     ZoeStreamBrokenError,
     error_from_body,
 )
-from .models import Health, model_ids
+from .models import Health, ModelFacts, model_facts, model_ids
 from .route import Route
 from .server_status import Metrics, ServedModel, context_tokens, served_models
 from .sse import EventDecoder
@@ -72,6 +72,11 @@ class ZoeClient:
         """Return the names that a chat request may ask for."""
         async with self._request("GET", "/v1/models") as response:
             return model_ids(await _body(response))
+
+    async def async_model_facts(self) -> list[ModelFacts]:
+        """Return what the server says about each of its models."""
+        async with self._request("GET", "/v1/models") as response:
+            return model_facts(await _body(response))
 
     async def async_status(self) -> list[ServedModel]:
         """Return where each model stands."""

@@ -100,12 +100,6 @@ class ZoeStreamBrokenError(ZoeError):
     translation_key = "stream_broken"
 
 
-class ZoeToolArgumentsError(ZoeError):
-    """The model wrote a tool call whose arguments are not a JSON object."""
-
-    translation_key = "tool_arguments"
-
-
 class ZoeEmptyAnswerError(ZoeError):
     """The model said nothing, not even when it was asked for words only."""
 
@@ -116,6 +110,12 @@ class ZoeAttachmentError(ZoeError):
     """An attachment is not a picture, or cannot be read."""
 
     translation_key = "attachment"
+
+
+class ZoeNoVisionError(ZoeError):
+    """There are pictures, and no model that sees."""
+
+    translation_key = "no_vision_model"
 
 
 class ZoeStructureError(ZoeError):

@@ -11,9 +11,11 @@ from homeassistant.const import CONF_LLM_HASS_API, CONF_PROMPT
 from homeassistant.core import Context, HomeAssistant
 from homeassistant.helpers import llm
 
-from .const import CONF_MODEL, DOMAIN, MODEL_AUTOMATIC
-from .convert import content_to_message, tools_to_openai
+from .const import DOMAIN
 from .errors import ZoeInstructionsError
+from .history import ContextBudget
+from .options import AgentOptions
+from .request import RequestKind, chat_request
 
 # Chat templates may insist on a user's message; what requests share ends before it.
 _SENTENCE: Final = "Hello"
@@ -37,14 +39,7 @@ async def async_home_request(hass: HomeAssistant, options: Mapping[str, Any]) ->
         await log.async_provide_llm_data(context, options.get(CONF_LLM_HASS_API), options.get(CONF_PROMPT), None)
     except conversation.ConverseError as err:
         raise ZoeInstructionsError(str(err)) from err
-    request: dict[str, Any] = {
-        "model": options.get(CONF_MODEL, MODEL_AUTOMATIC),
-        "messages": [*(content_to_message(content) for content in log.content), {"role": "user", "content": _SENTENCE}],
-        "max_tokens": 0,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        "zoe": {"priority": "background"},
-    }
-    if (api := log.llm_api) and api.tools:
-        request["tools"] = tools_to_openai(api.tools, api.custom_serializer)
-    return request
+    log.content.append(conversation.UserContent(_SENTENCE))
+    kind = RequestKind(language=hass.config.language, priority="background")
+    request = chat_request(hass, log, AgentOptions.from_data(options), ContextBudget(), kind, {})
+    return {**request.body, "max_tokens": 0}

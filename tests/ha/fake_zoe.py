@@ -54,6 +54,7 @@ class FakeZoe:
     prompt_tokens: int = 1000
     primed: list[dict[str, Any]] = field(default_factory=list)
     orders: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    facts: list[dict[str, Any]] | None = None
     overrides: dict[str, Handler] = field(default_factory=dict)
     script: list[list[dict[str, Any] | str | asyncio.Event] | web.Response] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -73,7 +74,9 @@ class FakeZoe:
         if self.api_key and request.headers.get("Authorization") != f"Bearer {self.api_key}":
             return error_response(401, "authentication_error", "the API key is wrong")
         if request.path == "/v1/models":
-            return web.json_response({"object": "list", "data": [self._model(name) for name in self.models]})
+            return web.json_response(
+                {"object": "list", "data": self.facts or [self._model(name) for name in self.models]}
+            )
         if request.path == "/v1/chat/completions":
             return await self._chat(request)
         return await self._administer(request)

@@ -68,10 +68,12 @@ async def test_connects_and_makes_an_agent(hass: HomeAssistant, zoe: FakeZoe) ->
     entry = result["result"]
     assert entry.unique_id == "server-1"
     assert entry.state is ConfigEntryState.LOADED
-    agent = next(iter(entry.subentries.values()))
+    agent, ai_task = entry.subentries.values()
     assert (agent.subentry_type, agent.title) == ("conversation", "Zoe")
     assert agent.data == {"llm_hass_api": ["assist"]}
     assert hass.states.get("conversation.zoe") is not None
+    assert (ai_task.subentry_type, ai_task.title, ai_task.data) == ("ai_task_data", "Zoe AI task", {})
+    assert hass.states.get("ai_task.zoe_ai_task") is not None
 
 
 async def test_the_check_is_a_real_one(home: HomeAssistant, zoe: FakeZoe) -> None:
@@ -93,7 +95,7 @@ async def test_the_check_is_a_real_one(home: HomeAssistant, zoe: FakeZoe) -> Non
     (prompt,) = zoe.primed
     assert "Kitchen light" in prompt["messages"][0]["content"]
     assert "intent__HassTurnOn" in {tool["function"]["name"] for tool in prompt["tools"]}
-    assert prompt["zoe"] == {"priority": "background"}
+    assert prompt["zoe"]["priority"] == "background"
 
 
 async def test_connects_with_a_key(hass: HomeAssistant, zoe: FakeZoe) -> None:
