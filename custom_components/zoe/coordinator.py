@@ -11,7 +11,7 @@ from .const import DOMAIN, LOGGER, POLL_INTERVAL
 from .errors import ZoeError, ZoeUnauthorizedError
 from .issues import async_note_failure, async_note_status
 from .models import ZoeConfigEntry
-from .route import Route
+from .route import RULE_TOOL_RESULTS, Route
 from .server_status import ServerStatus, Speed
 
 
@@ -67,9 +67,10 @@ class ZoeCoordinator(DataUpdateCoordinator[ServerStatus]):
 
     @callback
     def _async_note_route(self, route: Route) -> None:
-        """Show the server's latest choice at once."""
-        self.route = route
-        self.async_update_listeners()
+        """Show the server's latest choice at once; going on with a tool's result is none of its own."""
+        if route.rule != RULE_TOOL_RESULTS:
+            self.route = route
+            self.async_update_listeners()
 
     @callback
     def _async_look_again(self) -> None:

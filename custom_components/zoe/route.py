@@ -4,7 +4,10 @@ rule=automation; model=qwen; candidates=qwen,llama
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
+
+RULE_TOOL_RESULTS: Final = "tool_results"
+"""The rule for requests that go on with the result of a tool: they get the model of the sentence before it."""
 
 
 @dataclass(frozen=True, slots=True)

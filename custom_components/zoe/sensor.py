@@ -28,7 +28,6 @@ RULES: Final = (
     "named",
     "default",
     "vision",
-    "tool_results",
     "required_call",
     "preparation",
     "automation",

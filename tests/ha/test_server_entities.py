@@ -14,6 +14,7 @@ from homeassistant.setup import async_setup_component
 from pytest_homeassistant_custom_component.common import MockConfigEntry, async_fire_time_changed
 
 from custom_components.zoe.const import DOMAIN
+from custom_components.zoe.route import Route
 from tests.ha.conftest import Say
 from tests.ha.fake_zoe import FakeZoe, error_response, metrics_body, served_model
 
@@ -162,6 +163,14 @@ async def test_a_rule_without_words_is_unknown_but_named(home: HomeAssistant, zo
     state = home.states.get("sensor.zoe_server_last_route")
     assert state is not None
     assert (state.state, state.attributes["rule"]) == ("unknown", "telepathy")
+
+
+async def test_the_result_of_a_tool_is_no_choice_of_its_own(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
+    zoe.says("Hello.")
+    await say("hello")
+    client = home.config_entries.async_entries(DOMAIN)[0].runtime_data.client
+    client.on_route(Route("tool_results", "m", ("m",)))
+    assert value(home, "sensor.zoe_server_last_route") == "automation"
 
 
 async def test_reload_a_model(hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, agent: str) -> None:
