@@ -21,33 +21,54 @@ _COLUMNS: Final = ("figure", "Zoe", "baseline", "llama-server", "ratio", "unit",
 _HEAD: Final = """\
 # Benchmarks
 
-Written by `./scripts/bench/run --write`, which measures everything on one machine in one run; it took
-{minutes:.0f} minutes.
+Written by `./scripts/bench/run --write`, which measures everything; with names, it measures those anew and leaves the
+other tables. All figures of one table are of one run.
 *llama-server* is llama.cpp's own server, built by `./scripts/bench/peer` from the very source that Zoe's engine uses,
 with the same compiler options, model, threads, room and slots. *Baseline* is Zoe itself without what is measured. A
 ratio is to llama-server where there is a figure of it, else to the baseline; a target is for the ratio, or for the
 figure where there is none. Weights are random unless a figure says zoe-nano: speed does not depend on the numbers.
 
-- Measured on {day} on {cpu}, {cores} cores, {memory_gib:.0f} GiB of memory, {system}
+- Measured on {cpu}, {cores} cores, {memory_gib:.0f} GiB of memory, {system}
 - llama-cpp-python {library}, Python {python}
 
 ![Seconds until every one of 1, 2, 4 and 8 simultaneous requests has its first token](images/first-token.svg)
 """
 
 
-def write(results: Mapping[str, Sequence[Figure]], took_s: float) -> Path:
-    """Write the document, with a table for each title of `results`, and the plot; return its path."""
-    tables = [f"## {title[:1].upper()}{title[1:]}\n\n{_table(figures)}" for title, figures in results.items()]
+def write(results: Mapping[str, Sequence[Figure]], *, all_of_them: bool) -> Path:
+    """Write a table for each title of `results`; return the document's path.
+
+    If they are `all_of_them`, the document is written anew; else the other tables stay. The plot is that of the last
+    `concurrency`.
+
+    Raises:
+        RuntimeError: they are not all, and the document that they belong into is of another machine, or not there.
+    """
     path = DOCS / "benchmarks.md"
-    path.write_text("\n".join([_head(took_s), *tables]), encoding="utf-8")
-    shutil.copy(plot_path(), DOCS / "images" / plot_path().name)
+    tables = {title[:1].upper() + title[1:]: _section(figures) for title, figures in results.items()}
+    if not all_of_them:
+        tables = _others(path) | tables
+    if plot_path().is_file():
+        shutil.copy(plot_path(), DOCS / "images" / plot_path().name)
+    path.write_text(_head() + "".join(f"\n## {title}\n\n{text}" for title, text in tables.items()), encoding="utf-8")
     return path
 
 
-def _head(took_s: float) -> str:
+def _others(path: Path) -> dict[str, str]:
+    """Return the tables of the document by their titles."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    head, *sections = text.split("\n## ")
+    if head != _head():
+        raise RuntimeError(f"{path} is not of this machine; measure everything with ./scripts/bench/run --write")
+    return dict(section.split("\n\n", 1) for section in sections)
+
+
+def _section(figures: Sequence[Figure]) -> str:
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n\n{_table(figures)}"
+
+
+def _head() -> str:
     return _HEAD.format(
-        minutes=took_s / 60,
-        day=datetime.now(UTC).date(),
         cpu=_cpu_name(),
         cores=physical_cores(),
         memory_gib=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30,

@@ -32,7 +32,9 @@ N_CTX_TOKENS = 4096
 PROMPT_TOKENS = 3000
 DECODED_TOKENS = 128
 N_ROUNDS = 5
-N_SHORT = 200
+N_SHORT = 12
+N_IN_A_ROW = 25
+N_UNCOUNTED = 5
 N_UNITS = 2 * (3 * N_ROUNDS + 2 * N_SHORT)
 MEDIAN_OVERHEAD_MS = 4.0
 Measure = Callable[[Client, int], Awaitable[float]]
@@ -60,17 +62,19 @@ async def prefill_tokens_per_s(client: Client, seed: int) -> float:
 class ShortRequests:
     """Requests whose prompt is known but for its last token, and whose answer is one token, on a kept connection.
 
-    They go out by `http.client`, one after the other, so that hardly anything but the server takes time.
+    They go out by `http.client`, one after the other, so that hardly anything but the server takes time. Each server
+    gets several in a row: threads that have computed spin for a moment, and would take time from the other one.
     """
 
     def __init__(self) -> None:
         self._connections: dict[str, HTTPConnection] = {}
 
     async def measure_ms(self, client: Client, seed: int) -> float:
-        """Return how long a request takes."""
+        """Return the median of how long the requests of a row take, of which the first ones do not count."""
         del seed
         connection = self._connections.setdefault(client.url, HTTPConnection(client.url.removeprefix("http://")))
-        return await asyncio.to_thread(self._ask_ms, connection)
+        times_ms = [await asyncio.to_thread(self._ask_ms, connection) for _ in range(N_IN_A_ROW)]
+        return statistics.median(times_ms[N_UNCOUNTED:])
 
     @staticmethod
     def _ask_ms(connection: HTTPConnection) -> float:

@@ -45,6 +45,7 @@ class ModelSettings(Section):
     aliases: tuple[ModelName, ...] = ()
     roles: Roles = ()
     fallback: ModelName | None = None
+    converses: bool | None = None
     """The model that answers where this one cannot; None is the catalogue's choice."""
     load: Load | None = None
     """When the model gets into memory; None is "start", but "demand" for a model that only sees."""

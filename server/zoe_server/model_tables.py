@@ -179,6 +179,7 @@ def _spec(
         aliases=(*model.aliases, *aliases),
         roles=roles,
         fallback=fallback,
+        converses=facts.converses if model.converses is None else model.converses,
         load=model.load or ("demand" if wanted == (VISION_ROLE,) else "start"),
         pinned=model.pinned,
         keep_alive_s=model.keep_alive_s,

@@ -105,7 +105,7 @@ class House:
 
 async def suffer(fault: Fault) -> Outcome:
     """Let one fault happen and return how it ended."""
-    others = set(psutil.Process().children())
+    others = set(psutil.Process().children(recursive=True))
     house, loop = House(), asyncio.get_running_loop()
     loaded: asyncio.Queue[FleetEvent] = asyncio.Queue()
     house.fleet.observe(lambda event: loaded.put_nowait(event) if event.kind == "loaded" else None)

@@ -61,7 +61,7 @@ class House:
         self._over = False
         self.endings: Counter[str] = Counter()
         spec = ModelSpec("m", model, n_ctx_tokens=1024, n_slots=3, n_batch_tokens=128, n_threads=1)
-        at_once = RestartPolicy(first_s=0.0, quarantine_after=1_000_000)
+        at_once = RestartPolicy(first_s=0.0, quarantine_after=1_000_000, no_memory_s=0.0)
         self.fleet = Fleet([spec], self._create, ready_wait_s=HANG_S, policy=at_once)
 
     async def endure(self, n_kills: int) -> None:

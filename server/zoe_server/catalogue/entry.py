@@ -95,7 +95,10 @@ class Sampling(_Table):
 
 
 class Entry(_Table):
-    """One model. Only the bundled one has no `weights`; `projector` is what lets a vision model see."""
+    """One model. Only the bundled one has no `weights`; `projector` is what lets a vision model see.
+
+    One that does not converse takes everything for a command, so it gets no tools for what is none.
+    """
 
     name: ModelName
     description: str = ""
@@ -111,6 +114,7 @@ class Entry(_Table):
     scores: Scores = Scores()
     aliases: tuple[ModelName, ...] = ()
     fallback: ModelName | None = None
+    converses: bool = True
 
     @model_validator(mode="after")
     def _comes_from_somewhere(self) -> Entry:

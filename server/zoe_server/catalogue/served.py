@@ -31,6 +31,7 @@ class Served:
     dialect: str | None = None
     sampling: Mapping[str, float | int] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
+    converses: bool = True
 
 
 def locate(name: str, catalogue: Catalogue, store: Store) -> Path:
@@ -84,6 +85,7 @@ def _of_entry(name: str, entry: Entry, path: Path, store: Store) -> Served:
         dialect=entry.dialect,
         sampling=entry.sampling.model_dump(exclude_none=True),
         aliases=tuple(alias for alias in (entry.name, *entry.aliases) if alias != name),
+        converses=entry.converses,
     )
 
 

@@ -44,8 +44,8 @@ class ModelSpec:
     field names of `protocol.Sampling`. `queue_limit` requests may wait besides the `n_slots` that run. Behind any of
     its names and a colon, a request may name one of the `adapters`. With the picture encoder `projector_path` it sees;
     a picture takes at most `max_picture_tokens`. `fallback` is the name of the model that answers where this one
-    cannot. A `pinned` model stays once it is loaded; others leave after `keep_alive_s` without a request, with None
-    only when their room is needed.
+    cannot. Where `converses` is false, it takes everything for a command. A `pinned` model stays once it is loaded;
+    others leave after `keep_alive_s` without a request, with None only when their room is needed.
     """
 
     name: str
@@ -54,6 +54,7 @@ class ModelSpec:
     aliases: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     fallback: str | None = None
+    converses: bool = True
     load: Load = "start"
     pinned: bool = False
     keep_alive_s: float | None = None

@@ -89,6 +89,8 @@ class Fanout:
             if lightens and model in plan.talkers:
                 light = [use_home.lightened(request) for request in requests]
                 await self._answer(plan, model, engine, light, hands_over=True)
+            elif model in plan.idlers:
+                await self._answer(plan, model, engine, [use_home.without_calls(request) for request in requests])
             else:
                 await self._answer(plan, model, engine, requests)
 

@@ -16,7 +16,7 @@ from aiohttp.typedefs import Handler
 
 from zoe_server import errors
 from zoe_server.gateway.services import Services, services
-from zoe_server.gateway.tracking import account, open_account
+from zoe_server.gateway.tracking import LOOKING_PATHS, account, open_account
 
 _LOGGER: Final = logging.getLogger(__name__)
 OPEN_PATHS: Final = frozenset({"/", "/health"})
@@ -99,9 +99,9 @@ async def require_key(request: web.Request, handler: Handler) -> web.StreamRespo
 
 @web.middleware
 async def count_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Count the requests in work, and take no new ones while the server is stopping."""
+    """Count the requests in work, and take no new ones while the server is stopping; to look on is always allowed."""
     state = services(request)
-    if request.path in OPEN_PATHS:
+    if request.path in LOOKING_PATHS:
         return await handler(request)
     if state.draining:
         raise errors.EngineUnavailableError("the server is stopping", code="stopping", retry_after_s=5.0)

@@ -6,6 +6,8 @@ It runs beside the loop, so that a long prompt's template and tokens cost the ru
 from __future__ import annotations
 
 import base64
+import functools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from zoe_server.errors import EngineUnavailableError, InvalidRequestError
@@ -121,7 +123,7 @@ class Intake(TextIntake):
         arrived_s: float,
     ) -> Job:
         tokens, layout, pictures = prompt
-        settings = settings_for(request.sampling, self.defaults)
+        settings = replace(settings_for(request.sampling, self.defaults), banned=self._banned(request))
         limit = self._n_ctx_tokens if request.max_tokens is None else request.max_tokens
         asked = None if request.logprobs is None else Probabilities(request.logprobs, self._vocab.piece)
         lookup = Lookup() if self._speculation else None
@@ -131,6 +133,20 @@ class Intake(TextIntake):
         )  # fmt: skip
         sampler = TokenSampler(settings, grammar, self._vocab, self._n_ctx_tokens, asked)
         return Job(sequence, sampler, output, TokenLedger() if asked else None)
+
+    def _banned(self, request: ChatRequest) -> tuple[int, ...]:
+        """Return the tokens that begin a call, where there are tools and none may be called.
+
+        A model that has seen tools may print a call all the same; without its marker, it has to say something.
+        """
+        return self._markers if request.tools and request.tool_choice.mode == "none" else ()
+
+    @functools.cached_property
+    def _markers(self) -> tuple[int, ...]:
+        """The tokens that a call's marker, or more than that, is written with as one."""
+        markers = tuple(marker.encode() for marker in self.dialect.triggers)
+        ordinary = (token for token in range(self._vocab.n_tokens) if token not in self._vocab.eog_tokens)
+        return tuple(token for token in ordinary if markers and self._vocab.piece(token).startswith(markers))
 
 
 def _dialect(name: str) -> Dialect:

@@ -25,7 +25,7 @@ class Pace:
     """
 
     shared_step_s: float = 0.25
-    lone_step_s: float = 1.0
+    lone_step_s: float = 1.5
     base_s: float = 0.0
     token_s: float | None = None
 

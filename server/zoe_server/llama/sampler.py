@@ -34,7 +34,10 @@ _REPEAT_WINDOW_TOKENS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How one answer is drawn, nothing left open. Temperature 0 is greedy; `seed` None is random."""
+    """How one answer is drawn, nothing left open. Temperature 0 is greedy; `seed` None is random.
+
+    `banned` tokens are never drawn.
+    """
 
     temperature: float
     top_k: int
@@ -44,6 +47,7 @@ class Settings:
     frequency_penalty: float
     presence_penalty: float
     seed: int | None
+    banned: tuple[int, ...]
 
 
 def settings_for(sampling: Sampling, defaults: Mapping[str, float]) -> Settings:
@@ -64,7 +68,7 @@ def settings_for(sampling: Sampling, defaults: Mapping[str, float]) -> Settings:
     if filled["repeat_penalty"] <= 0:
         raise InvalidRequestError("repeat_penalty must be greater than 0", param="repeat_penalty")
     seed = None if sampling.seed is None else sampling.seed % _RANDOM_SEED
-    return Settings(top_k=int(filled.pop("top_k")), seed=seed, **filled)
+    return Settings(top_k=int(filled.pop("top_k")), seed=seed, banned=(), **filled)
 
 
 def _make_chain(settings: Settings, n_vocab: int, n_ctx_tokens: int) -> int:
@@ -75,6 +79,11 @@ def _make_chain(settings: Settings, n_vocab: int, n_ctx_tokens: int) -> int:
     chain: int = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
     s = settings
     links = []
+    if s.banned:
+        biases = (llama_cpp.llama_logit_bias * len(s.banned))(
+            *(llama_cpp.llama_logit_bias(token, -math.inf) for token in s.banned)
+        )
+        links.append(llama_cpp.llama_sampler_init_logit_bias(n_vocab, len(s.banned), biases))
     if s.repeat_penalty != 1:
         window = min(_REPEAT_WINDOW_TOKENS, n_ctx_tokens)
         links.append(llama_cpp.llama_sampler_init_penalties(n_vocab, window, s.repeat_penalty, 0.0, 0.0))

@@ -27,7 +27,8 @@ class RoutePlan:
 
     `rule` is the name of what chose them: one of `RULES`. An `adapter` is one that each of them has; None is the models
     without one. Nobody answers in the place of the candidates of a plan that `stands_alone`. Those candidates that are
-    `talkers` can do without the home's tools; if one asks for them, `handover` is the plan.
+    `talkers` can do without the home's tools; if one asks for them, `handover` is the plan. Those that are `idlers`
+    must not act on this: they would take it for a command.
     """
 
     candidates: tuple[str, ...]
@@ -36,6 +37,7 @@ class RoutePlan:
     adapter: str | None = None
     stands_alone: bool = False
     talkers: frozenset[str] = frozenset()
+    idlers: frozenset[str] = frozenset()
     handover: RoutePlan | None = None
 
     @property
@@ -133,6 +135,8 @@ class Router:
         decision = rules.decide(question, bundled_classifier())
         ranked = self._ranked(decision.role, long_context=decision.long_context)
         plan = RoutePlan(tuple(spec.name for spec in ranked), decision.why, rule=decision.rule)
+        if decision.rule in rules.TALK:
+            plan = replace(plan, idlers=frozenset(spec.name for spec in self._writers if not spec.converses))
         if decision.role != CHAT_ROLE:
             return plan
         plan = self._with_handover(plan)

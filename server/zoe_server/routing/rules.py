@@ -96,6 +96,8 @@ def chat(question: RouteQuestion, intent: Intent) -> Decision:
 
 
 _RULES: Final[tuple[Rule, ...]] = (vision, tool_results, required_call, preparation, automation, reasoning, chat)
+TALK: Final = frozenset({reasoning.__name__, chat.__name__})
+"""The rules of what is neither an order nor a question to the home."""
 RULE_NAMES: Final = tuple(rule.__name__ for rule in _RULES)
 
 

@@ -57,6 +57,13 @@ def lightened(request: protocol.ChatRequest) -> protocol.ChatRequest:
     )
 
 
+def without_calls(request: protocol.ChatRequest) -> protocol.ChatRequest:
+    """Return the request with words as the only answer; the prompt, and so what is known of it, stays the same."""
+    if request.tool_choice.mode != "auto":
+        return request
+    return dataclasses.replace(request, tool_choice=protocol.ToolChoice("none"))
+
+
 def asks_for_home(event: protocol.ChatEvent) -> bool:
     """Return whether the chat model hands over: any call is one, for there is only one tool."""
     return isinstance(event, protocol.ToolCallStart)

@@ -50,7 +50,7 @@ async def test_health_is_open_and_tells_nothing_private(start: Start) -> None:
     gateway = await start(api_key="k-1")
     response = await gateway.client.get("/health")
     assert response.status == 200
-    assert set(await response.json()) == {"status", "server", "name", "version"}
+    assert set(await response.json()) == {"status", "server", "name", "version", "api_version", "id"}
     detailed = await gateway.client.get("/health", headers={"X-Api-Key": "k-1"})
     assert (await detailed.json())["models"]["m"]["status"] == "ready"
 
@@ -148,6 +148,7 @@ async def test_no_new_requests_while_the_server_stops(gateway: Gateway) -> None:
     refused = await gateway.chat()
     assert (refused.status, (await refused.json())["error"]["code"]) == (503, "stopping")
     assert (await gateway.client.get("/health")).status == 503
+    assert (await (await gateway.client.get("/admin/status")).json())["draining"] is True
     engine.release()
     assert (await held).status == 200
     async with asyncio.timeout(10):

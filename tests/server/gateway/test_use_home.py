@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from aiohttp import ClientResponse
@@ -37,15 +37,27 @@ ACT = (
 )
 
 
-class Home:
-    """A gateway with a model that talks and one that acts."""
+ROLES = (("act", "tools"), ("talk", "chat"))
 
-    def __init__(self) -> None:
+
+class Home:
+    """A gateway in front of models that talk and act."""
+
+    def __init__(self, *specs: ModelSpec) -> None:
         self.engines: dict[str, ScriptedEngine] = {}
-        specs = [ModelSpec(name, Path(name), roles=(role,)) for name, role in (("act", "tools"), ("talk", "chat"))]
         fleet = Fleet(specs, self._create)
         self.state = Services(ServerSettings(), None, fleet, Router(fleet.specs))
         self.client: TestClient[Any, Any] = TestClient(TestServer(create_app(self.state)))
+
+    async def __aenter__(self) -> Self:
+        await self.client.start_server()
+        self.state.fleet.start()
+        await self.state.fleet.settled()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.state.fleet.stop()
+        await self.client.close()
 
     def _create(self, spec: ModelSpec) -> ScriptedEngine:
         self.engines[spec.name] = ScriptedEngine(spec, TALK if spec.name == "talk" else ACT)
@@ -64,13 +76,8 @@ class Home:
 
 @pytest.fixture
 async def home() -> AsyncGenerator[Home, None]:
-    home = Home()
-    await home.client.start_server()
-    home.state.fleet.start()
-    await home.state.fleet.settled()
-    yield home
-    await home.state.fleet.stop()
-    await home.client.close()
+    async with Home(*(ModelSpec(name, Path(name), roles=(role,)) for name, role in ROLES)) as home:
+        yield home
 
 
 async def test_a_joke_needs_no_home(home: Home) -> None:
@@ -111,3 +118,16 @@ async def test_the_handover_is_counted_as_a_route(home: Home) -> None:
     metrics = await (await home.client.get("/metrics/json")).json()
     assert metrics["models"]["act"]["routes"] == {"use_home": 1}
     assert metrics["models"]["talk"]["fallbacks"] == {}
+
+
+@pytest.mark.parametrize("choice", ["auto", "required"])
+async def test_who_takes_everything_for_a_command_cannot_act_on_talk(choice: str) -> None:
+    """Only where the client leaves the choice: it may know better than a classifier."""
+    home = Home(ModelSpec("act", Path("act"), roles=("tools",), converses=False))
+    async with home:
+        for text in ("tell me a joke about pirates", "turn on the kitchen light"):
+            await home.ask(text, tool_choice=choice)
+    talk, command = home.engines["act"].requests
+    assert talk.tool_choice.mode == ("none" if choice == "auto" else "required")
+    assert command.tool_choice.mode == choice
+    assert talk.tools == command.tools, "the prompt of the home is the same, and known already"

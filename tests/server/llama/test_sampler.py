@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -175,6 +176,23 @@ def test_answer_within_a_grammar_ends_by_itself(engine: Engine, temperature: flo
     engine.run()
     assert engine.text("a") in {"yes", "no"}
     assert engine.finish("a").reason == "stop"
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_banned_tokens_are_never_drawn(engine: Engine, temperature: float) -> None:
+    free = engine.prepare("free", "hello", max_tokens=40)
+    engine.loop.submit(free)
+    engine.run()
+    drawn = set(free.sequence.tokens[free.sequence.n_prompt :])
+    banned = tuple(drawn - engine.runner.vocab.eog_tokens)
+    job = engine.prepare("without", "hello", max_tokens=40)
+    settings = replace(settings_for(Sampling(temperature=temperature), {}), banned=banned)
+    job.sampler.close()
+    job.sampler = TokenSampler(settings, None, engine.runner.vocab, engine.runner.n_ctx_tokens)
+    engine.loop.submit(job)
+    engine.run()
+    assert banned
+    assert not set(job.sequence.tokens[job.sequence.n_prompt :]) & set(banned)
 
 
 def test_penalties_hold_within_a_grammar(engine: Engine) -> None:

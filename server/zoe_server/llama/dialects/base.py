@@ -34,6 +34,9 @@ class Dialect(ABC):
     prelude: str = ""
     """What stands before an answer's text that does not begin with reasoning."""
 
+    triggers: tuple[str, ...] = ()
+    """Markers that a call begins with, wherever it stands."""
+
     def reasoning(self, template: str) -> tuple[str, str] | None:
         """Return what stands before and behind reasoning; None if a model with this chat template does not reason."""
         del template

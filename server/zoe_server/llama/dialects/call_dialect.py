@@ -53,7 +53,6 @@ class CallDialect(Dialect):
     `triggers` and `openings` wake the grammar where no call is required (see `Grammar`).
     """
 
-    triggers: tuple[str, ...] = ()
     openings: tuple[str, ...] = ()
     parser_class: type[CallParser] = CallParser
 
