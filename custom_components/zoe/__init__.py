@@ -1,51 +1,80 @@
 """Zoe: a private voice brain for Home Assistant."""
 
-from typing import NoReturn
-
-from homeassistant.const import CONF_API_KEY, CONF_URL, Platform
+from homeassistant.const import CONF_URL, Platform
 from homeassistant.core import HomeAssistant
-from homeassistant.exceptions import ConfigEntryAuthFailed, ConfigEntryNotReady
-from homeassistant.helpers.aiohttp_client import async_get_clientsession
+from homeassistant.exceptions import ConfigEntryNotReady
+from homeassistant.helpers import config_validation as cv
+from homeassistant.helpers import device_registry as dr
+from homeassistant.helpers.typing import ConfigType
 
-from .client import ZoeClient
+from .connection import client_for
 from .const import DOMAIN
-from .errors import ZoeError, ZoeUnauthorizedError
-from .models import ZoeConfigEntry, ZoeData
+from .coordinator import ZoeCoordinator
+from .errors import ZoeError
+from .issues import async_remove_all
+from .models import Health, ZoeConfigEntry, ZoeData
+from .server_entity import server_device
+from .services import async_setup_services
 
-PLATFORMS = (Platform.CONVERSATION,)
+CONFIG_SCHEMA = cv.config_entry_only_config_schema(DOMAIN)
+PLATFORMS = (Platform.AI_TASK, Platform.CONVERSATION)
+# What shows and changes how the server is.
+SERVER_PLATFORMS = (Platform.BINARY_SENSOR, Platform.BUTTON, Platform.SENSOR)
+
+
+async def async_setup(hass: HomeAssistant, config: ConfigType) -> bool:
+    """Register the actions."""
+    async_setup_services(hass)
+    return True
 
 
 async def async_setup_entry(hass: HomeAssistant, entry: ZoeConfigEntry) -> bool:
     """Connect to the server and set up its agents."""
-    try:
-        entry.runtime_data = await _async_connect(hass, entry)
-    except ZoeError as err:
-        _raise_setup_error(err)
-    await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
+    entry.runtime_data = await _async_connect(hass, entry)
+    _adopt_server_id(hass, entry, entry.runtime_data.health)
+    device = server_device(entry.runtime_data.coordinator)
+    dr.async_get(hass).async_get_or_create(config_entry_id=entry.entry_id, **device)
+    await hass.config_entries.async_forward_entry_setups(entry, (*PLATFORMS, *SERVER_PLATFORMS))
     entry.async_on_unload(entry.add_update_listener(_async_reload))
     return True
 
 
 async def async_unload_entry(hass: HomeAssistant, entry: ZoeConfigEntry) -> bool:
-    """Remove the agents."""
-    return await hass.config_entries.async_unload_platforms(entry, PLATFORMS)
+    """Remove the agents and what belongs to the server."""
+    return await hass.config_entries.async_unload_platforms(entry, (*PLATFORMS, *SERVER_PLATFORMS))
+
+
+async def async_remove_entry(hass: HomeAssistant, entry: ZoeConfigEntry) -> None:
+    """Forget what was wrong with the server."""
+    async_remove_all(hass, entry)
 
 
 async def _async_connect(hass: HomeAssistant, entry: ZoeConfigEntry) -> ZoeData:
-    client = ZoeClient(async_get_clientsession(hass), entry.data[CONF_URL], entry.data.get(CONF_API_KEY))
-    health = await client.async_health()
-    health.raise_if_not_ready()
-    return ZoeData(client=client, health=health, models=await client.async_models())
+    """Poll the server for the first time.
+
+    Raises:
+        ConfigEntryAuthFailed: it refuses the key; Home Assistant asks for another one.
+        ConfigEntryNotReady: it cannot be used now; Home Assistant tries again.
+    """
+    client = client_for(hass, entry.data)
+    coordinator = ZoeCoordinator(hass, entry, client)
+    await coordinator.async_config_entry_first_refresh()
+    try:
+        models = await client.async_models()
+    except ZoeError as err:
+        raise ConfigEntryNotReady(
+            translation_domain=DOMAIN, translation_key=err.translation_key, translation_placeholders=err.placeholders
+        ) from err
+    return ZoeData(client=client, health=coordinator.data.health, models=models, coordinator=coordinator)
 
 
-def _raise_setup_error(err: ZoeError) -> NoReturn:
-    """Raise what makes Home Assistant ask for a new key, or try again later."""
-    kind = ConfigEntryAuthFailed if isinstance(err, ZoeUnauthorizedError) else ConfigEntryNotReady
-    raise kind(
-        translation_domain=DOMAIN,
-        translation_key=err.translation_key,
-        translation_placeholders=err.placeholders,
-    ) from err
+def _adopt_server_id(hass: HomeAssistant, entry: ZoeConfigEntry, health: Health) -> None:
+    """Know a server by the id that it has now, where it had none when it was connected."""
+    known_by_address = entry.unique_id in (None, entry.data[CONF_URL])
+    if health.server_id is None or not known_by_address:
+        return
+    if hass.config_entries.async_entry_for_domain_unique_id(DOMAIN, health.server_id) is None:
+        hass.config_entries.async_update_entry(entry, unique_id=health.server_id)
 
 
 async def _async_reload(hass: HomeAssistant, entry: ZoeConfigEntry) -> None:

@@ -1,10 +1,11 @@
 """The client of a Zoe server. `_request` is the one door through which all HTTP goes."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
@@ -16,7 +17,9 @@ from .errors import (
     ZoeStreamBrokenError,
     error_from_body,
 )
-from .models import Health, model_ids
+from .models import Health, ModelFacts, model_facts, model_ids
+from .route import Route
+from .server_status import Metrics, ServedModel, context_tokens, served_models
 from .sse import EventDecoder
 
 # A question about the server itself is answered at once or not at all.
@@ -51,6 +54,10 @@ class ZoeClient:
         self._session = session
         self._url = normalised_url(url)
         self._api_key = api_key
+        self.on_route: Callable[[Route], None] = _ignore
+        """Called with the server's choice for each chat request that it begins to answer."""
+        self.on_lost: Callable[[], None] = _ignore
+        """Called when the server does not answer, or breaks off."""
 
     async def async_health(self) -> Health:
         """Return who the server is and whether it is ready; needs no API key, so it is sent none.
@@ -66,6 +73,53 @@ class ZoeClient:
         async with self._request("GET", "/v1/models") as response:
             return model_ids(await _body(response))
 
+    async def async_model_facts(self) -> list[ModelFacts]:
+        """Return what the server says about each of its models."""
+        async with self._request("GET", "/v1/models") as response:
+            return model_facts(await _body(response))
+
+    async def async_status(self) -> list[ServedModel]:
+        """Return where each model stands."""
+        async with self._request("GET", "/admin/status") as response:
+            return served_models(await _body(response))
+
+    async def async_metrics(self) -> Metrics:
+        """Return what the server has counted and measured since it was started."""
+        async with self._request("GET", "/metrics/json") as response:
+            return Metrics.from_body(await _body(response))
+
+    async def async_context_tokens(self) -> dict[str, int]:
+        """Return how many tokens each model can read, by every name that a request or an answer may use."""
+        async with self._request("GET", "/v1/models") as response:
+            return context_tokens(await _body(response))
+
+    async def async_recent_requests(self) -> list[dict[str, Any]]:
+        """Return the server's accounts of its last requests, the latest first."""
+        async with self._request("GET", "/admin/requests") as response:
+            body = await _body(response)
+        requests = body.get("requests") if isinstance(body, dict) else None
+        return [one for one in requests if isinstance(one, dict)] if isinstance(requests, list) else []
+
+    async def async_explain(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Return which model would answer a sentence, and why; `question` is the body of `POST /admin/route`."""
+        async with self._request("POST", "/admin/route", json=question) as response:
+            body = await _body(response)
+        if not isinstance(body, dict):
+            raise ZoeStreamBrokenError("the answer to /admin/route is not a JSON object")
+        return body
+
+    async def async_load_model(self, name: str) -> None:
+        """Bring a model into memory, out of quarantine, too; returns when it is there."""
+        await self._async_order(f"/admin/models/{quote(name, safe='')}/load", {})
+
+    async def async_unload_model(self, name: str, wait_s: float) -> None:
+        """Take a model out of memory once the requests in work, which get `wait_s` for it, have ended."""
+        await self._async_order(f"/admin/models/{quote(name, safe='')}/unload", {"wait_s": wait_s})
+
+    async def _async_order(self, path: str, body: dict[str, Any]) -> None:
+        async with self._request("POST", path, json=body, timeout=STREAM_TIMEOUT) as response:
+            await response.read()
+
     async def async_chat(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]:
         """Send a chat completion request and yield its chunks as they arrive; `body` must ask for a stream.
 
@@ -75,6 +129,7 @@ class ZoeClient:
         """
         finished = False
         async with self._request("POST", "/v1/chat/completions", json=body, timeout=STREAM_TIMEOUT) as response:
+            self.on_route(Route.from_header(response.headers.get("X-Zoe-Route", "")))
             async for event in _events(response):
                 if event == _END_OF_STREAM:
                     break
@@ -113,7 +168,12 @@ class ZoeClient:
                 yield response
         except (aiohttp.ClientError, TimeoutError, UnicodeDecodeError) as err:
             message = str(err) or type(err).__name__
+            self.on_lost()
             raise (ZoeStreamBrokenError(message) if answered else ZoeCannotConnectError(message)) from err
+
+
+def _ignore(*_: object) -> None:
+    """Stand in where nobody wants to know."""
 
 
 async def _raise_for_status(response: aiohttp.ClientResponse) -> None:

@@ -1,21 +1,19 @@
 """The dialogs: connecting a server, and adding or changing the conversation agents that use it."""
 
-from typing import Any, override
+from typing import Any, ClassVar, override
 
 import probatio
 from homeassistant.config_entries import (
     SOURCE_USER,
     ConfigEntry,
     ConfigEntryState,
-    ConfigFlow,
-    ConfigFlowResult,
+    ConfigSubentryData,
     ConfigSubentryFlow,
     SubentryFlowResult,
 )
-from homeassistant.const import CONF_API_KEY, CONF_LLM_HASS_API, CONF_NAME, CONF_PROMPT, CONF_URL
-from homeassistant.core import HomeAssistant, callback
+from homeassistant.const import CONF_LLM_HASS_API, CONF_NAME, CONF_PROMPT
+from homeassistant.core import callback
 from homeassistant.helpers import llm
-from homeassistant.helpers.aiohttp_client import async_get_clientsession
 from homeassistant.helpers.selector import (
     SelectOptionDict,
     SelectSelector,
@@ -23,25 +21,21 @@ from homeassistant.helpers.selector import (
     SelectSelectorMode,
     TemplateSelector,
     TextSelector,
-    TextSelectorConfig,
-    TextSelectorType,
 )
 
-from .client import ZoeClient, normalised_url
-from .const import CONF_MODEL, DEFAULT_NAME, DEFAULT_URL, DOMAIN, MODEL_AUTOMATIC, SUBENTRY_CONVERSATION
+from .connection_flow import ConnectionFlow
+from .const import (
+    CONF_MODEL,
+    DEFAULT_AI_TASK_NAME,
+    DEFAULT_NAME,
+    DOMAIN,
+    MODEL_AUTOMATIC,
+    SUBENTRY_AI_TASK,
+    SUBENTRY_CONVERSATION,
+)
 from .errors import ZoeError
 from .models import ZoeConfigEntry
-
-USER_SCHEMA = probatio.Schema(
-    {
-        probatio.Required(CONF_URL, default=DEFAULT_URL): TextSelector(TextSelectorConfig(type=TextSelectorType.URL)),
-        probatio.Optional(CONF_API_KEY): TextSelector(
-            TextSelectorConfig(type=TextSelectorType.PASSWORD, autocomplete="off")
-        ),
-    }
-)
-# What the form tells apart; any other failure of the server reads "cannot connect".
-FORM_ERRORS = frozenset({"invalid_url", "cannot_connect", "invalid_auth", "not_zoe", "loading"})
+from .options import flattened, generation_fields, section_fields, sectioned
 
 DEFAULT_OPTIONS: dict[str, Any] = {
     CONF_LLM_HASS_API: [llm.LLM_API_ASSIST],
@@ -50,83 +44,46 @@ DEFAULT_OPTIONS: dict[str, Any] = {
 }
 
 
-async def async_server_id(hass: HomeAssistant, data: dict[str, Any]) -> str:
-    """Return what identifies the server: its own id, or its address if it has none.
-
-    Raises:
-        ZoeError: the server cannot be used with `data`.
-    """
-    client = ZoeClient(async_get_clientsession(hass), data[CONF_URL], data.get(CONF_API_KEY))
-    health = await client.async_health()
-    health.raise_if_not_ready()
-    await client.async_models()
-    return health.server_id or data[CONF_URL]
-
-
-class ZoeConfigFlow(ConfigFlow, domain=DOMAIN):
-    """Connects a Zoe server."""
+class ZoeConfigFlow(ConnectionFlow, domain=DOMAIN):
+    """Connects a Zoe server, and gives it an agent and an AI task."""
 
     VERSION = 1
     MINOR_VERSION = 1
 
-    @override
-    async def async_step_user(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
-        """Ask for the address of the server, and a key if it needs one."""
-        errors: dict[str, str] = {}
-        if user_input is not None:
-            try:
-                data = {**user_input, CONF_URL: normalised_url(user_input[CONF_URL])}
-                unique_id = await async_server_id(self.hass, data)
-            except ZoeError as err:
-                key = err.translation_key if err.translation_key in FORM_ERRORS else "cannot_connect"
-                errors["base"] = key
-            else:
-                return await self._async_create(unique_id, data)
-        return self.async_show_form(
-            step_id="user",
-            data_schema=self.add_suggested_values_to_schema(USER_SCHEMA, user_input),
-            errors=errors,
-            description_placeholders={"example_url": DEFAULT_URL},
-        )
-
-    async def _async_create(self, unique_id: str, data: dict[str, Any]) -> ConfigFlowResult:
-        """Create the entry with one agent, unless this server is configured already."""
-        await self.async_set_unique_id(unique_id, raise_on_progress=False)
-        self._abort_if_unique_id_configured(updates=data)
-        return self.async_create_entry(
+    first_subentries = (
+        ConfigSubentryData(
+            subentry_type=SUBENTRY_CONVERSATION,
+            data={CONF_LLM_HASS_API: [llm.LLM_API_ASSIST]},
             title=DEFAULT_NAME,
-            data=data,
-            subentries=[
-                {
-                    "subentry_type": SUBENTRY_CONVERSATION,
-                    "data": {CONF_LLM_HASS_API: [llm.LLM_API_ASSIST]},
-                    "title": DEFAULT_NAME,
-                    "unique_id": None,
-                }
-            ],
-        )
+            unique_id=None,
+        ),
+        ConfigSubentryData(subentry_type=SUBENTRY_AI_TASK, data={}, title=DEFAULT_AI_TASK_NAME, unique_id=None),
+    )
 
     @classmethod
     @callback
     @override
     def async_get_supported_subentry_types(cls, config_entry: ConfigEntry) -> dict[str, type[ConfigSubentryFlow]]:
         """Return what can be added to a server."""
-        return {SUBENTRY_CONVERSATION: ConversationSubentryFlow}
+        return {SUBENTRY_CONVERSATION: ConversationSubentryFlow, SUBENTRY_AI_TASK: AITaskSubentryFlow}
 
 
-class ConversationSubentryFlow(ConfigSubentryFlow):
-    """Adds or changes a conversation agent."""
+class ZoeSubentryFlow(ConfigSubentryFlow):
+    """Adds or changes something that uses a model of the server."""
+
+    default_name: ClassVar[str]
+    default_options: ClassVar[dict[str, Any]]
 
     async def async_step_user(self, user_input: dict[str, Any] | None = None) -> SubentryFlowResult:
-        """Add an agent."""
+        """Add one."""
         return await self.async_step_set_options(user_input)
 
     async def async_step_reconfigure(self, user_input: dict[str, Any] | None = None) -> SubentryFlowResult:
-        """Change an agent."""
+        """Change one."""
         return await self.async_step_set_options(user_input)
 
     async def async_step_set_options(self, user_input: dict[str, Any] | None = None) -> SubentryFlowResult:
-        """Ask for the model, the instructions and what the agent may control."""
+        """Ask for the model and everything else there is to choose."""
         entry: ZoeConfigEntry = self._get_entry()
         if entry.state is not ConfigEntryState.LOADED:
             return self.async_abort(reason="entry_not_loaded")
@@ -144,35 +101,67 @@ class ConversationSubentryFlow(ConfigSubentryFlow):
 
     def _finish(self, entry: ZoeConfigEntry, user_input: dict[str, Any]) -> SubentryFlowResult:
         """Store the answer; an agent that may control nothing stores no list."""
-        if not user_input.get(CONF_LLM_HASS_API):
-            user_input.pop(CONF_LLM_HASS_API, None)
+        data = flattened(user_input)
+        if not data.get(CONF_LLM_HASS_API):
+            data.pop(CONF_LLM_HASS_API, None)
         if self.source == SOURCE_USER:
-            return self.async_create_entry(title=user_input.pop(CONF_NAME), data=user_input)
-        return self.async_update_and_abort(entry, self._get_reconfigure_subentry(), data=user_input)
+            return self.async_create_entry(title=data.pop(CONF_NAME), data=data)
+        return self.async_update_and_abort(entry, self._get_reconfigure_subentry(), data=data)
 
     def _suggested_options(self) -> dict[str, Any]:
-        """Return what the form starts with, without APIs that no longer exist: the form would reject them."""
+        """Return what the form starts with."""
         if self.source == SOURCE_USER:
-            return DEFAULT_OPTIONS
-        stored = {CONF_MODEL: MODEL_AUTOMATIC, **self._get_reconfigure_subentry().data}
-        known = {api.id for api in llm.async_get_apis(self.hass)}
-        stored[CONF_LLM_HASS_API] = [api for api in stored.get(CONF_LLM_HASS_API, ()) if api in known]
-        return stored
+            return self.default_options
+        return {CONF_MODEL: MODEL_AUTOMATIC, **self._get_reconfigure_subentry().data}
 
     def _schema(self, models: list[str], suggested: dict[str, Any]) -> probatio.Schema:
         """Return the form; a stored model that the server no longer lists stays selectable."""
         choices = dict.fromkeys([MODEL_AUTOMATIC, *models, suggested[CONF_MODEL]])
         fields: dict[probatio.Marker, Any] = {}
         if self.source == SOURCE_USER:
-            fields[probatio.Required(CONF_NAME, default=DEFAULT_NAME)] = TextSelector()
+            fields[probatio.Required(CONF_NAME, default=self.default_name)] = TextSelector()
         fields[probatio.Required(CONF_MODEL, default=MODEL_AUTOMATIC)] = SelectSelector(
             SelectSelectorConfig(options=list(choices), mode=SelectSelectorMode.DROPDOWN, translation_key=CONF_MODEL)
         )
-        fields[probatio.Optional(CONF_PROMPT)] = TemplateSelector()
-        fields[probatio.Optional(CONF_LLM_HASS_API)] = SelectSelector(
-            SelectSelectorConfig(
-                options=[SelectOptionDict(label=api.name, value=api.id) for api in llm.async_get_apis(self.hass)],
-                multiple=True,
-            )
-        )
-        return probatio.Schema(fields)
+        return probatio.Schema({**fields, **self._more_fields()})
+
+    def _more_fields(self) -> dict[probatio.Marker, Any]:
+        """Return the fields below name and model."""
+        raise NotImplementedError
+
+
+class ConversationSubentryFlow(ZoeSubentryFlow):
+    """Adds or changes a conversation agent."""
+
+    default_name = DEFAULT_NAME
+    default_options = DEFAULT_OPTIONS
+
+    @override
+    def _suggested_options(self) -> dict[str, Any]:
+        """Return what the form starts with, without APIs that no longer exist: the form would reject them."""
+        suggested = sectioned(super()._suggested_options())
+        known = {api.id for api in llm.async_get_apis(self.hass)}
+        suggested[CONF_LLM_HASS_API] = [api for api in suggested.get(CONF_LLM_HASS_API, ()) if api in known]
+        return suggested
+
+    @override
+    def _more_fields(self) -> dict[probatio.Marker, Any]:
+        """Return the instructions, what the agent may control, and the sections."""
+        apis = [SelectOptionDict(label=api.name, value=api.id) for api in llm.async_get_apis(self.hass)]
+        return {
+            probatio.Optional(CONF_PROMPT): TemplateSelector(),
+            probatio.Optional(CONF_LLM_HASS_API): SelectSelector(SelectSelectorConfig(options=apis, multiple=True)),
+            **section_fields(),
+        }
+
+
+class AITaskSubentryFlow(ZoeSubentryFlow):
+    """Adds or changes what answers AI tasks."""
+
+    default_name = DEFAULT_AI_TASK_NAME
+    default_options: ClassVar[dict[str, Any]] = {CONF_MODEL: MODEL_AUTOMATIC}
+
+    @override
+    def _more_fields(self) -> dict[probatio.Marker, Any]:
+        """Return how an answer is made."""
+        return generation_fields()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from demo_home import report
 from demo_home.errors import DemoError
-from demo_home.home_assistant import PASSWORD, USER
+from demo_home.home_assistant import PASSWORD, USER, zoe_agent
 from demo_home.say import listen, say
 from demo_home.stage import Options, Stage, stage
 
@@ -38,9 +38,10 @@ async def talk(home: Stage, sentences: Sequence[str], as_json: bool) -> int:
     """Say all sentences, print each outcome when it is there, and return the exit code."""
     failures = 0
     async with home.home_assistant.socket() as socket:
+        agent = await zoe_agent(socket)
         await listen(socket)
         for sentence in sentences:
-            outcome = await say(socket, home.agent, sentence)
+            outcome = await say(socket, agent, sentence)
             print(report.as_json(outcome) if as_json else report.as_text(outcome), flush=True)
             failures += outcome.failed
     return EXIT_FAILED if failures else 0

@@ -84,9 +84,15 @@ class HomeAssistant:
         if entries:
             return
         flow = await self.post("/api/config/config_entries/flow", {"handler": "zoe"})
-        result = await self.post(f"/api/config/config_entries/flow/{flow['flow_id']}", {"url": zoe_url})
+        path = f"/api/config/config_entries/flow/{flow['flow_id']}"
+        result = await self.post(path, {"url": zoe_url})
+        while result["type"] == "progress":  # the server is being checked
+            await asyncio.sleep(_POLL_S)
+            result = await self.get(path)
+        if result["type"] == "form" and result["step_id"] == "checked":
+            result = await self.post(path, {})
         if result["type"] != "create_entry":
-            raise DemoError(f"Home Assistant could not set up Zoe: {result.get('errors') or result.get('reason')}")
+            raise DemoError(f"Home Assistant could not set up Zoe: {_refusal(result)}")
 
     async def get(self, path: str) -> Any:
         """Return the JSON at `path`."""
@@ -214,3 +220,9 @@ async def _json(response: aiohttp.ClientResponse) -> Any:
     if not response.ok:
         raise DemoError(f"Home Assistant answers {response.status} to {response.url.path}: {await response.text()}")
     return await response.json()
+
+
+def _refusal(result: Json) -> str:
+    """Return why a config flow came to no entry."""
+    placeholders = result.get("description_placeholders")
+    return str(result.get("errors") or result.get("reason") or f"{result.get('step_id')} {placeholders}")

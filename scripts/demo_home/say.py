@@ -70,11 +70,17 @@ def list_changes(events: Iterable[Json]) -> list[Json]:
     for event in events:
         data = event["data"]
         # The agent's own state is the time of its last conversation.
-        if event["event_type"] == _STATE_CHANGED and not data["entity_id"].startswith("conversation."):
+        if event["event_type"] == _STATE_CHANGED and not _is_zoe(data["entity_id"]):
             first.setdefault(data["entity_id"], data["old_state"])
             last[data["entity_id"]] = data["new_state"]
     changes = (_change(entity_id, first[entity_id], last[entity_id]) for entity_id in first)
     return [change for change in changes if change["from"] != change["to"] or change["attributes"]]
+
+
+def _is_zoe(entity_id: str) -> bool:
+    """Return whether an entity is part of Zoe, which tells how it does, and not of the home."""
+    domain, _, name = entity_id.partition(".")
+    return domain == "conversation" or name.startswith("zoe_server_")
 
 
 def _change(entity_id: str, old: Json | None, new: Json | None) -> Json:

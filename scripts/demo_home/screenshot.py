@@ -8,26 +8,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.async_api import Page, ViewportSize, async_playwright, expect
-
+from demo_home.browser import log_in, open_page, say
 from demo_home.config_folder import ROOT
 from demo_home.errors import DemoError
-from demo_home.home_assistant import PASSWORD, USER
 from demo_home.stage import Options, Stage, stage
-
-CHROMIUM = Path("/usr/bin/chromium")
-# Quiet on a network without internet, and at home in a container.
-_FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-_SIZE_PX: ViewportSize = {"width": 1100, "height": 760}
-_ANSWER_TIMEOUT_MS = 60_000
 
 
 async def take_pictures(home: Stage, sentence: str, path: Path, status_path: Path) -> None:
@@ -35,36 +19,13 @@ async def take_pictures(home: Stage, sentence: str, path: Path, status_path: Pat
 
     Then do the same with the server's own page.
     """
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), headless=True, args=list(_FLAGS))
-        page = await browser.new_page(viewport=_SIZE_PX, device_scale_factor=1.5)
-        await _log_in(page, home.home_assistant.url)
-        await _say(page, sentence)
+    async with open_page() as page:
+        await log_in(page, home.home_assistant.url)
+        await say(page, sentence)
         await page.screenshot(path=path)
         await page.goto(home.zoe_url)
         await page.get_by_text("to the first word").wait_for()
         await page.screenshot(path=status_path)
-        await browser.close()
-
-
-async def _log_in(page: Page, url: str) -> None:
-    await page.goto(url)
-    await page.get_by_label("Username").fill(USER)
-    await page.get_by_label("Password", exact=True).fill(PASSWORD)
-    await page.keyboard.press("Enter")
-    await page.get_by_text("Ground floor").wait_for()  # the dashboard shows the home
-
-
-async def _say(page: Page, sentence: str) -> None:
-    await page.keyboard.press("a")  # Home Assistant's shortcut for the Assist dialog
-    dialog = page.locator("ha-voice-command-dialog")
-    field = dialog.locator("input")
-    await field.fill(sentence)
-    await field.press("Enter")
-    answers = dialog.locator(".message.hass")
-    # The first message is the greeting; an answer that still grows ends with an ellipsis.
-    await expect(answers).to_have_count(2, timeout=_ANSWER_TIMEOUT_MS)
-    await expect(answers.last).not_to_contain_text("…", timeout=_ANSWER_TIMEOUT_MS)
 
 
 async def run(options: argparse.Namespace) -> None:

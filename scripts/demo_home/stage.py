@@ -31,6 +31,7 @@ class Options:
     port_ha: int
     port_zoe: int
     model: Path | None
+    connected: bool = True  # else Home Assistant does not know the server yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,6 @@ class Stage:
 
     home_assistant: HomeAssistant
     zoe_url: str
-    agent: str
     services: tuple[Service, ...]
 
     async def while_alive[T](self, work: Coroutine[None, None, T]) -> T:
@@ -85,10 +85,12 @@ async def stage(options: Options, progress: Progress) -> AsyncIterator[Stage]:
         zoe_url = f"http://127.0.0.1:{options.port_zoe}"
         try:
             async with asyncio.timeout(_START_TIMEOUT_S):
-                agent = await while_alive((zoe, core), _configure(session, home_assistant, zoe_url, progress))
+                await while_alive((zoe, core), _furnish(session, home_assistant, zoe_url, progress))
+                if options.connected:
+                    await while_alive((zoe, core), _connect(home_assistant, zoe_url, progress))
         except TimeoutError:
             raise DemoError(f"the start took longer than {_START_TIMEOUT_S:.0f} s; logs: {options.folder}") from None
-        yield Stage(home_assistant, zoe_url, agent, (zoe, core))
+        yield Stage(home_assistant, zoe_url, (zoe, core))
 
 
 def check_port(port: int, option: str) -> None:
@@ -105,19 +107,24 @@ def check_port(port: int, option: str) -> None:
             raise DemoError(f"port {port} cannot be used ({error.strerror}); choose another with {option}") from error
 
 
-async def _configure(
+async def _furnish(
     session: aiohttp.ClientSession, home_assistant: HomeAssistant, zoe_url: str, progress: Progress
-) -> str:
-    """Do in both processes what a person would do, and return the entity id of the agent."""
+) -> None:
+    """Wait for both processes, and do in Home Assistant what its owner did long ago."""
     await asyncio.gather(_enter(home_assistant, progress), _wait_until_ready(session, zoe_url, progress))
+    async with home_assistant.socket() as connection:
+        await name_areas(connection, area_names())
+        count = await expose_home(connection)
+    progress(f"{count} devices are exposed")
+
+
+async def _connect(home_assistant: HomeAssistant, zoe_url: str, progress: Progress) -> None:
+    """Do in Home Assistant what a person would do to use the server."""
     await home_assistant.add_zoe(zoe_url)
     async with home_assistant.socket() as connection:
         agent = await zoe_agent(connection)
-        await name_areas(connection, area_names())
-        count = await expose_home(connection)
         await prefer_pipeline(connection, agent)
-    progress(f"{agent} answers for {count} devices")
-    return agent
+    progress(f"{agent} answers")
 
 
 async def _enter(home_assistant: HomeAssistant, progress: Progress) -> None:

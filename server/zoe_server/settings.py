@@ -4,6 +4,7 @@
     [server]
     host = "127.0.0.1"              # or ZOE_SERVER__HOST
     port = 11434
+    announce = true                 # so that Home Assistant finds it, where it listens for others
     [models.zoe-nano]               # a model of the catalogue needs no path
     [models.qwen]
     path = "qwen2.5-coder-7b.gguf"  # relative to the file's own folder
@@ -61,6 +62,8 @@ class ServerSettings(Section):
 
     host: str = "127.0.0.1"
     port: int = Field(default=11434, ge=0, le=65_535)
+    announce: bool = True
+    """Tell the local network by multicast DNS where the server is, if others can reach it."""
     api_key: str | None = None
     models_folder: Path | None = None
     """Where pulled models lie, and any other GGUF file; None is the folder `zoe/models` of the user's data."""
@@ -142,6 +145,11 @@ class Settings(BaseSettings):
     def store(self) -> Store:
         """The models folder."""
         return Store(self.server.models_folder or _data_folder() / "models")
+
+    @property
+    def server_id_file(self) -> Path:
+        """The file that says who this server is."""
+        return _data_folder() / "server-id"
 
     @property
     def memory_book(self) -> Path:

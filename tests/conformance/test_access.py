@@ -49,7 +49,7 @@ async def test_35_the_key_protects_everything_but_health(
                 assert status == 200 or answer["error"]["type"] == "authentication_error"
         async with http.get(f"{url}/health") as health:
             assert health.status == 200
-            assert set(await health.json()) == {"status", "server", "name", "version"}
+            assert set(await health.json()) == {"status", "server", "name", "version", "api_version", "id"}
 
 
 @pytest.mark.zoe_only("how it is started")

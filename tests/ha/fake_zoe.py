@@ -8,7 +8,34 @@ from typing import Any
 
 from aiohttp import web
 
+ROUTE = "rule=automation; model=zoe-nano; candidates=zoe-nano,llama-3.2-3b"
+
 type Handler = Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]
+
+
+def served_model(name: str, *roles: str, status: str = "ready", reason: str = "") -> dict[str, Any]:
+    """A model as /admin/status lists it."""
+    return {"id": name, "status": status, "reason": reason, "roles": roles, "open_requests": 0, "pinned": False}
+
+
+def metrics_body(n_answers: int = 0, *gpus: dict[str, Any]) -> dict[str, Any]:
+    """The figures after so many answers of 0.5 s to the first of 21 tokens, 0.1 s each, to prompts half of it known."""
+    first = {"count": n_answers, "sum": 0.5 * n_answers, "buckets": {"+Inf": n_answers}}
+    following = {"count": n_answers, "sum": 0.1 * n_answers, "buckets": {"+Inf": n_answers}}
+    model = {
+        "requests": n_answers,
+        "failures": n_answers,
+        "first_token_s": first,
+        "per_token_s": following,
+        "prompt_tokens": {"computed": 500 * n_answers, "reused": 500 * n_answers},
+    }
+    return {
+        "uptime_s": 86.2,
+        "memory": {"process_bytes": {"server": 2**28, "engines": 3 * 2**28}},
+        "gpus": list(gpus),
+        "models": {"zoe-nano": model},
+        "failures": {"authentication_error": 99},
+    }
 
 
 @dataclass
@@ -20,6 +47,14 @@ class FakeZoe:
     ready: bool = True
     api_key: str | None = None
     models: Any = field(default_factory=lambda: ["zoe", "zoe-nano", "llama-3.2-3b"])
+    api_version: int = 1
+    served: list[dict[str, Any]] = field(default_factory=lambda: [served_model("zoe-nano", "tools")])
+    metrics: dict[str, Any] = field(default_factory=metrics_body)
+    context_tokens: int = 4096
+    prompt_tokens: int = 1000
+    primed: list[dict[str, Any]] = field(default_factory=list)
+    orders: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    facts: list[dict[str, Any]] | None = None
     overrides: dict[str, Handler] = field(default_factory=dict)
     script: list[list[dict[str, Any] | str | asyncio.Event] | web.Response] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -39,24 +74,67 @@ class FakeZoe:
         if self.api_key and request.headers.get("Authorization") != f"Bearer {self.api_key}":
             return error_response(401, "authentication_error", "the API key is wrong")
         if request.path == "/v1/models":
-            return web.json_response({"object": "list", "data": [{"id": name} for name in self.models]})
-        return await self._chat(request)
+            return web.json_response(
+                {"object": "list", "data": self.facts or [self._model(name) for name in self.models]}
+            )
+        if request.path == "/v1/chat/completions":
+            return await self._chat(request)
+        return await self._administer(request)
+
+    def _model(self, name: str) -> dict[str, Any]:
+        return {"id": name, "aliases": [], "context_tokens": self.context_tokens}
+
+    async def _administer(self, request: web.Request) -> web.Response:
+        """Answer what is asked about the server, and note what it is told to do."""
+        answers: dict[str, Any] = {
+            "/metrics/json": self.metrics,
+            "/admin/status": {"models": self.served},
+            "/admin/requests": {"requests": [{"id": "req_1", "client": "HomeAssistant", "prompt": "turn it on"}]},
+        }
+        if request.method == "POST":
+            self.orders.append((request.path, await request.json()))
+            return web.json_response({"rule": "automation", "why": "an order", "model": "zoe-nano"})
+        if request.path not in answers:
+            return error_response(404, "invalid_request_error", f"{request.path}: Not Found")
+        return web.json_response(answers[request.path])
 
     def _health(self, request: web.Request) -> web.Response:
         assert "Authorization" not in request.headers
-        body: dict[str, Any] = {"server": "zoe", "version": "0.1.0", "id": self.server_id}
+        body: dict[str, Any] = {
+            "server": "zoe",
+            "version": "0.1.0",
+            "id": self.server_id,
+            "api_version": self.api_version,
+        }
         if self.ready:
             return web.json_response({"status": "ok", **body})
         problem = {"type": "unavailable_error", "message": "a model is being loaded"}
         return web.json_response({"status": "loading", "error": problem, **body}, status=503)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        self.requests.append(await request.json())
+        body = await request.json()
+        if body["max_tokens"] == 0:
+            self.primed.append(body)
+            return await self._answer(request, self._primed())
+        self.requests.append(body)
         self.asked.set()
-        answer = self.script.pop(0)
+        return await self._answer(request, self.script.pop(0))
+
+    def _primed(self) -> list[dict[str, Any] | str | asyncio.Event] | web.Response:
+        """Count the prompt, and write nothing."""
+        if self.prompt_tokens >= self.context_tokens:
+            counts = {"n_prompt_tokens": self.prompt_tokens, "n_ctx": self.context_tokens}
+            return error_response(400, "exceed_context_size_error", "too long", **counts)
+        usage = {"prompt_tokens": self.prompt_tokens, "completion_tokens": 0}
+        done = chunk(choices=[{"index": 0, "delta": {}, "finish_reason": "length"}])
+        return [role(), done, chunk(choices=[], usage=usage), "data: [DONE]\n\n"]
+
+    async def _answer(
+        self, request: web.Request, answer: list[dict[str, Any] | str | asyncio.Event] | web.Response
+    ) -> web.StreamResponse:
         if isinstance(answer, web.Response):
             return answer
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Zoe-Route": ROUTE})
         await response.prepare(request)
         try:
             for part in answer:

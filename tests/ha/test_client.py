@@ -36,7 +36,7 @@ async def test_key_goes_only_where_it_is_needed(hass: HomeAssistant, zoe: FakeZo
     zoe.api_key = "secret"
     client = ZoeClient(async_get_clientsession(hass), zoe.url, "secret")
     # The fake refuses a health request that carries a key, and a models request that does not.
-    assert await client.async_health() == Health(ready=True, server_id="server-1", version="0.1.0")
+    assert await client.async_health() == Health(ready=True, server_id="server-1", version="0.1.0", api_version=1)
     assert await client.async_models() == ["zoe", "zoe-nano", "llama-3.2-3b"]
 
 

@@ -12,7 +12,10 @@ from zoe_server.fleet.process import State
 from zoe_server.gateway.middleware import error_body, is_authorized
 from zoe_server.gateway.services import Services, services
 
-_SIGN: Final = {"server": "zoe", "name": "zoe", "version": __version__}
+API_VERSION: Final = 1
+"""Counts the changes that clients of `/health`, `/metrics/json` and `/admin` have to know of."""
+
+_SIGN: Final = {"server": "zoe", "name": "zoe", "version": __version__, "api_version": API_VERSION}
 
 
 async def health(request: web.Request) -> web.Response:
@@ -24,9 +27,8 @@ async def health(request: web.Request) -> web.Response:
     """
     state = services(request)
     problem = _problem(state)
-    body: dict[str, Any] = {"status": "ok", **_SIGN} if problem is None else {**error_body(problem), **_SIGN}
-    if problem is not None:
-        body["status"] = problem.code
+    body: dict[str, Any] = {"status": "ok"} if problem is None else {**error_body(problem), "status": problem.code}
+    body |= {**_SIGN, "id": state.server_id}
     if is_authorized(request):
         body["models"] = {status.name: _describe(status) for status in state.fleet.status()}
     return web.json_response(body, status=200 if problem is None else problem.status)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -19,9 +20,10 @@ from zoe_server.fleet.health import HealthPolicy
 from zoe_server.fleet.memory_book import MemoryBook
 from zoe_server.fleet.scales import MachineScales
 from zoe_server.gateway.app import create_app
+from zoe_server.gateway.identity import server_id
 from zoe_server.gateway.services import Services
 from zoe_server.routing.router import Router
-from zoe_server.settings import Settings, SettingsError, check_bind
+from zoe_server.settings import Settings, SettingsError, check_bind, is_loopback
 
 _LOGGER: Final = logging.getLogger(__name__)
 _CLOSE_S: Final = 1.0
@@ -49,7 +51,7 @@ async def serve(settings: Settings, listening: Announce, settled: Announce) -> N
     )
     for problem in settings.shortcomings():
         _LOGGER.warning("%s", problem)
-    state = Services(settings.server, settings.key, fleet, Router(fleet.specs))
+    state = Services(settings.server, settings.key, fleet, Router(fleet.specs), server_id(settings.server_id_file))
     signals = _Signals()
     runner = web.AppRunner(create_app(state), handler_cancellation=True, access_log=None, shutdown_timeout=_CLOSE_S)
     await runner.setup()
@@ -57,11 +59,9 @@ async def serve(settings: Settings, listening: Announce, settled: Announce) -> N
         url = await _listen(runner, settings.server.host, settings.server.port)
         listening(url, fleet)
         fleet.start()
-        async with asyncio.TaskGroup() as tasks:
-            beside = [tasks.create_task(_announce(fleet, url, settled)), tasks.create_task(fleet.watch())]
+        beside = (_tell_settled(fleet, url, settled), fleet.watch(), _announced(state, runner))
+        async with _in_background(*beside):
             await signals.next()
-            for task in beside:
-                task.cancel()
         await _drain(state, signals)
     finally:
         await fleet.stop()  # first, so that requests which are still open get their error and not a cut connection
@@ -94,9 +94,28 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> str:
     return f"http://{shown}:{address[1]}"
 
 
-async def _announce(fleet: Fleet, url: str, settled: Announce) -> None:
+@asynccontextmanager
+async def _in_background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run `work` beside the block, and end it with it."""
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(one) for one in work]
+        yield
+        for task in running:
+            task.cancel()
+
+
+async def _tell_settled(fleet: Fleet, url: str, settled: Announce) -> None:
     await fleet.settled()
     settled(url, fleet)
+
+
+async def _announced(state: Services, runner: web.AppRunner) -> None:
+    """Announce the server on the network, unless only this machine can reach it or nobody wants that."""
+    host, port = runner.addresses[0][:2]
+    if state.settings.announce and state.server_id is not None and not is_loopback(host):
+        from zoe_server.gateway import announcement  # noqa: PLC0415 -- zeroconf is slow to import
+
+        await announcement.announce(announcement.Announced(state.server_id, host, port, state.api_key is not None))
 
 
 async def _drain(state: Services, signals: _Signals) -> None:

@@ -26,13 +26,15 @@ if TYPE_CHECKING:
 class Services:
     """The parts that answer requests.
 
-    `open_requests` counts those in work; `draining` says that no new ones are taken. `look` says what the machine is.
+    `server_id` says who the server is, None where that cannot be kept. `open_requests` counts those in work; `draining`
+    says that no new ones are taken. `look` says what the machine is.
     """
 
     settings: ServerSettings
     api_key: str | None
     fleet: Fleet
     router: Router
+    server_id: str | None = None
     started_at: int = field(default_factory=lambda: int(time.time()))
     draining: bool = False
     open_requests: int = 0

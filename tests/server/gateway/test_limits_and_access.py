@@ -50,7 +50,7 @@ async def test_health_is_open_and_tells_nothing_private(start: Start) -> None:
     gateway = await start(api_key="k-1")
     response = await gateway.client.get("/health")
     assert response.status == 200
-    assert set(await response.json()) == {"status", "server", "name", "version"}
+    assert set(await response.json()) == {"status", "server", "name", "version", "api_version", "id"}
     detailed = await gateway.client.get("/health", headers={"X-Api-Key": "k-1"})
     assert (await detailed.json())["models"]["m"]["status"] == "ready"
 
