@@ -12,7 +12,7 @@ from .const import DOMAIN
 from .errors import ZoeError, ZoeUnauthorizedError
 from .models import ZoeConfigEntry, ZoeData
 
-PLATFORMS = (Platform.CONVERSATION,)
+PLATFORMS = (Platform.AI_TASK, Platform.CONVERSATION)
 
 
 async def async_setup_entry(hass: HomeAssistant, entry: ZoeConfigEntry) -> bool:

@@ -16,7 +16,7 @@ from .errors import (
     ZoeStreamBrokenError,
     error_from_body,
 )
-from .models import Health, model_ids
+from .models import Health, ModelFacts, model_facts, model_ids
 from .sse import EventDecoder
 
 # A question about the server itself is answered at once or not at all.
@@ -65,6 +65,11 @@ class ZoeClient:
         """Return the names that a chat request may ask for."""
         async with self._request("GET", "/v1/models") as response:
             return model_ids(await _body(response))
+
+    async def async_model_facts(self) -> list[ModelFacts]:
+        """Return what the server says about each of its models."""
+        async with self._request("GET", "/v1/models") as response:
+            return model_facts(await _body(response))
 
     async def async_chat(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]:
         """Send a chat completion request and yield its chunks as they arrive; `body` must ask for a stream.

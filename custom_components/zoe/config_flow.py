@@ -1,6 +1,6 @@
 """The dialogs: connecting a server, and adding or changing the conversation agents that use it."""
 
-from typing import Any, override
+from typing import Any, ClassVar, override
 
 import probatio
 from homeassistant.config_entries import (
@@ -28,9 +28,19 @@ from homeassistant.helpers.selector import (
 )
 
 from .client import ZoeClient, normalised_url
-from .const import CONF_MODEL, DEFAULT_NAME, DEFAULT_URL, DOMAIN, MODEL_AUTOMATIC, SUBENTRY_CONVERSATION
+from .const import (
+    CONF_MODEL,
+    DEFAULT_AI_TASK_NAME,
+    DEFAULT_NAME,
+    DEFAULT_URL,
+    DOMAIN,
+    MODEL_AUTOMATIC,
+    SUBENTRY_AI_TASK,
+    SUBENTRY_CONVERSATION,
+)
 from .errors import ZoeError
 from .models import ZoeConfigEntry
+from .options import flattened, generation_fields, section_fields, sectioned
 
 USER_SCHEMA = probatio.Schema(
     {
@@ -90,7 +100,7 @@ class ZoeConfigFlow(ConfigFlow, domain=DOMAIN):
         )
 
     async def _async_create(self, unique_id: str, data: dict[str, Any]) -> ConfigFlowResult:
-        """Create the entry with one agent, unless this server is configured already."""
+        """Create the entry with an agent and an AI task, unless this server is configured already."""
         await self.async_set_unique_id(unique_id, raise_on_progress=False)
         self._abort_if_unique_id_configured(updates=data)
         return self.async_create_entry(
@@ -102,7 +112,13 @@ class ZoeConfigFlow(ConfigFlow, domain=DOMAIN):
                     "data": {CONF_LLM_HASS_API: [llm.LLM_API_ASSIST]},
                     "title": DEFAULT_NAME,
                     "unique_id": None,
-                }
+                },
+                {
+                    "subentry_type": SUBENTRY_AI_TASK,
+                    "data": {},
+                    "title": DEFAULT_AI_TASK_NAME,
+                    "unique_id": None,
+                },
             ],
         )
 
@@ -111,22 +127,25 @@ class ZoeConfigFlow(ConfigFlow, domain=DOMAIN):
     @override
     def async_get_supported_subentry_types(cls, config_entry: ConfigEntry) -> dict[str, type[ConfigSubentryFlow]]:
         """Return what can be added to a server."""
-        return {SUBENTRY_CONVERSATION: ConversationSubentryFlow}
+        return {SUBENTRY_CONVERSATION: ConversationSubentryFlow, SUBENTRY_AI_TASK: AITaskSubentryFlow}
 
 
-class ConversationSubentryFlow(ConfigSubentryFlow):
-    """Adds or changes a conversation agent."""
+class ZoeSubentryFlow(ConfigSubentryFlow):
+    """Adds or changes something that uses a model of the server."""
+
+    default_name: ClassVar[str]
+    default_options: ClassVar[dict[str, Any]]
 
     async def async_step_user(self, user_input: dict[str, Any] | None = None) -> SubentryFlowResult:
-        """Add an agent."""
+        """Add one."""
         return await self.async_step_set_options(user_input)
 
     async def async_step_reconfigure(self, user_input: dict[str, Any] | None = None) -> SubentryFlowResult:
-        """Change an agent."""
+        """Change one."""
         return await self.async_step_set_options(user_input)
 
     async def async_step_set_options(self, user_input: dict[str, Any] | None = None) -> SubentryFlowResult:
-        """Ask for the model, the instructions and what the agent may control."""
+        """Ask for the model and everything else there is to choose."""
         entry: ZoeConfigEntry = self._get_entry()
         if entry.state is not ConfigEntryState.LOADED:
             return self.async_abort(reason="entry_not_loaded")
@@ -144,35 +163,67 @@ class ConversationSubentryFlow(ConfigSubentryFlow):
 
     def _finish(self, entry: ZoeConfigEntry, user_input: dict[str, Any]) -> SubentryFlowResult:
         """Store the answer; an agent that may control nothing stores no list."""
-        if not user_input.get(CONF_LLM_HASS_API):
-            user_input.pop(CONF_LLM_HASS_API, None)
+        data = flattened(user_input)
+        if not data.get(CONF_LLM_HASS_API):
+            data.pop(CONF_LLM_HASS_API, None)
         if self.source == SOURCE_USER:
-            return self.async_create_entry(title=user_input.pop(CONF_NAME), data=user_input)
-        return self.async_update_and_abort(entry, self._get_reconfigure_subentry(), data=user_input)
+            return self.async_create_entry(title=data.pop(CONF_NAME), data=data)
+        return self.async_update_and_abort(entry, self._get_reconfigure_subentry(), data=data)
 
     def _suggested_options(self) -> dict[str, Any]:
-        """Return what the form starts with, without APIs that no longer exist: the form would reject them."""
+        """Return what the form starts with."""
         if self.source == SOURCE_USER:
-            return DEFAULT_OPTIONS
-        stored = {CONF_MODEL: MODEL_AUTOMATIC, **self._get_reconfigure_subentry().data}
-        known = {api.id for api in llm.async_get_apis(self.hass)}
-        stored[CONF_LLM_HASS_API] = [api for api in stored.get(CONF_LLM_HASS_API, ()) if api in known]
-        return stored
+            return self.default_options
+        return {CONF_MODEL: MODEL_AUTOMATIC, **self._get_reconfigure_subentry().data}
 
     def _schema(self, models: list[str], suggested: dict[str, Any]) -> probatio.Schema:
         """Return the form; a stored model that the server no longer lists stays selectable."""
         choices = dict.fromkeys([MODEL_AUTOMATIC, *models, suggested[CONF_MODEL]])
         fields: dict[probatio.Marker, Any] = {}
         if self.source == SOURCE_USER:
-            fields[probatio.Required(CONF_NAME, default=DEFAULT_NAME)] = TextSelector()
+            fields[probatio.Required(CONF_NAME, default=self.default_name)] = TextSelector()
         fields[probatio.Required(CONF_MODEL, default=MODEL_AUTOMATIC)] = SelectSelector(
             SelectSelectorConfig(options=list(choices), mode=SelectSelectorMode.DROPDOWN, translation_key=CONF_MODEL)
         )
-        fields[probatio.Optional(CONF_PROMPT)] = TemplateSelector()
-        fields[probatio.Optional(CONF_LLM_HASS_API)] = SelectSelector(
-            SelectSelectorConfig(
-                options=[SelectOptionDict(label=api.name, value=api.id) for api in llm.async_get_apis(self.hass)],
-                multiple=True,
-            )
-        )
-        return probatio.Schema(fields)
+        return probatio.Schema({**fields, **self._more_fields()})
+
+    def _more_fields(self) -> dict[probatio.Marker, Any]:
+        """Return the fields below name and model."""
+        raise NotImplementedError
+
+
+class ConversationSubentryFlow(ZoeSubentryFlow):
+    """Adds or changes a conversation agent."""
+
+    default_name = DEFAULT_NAME
+    default_options = DEFAULT_OPTIONS
+
+    @override
+    def _suggested_options(self) -> dict[str, Any]:
+        """Return what the form starts with, without APIs that no longer exist: the form would reject them."""
+        suggested = sectioned(super()._suggested_options())
+        known = {api.id for api in llm.async_get_apis(self.hass)}
+        suggested[CONF_LLM_HASS_API] = [api for api in suggested.get(CONF_LLM_HASS_API, ()) if api in known]
+        return suggested
+
+    @override
+    def _more_fields(self) -> dict[probatio.Marker, Any]:
+        """Return the instructions, what the agent may control, and the sections."""
+        apis = [SelectOptionDict(label=api.name, value=api.id) for api in llm.async_get_apis(self.hass)]
+        return {
+            probatio.Optional(CONF_PROMPT): TemplateSelector(),
+            probatio.Optional(CONF_LLM_HASS_API): SelectSelector(SelectSelectorConfig(options=apis, multiple=True)),
+            **section_fields(),
+        }
+
+
+class AITaskSubentryFlow(ZoeSubentryFlow):
+    """Adds or changes what answers AI tasks."""
+
+    default_name = DEFAULT_AI_TASK_NAME
+    default_options: ClassVar[dict[str, Any]] = {CONF_MODEL: MODEL_AUTOMATIC}
+
+    @override
+    def _more_fields(self) -> dict[probatio.Marker, Any]:
+        """Return how an answer is made."""
+        return generation_fields()

@@ -7,6 +7,7 @@ DOMAIN: Final = "zoe"
 LOGGER: Final = logging.getLogger(__package__)
 
 DEFAULT_NAME: Final = "Zoe"
+DEFAULT_AI_TASK_NAME: Final = "Zoe AI task"
 DEFAULT_URL: Final = "http://127.0.0.1:11434"
 
 CONF_MODEL: Final = "model"
@@ -14,12 +15,13 @@ MODEL_AUTOMATIC: Final = "zoe"
 """The server's own choice: it routes each request to the model that suits it."""
 
 SUBENTRY_CONVERSATION: Final = "conversation"
+SUBENTRY_AI_TASK: Final = "ai_task_data"
 
 MAX_TOOL_ITERATIONS: Final = 10
 """How many times one sentence may go back to the model with tool results."""
 
 MAX_ANSWER_TOKENS: Final = 1024
-"""Bound of one answer, so that a model that repeats itself does not keep a voice waiting until its context is full."""
+"""Default bound of one answer: a model that repeats itself must not keep a voice waiting until its context is full."""
 
 EVENT_TURN: Final = "zoe_turn"
 """Fired once per finished turn; `turn.TurnStats.as_event_data` documents its data."""

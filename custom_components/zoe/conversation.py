@@ -1,17 +1,29 @@
 """The conversation entity: Home Assistant hands over a sentence, a model answers it."""
 
 import time
+from collections.abc import Iterator
 from typing import Literal, override
 
 from homeassistant.components import conversation
 from homeassistant.config_entries import ConfigSubentry
 from homeassistant.const import CONF_LLM_HASS_API, CONF_PROMPT, MATCH_ALL
 from homeassistant.core import HomeAssistant
+from homeassistant.helpers import llm
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
+from .consent import calls_awaiting_consent, consents
 from .const import DOMAIN, SUBENTRY_CONVERSATION
 from .entity import ZoeLLMEntity
+from .errors import translated_errors
+from .executor import Executor, Order, signature
+from .followup import asks
+from .honesty import correction
+from .intervention import Intervention
+from .inventory import inventory
 from .models import ZoeConfigEntry
+from .request import RequestKind
+from .sentences import Sentences
+from .tool_loop import ToolLoop, spoken_answer
 from .turn import TurnStats
 
 # The server does its own queueing; Home Assistant need not hold sentences back.
@@ -58,5 +70,72 @@ class ZoeConversationEntity(ZoeLLMEntity, conversation.ConversationEntity):
             )
         except conversation.ConverseError as err:
             return err.as_conversation_result()
-        await self.async_answer(chat_log, turn, user_input.context)
-        return conversation.async_get_result_from_chat_log(user_input, chat_log)
+        with translated_errors():
+            await self._async_answer(user_input, chat_log, turn)
+        self.fire_turn(chat_log, turn, user_input.context)
+        result = conversation.async_get_result_from_chat_log(user_input, chat_log)
+        asked = result.continue_conversation or asks(spoken_answer(chat_log))
+        result.continue_conversation = self.options.follow_up and asked
+        return result
+
+    async def _async_answer(
+        self, user_input: conversation.ConversationInput, chat_log: conversation.ChatLog, turn: TurnStats
+    ) -> None:
+        """Let the model answer, with the executor between it and the tools."""
+        sentences = await Sentences.async_load(self.hass, user_input.language)
+        waiting = calls_awaiting_consent(chat_log.content)
+        agreed = waiting if consents(user_input.text, sentences.words("yes"), sentences.words("no")) else []
+        executor = self._executor(
+            user_input, chat_log, turn, agreed if sentences.speaks(user_input.language) else waiting
+        )
+        chat_log.llm_api = executor
+
+        def addition(answer: str) -> str:
+            return self._correction(answer, user_input, chat_log, turn, sentences)
+
+        async def ask(words_only: bool) -> None:
+            kind = RequestKind(language=user_input.language, words_only=words_only)
+            language = user_input.language if self.options.plain_speech else None
+            await self.async_request(chat_log, turn, kind, speech_language=language, addition=addition)
+
+        await ToolLoop(chat_log, self.entity_id, turn, sentences, executor, ask).async_run(agreed)
+
+    def _executor(
+        self,
+        user_input: conversation.ConversationInput,
+        chat_log: conversation.ChatLog,
+        turn: TurnStats,
+        consented: list[llm.ToolInput],
+    ) -> Executor | None:
+        """Return what makes the tool calls of this turn, or None if there are no tools.
+
+        In a language whose yes is not known, the model judges the reply: the calls in question may be made again.
+        """
+        if chat_log.llm_api is None:
+            return None
+        agreed = frozenset(signature(call.tool_name, call.tool_args) for call in consented)
+        order = Order(user_input.text, user_input.language, self.options.confirm_destructive, agreed)
+        return Executor(self.hass, chat_log.llm_api, order, turn, chat_log.async_trace)
+
+    def _correction(
+        self,
+        answer: str,
+        user_input: conversation.ConversationInput,
+        chat_log: conversation.ChatLog,
+        turn: TurnStats,
+        sentences: Sentences,
+    ) -> str:
+        """Return what has to be said behind an answer that claims what was not done."""
+        executor = chat_log.llm_api
+        outcomes = executor.outcomes if isinstance(executor, Executor) else ()
+        found = correction(answer, user_input.text, user_input.language, outcomes, self._names_at_home())
+        if found is None:
+            return ""
+        turn.repairs[Intervention.ANSWER_CORRECTED] += 1
+        chat_log.async_trace({"repair": {"kind": Intervention.ANSWER_CORRECTED, "verdict": found.verdict}})
+        return f" {sentences.say(found.verdict, found.names)}"
+
+    def _names_at_home(self) -> Iterator[str]:
+        """Yield the names of things and places; looked up only if somebody wants them."""
+        for named in inventory(self.hass, conversation.DOMAIN).values():
+            yield from (one.name for one in named)

@@ -4,7 +4,8 @@ Pure conversions. The result is the beginning of every prompt, so equal input gi
 satellites and restarts of Home Assistant (whose sets of choices change their order with `PYTHONHASHSEED`).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import probatio
@@ -68,8 +69,8 @@ def _all_strings(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-def content_to_message(content: conversation.Content) -> dict[str, Any]:
-    """Return one entry of the chat log as an OpenAI message."""
+def content_to_message(content: conversation.Content, pictures: Mapping[Path, str] | None = None) -> dict[str, Any]:
+    """Return one entry of the chat log as an OpenAI message; `pictures` are its attachments, as data URLs."""
     if isinstance(content, conversation.ToolResultContent):
         return {
             "role": "tool",
@@ -82,6 +83,10 @@ def content_to_message(content: conversation.Content) -> dict[str, Any]:
             "content": content.content or None,
             "tool_calls": [_tool_call_to_openai(call) for call in content.tool_calls],
         }
+    if isinstance(content, conversation.UserContent) and content.attachments and pictures:
+        shown = [pictures[attachment.path] for attachment in content.attachments]
+        parts = [{"type": "image_url", "image_url": {"url": url}} for url in shown]
+        return {"role": "user", "content": [{"type": "text", "text": content.content}, *parts]}
     return {"role": content.role, "content": content.content or ""}
 
 

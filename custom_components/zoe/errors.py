@@ -82,16 +82,28 @@ class ZoeStreamBrokenError(ZoeError):
     translation_key = "stream_broken"
 
 
-class ZoeToolArgumentsError(ZoeError):
-    """The model wrote a tool call whose arguments are not a JSON object."""
-
-    translation_key = "tool_arguments"
-
-
 class ZoeEmptyAnswerError(ZoeError):
     """The model said nothing, not even when it was asked for words only."""
 
     translation_key = "empty_answer"
+
+
+class ZoeAttachmentError(ZoeError):
+    """An attachment is not a picture, or cannot be read."""
+
+    translation_key = "attachment"
+
+
+class ZoeNoVisionError(ZoeError):
+    """There are pictures, and no model that sees."""
+
+    translation_key = "no_vision_model"
+
+
+class ZoeStructureError(ZoeError):
+    """The model did not write data of the structure that was asked for, not even when it was told what was wrong."""
+
+    translation_key = "bad_structure"
 
 
 class ZoeContextExceededError(ZoeError):

@@ -25,7 +25,7 @@ type ArgumentValues = dict[str, list[str]]
 _UNLISTED_DOMAINS: Final = frozenset({"calendar", "script"})
 
 # Arguments that name something of the home, and what they name.
-_GROUNDED_ARGUMENTS: Final = {
+GROUNDED_ARGUMENTS: Final = {
     "name": "name",
     "area": "area",
     "floor": "floor",
@@ -88,7 +88,7 @@ def argument_values(
         "domain": sorted(home.names),
     }
     for tool in tools:
-        for argument in sorted(_argument_names(tool) & _GROUNDED_ARGUMENTS.keys()):
+        for argument in sorted(argument_names(tool) & GROUNDED_ARGUMENTS.keys()):
             narrowed = _narrowed(hass, home, values, tool, argument)
             if narrowed != values.get(argument):
                 values[f"{tool.name}.{argument}"] = narrowed
@@ -97,7 +97,7 @@ def argument_values(
 
 def _narrowed(hass: HomeAssistant, home: _Home, values: ArgumentValues, tool: llm.Tool, argument: str) -> list[str]:
     """Return the values of one argument of one tool."""
-    kind = _GROUNDED_ARGUMENTS[argument]
+    kind = GROUNDED_ARGUMENTS[argument]
     action = tool.name.rpartition("__")[2]
     if action == _CLEAN_AREA_INTENT and kind == "area":
         return _area_names(ar.async_get(hass).async_list_areas())
@@ -126,7 +126,8 @@ def _domains_of(home: _Home, tool: llm.Tool, action: str) -> frozenset[str] | No
     return None
 
 
-def _argument_names(tool: llm.Tool) -> set[str]:
+def argument_names(tool: llm.Tool) -> set[str]:
+    """Return the names of the arguments of `tool`."""
     schema: Any = tool.parameters.schema
     if not isinstance(schema, dict):
         return set()
@@ -152,13 +153,13 @@ def _exposed_home(hass: HomeAssistant, assistant: str) -> _Home:
         entry = entities.async_get(state.entity_id)
         names = intent.async_get_entity_aliases(hass, entry, state=state)
         home.names.setdefault(state.domain, set()).update(name for name in names if name)
-        if area := _area_of(hass, entry):
+        if area := area_of(hass, entry):
             home.areas[area.id] = area
             home.domains_in.setdefault(area.id, set()).add(state.domain)
     return home
 
 
-def _area_of(hass: HomeAssistant, entry: er.RegistryEntry | None) -> ar.AreaEntry | None:
+def area_of(hass: HomeAssistant, entry: er.RegistryEntry | None) -> ar.AreaEntry | None:
     """Return the area of an entity, which is its own or that of its device."""
     if entry is None:
         return None

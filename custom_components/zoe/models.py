@@ -1,15 +1,19 @@
 """What a Zoe server says about itself, as typed data."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from homeassistant.config_entries import ConfigEntry
 
+from .const import MODEL_AUTOMATIC
 from .errors import ZoeLoadingError, ZoeNotZoeError, ZoeStreamBrokenError
 
 if TYPE_CHECKING:
     from .client import ZoeClient
+
+_VISION: Final = "vision"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,58 @@ def model_ids(body: object) -> list[str]:
         return [str(model["id"]) for model in body["data"]]  # type: ignore[index]  # a wrong shape is what we catch
     except (KeyError, TypeError) as err:
         raise ZoeStreamBrokenError("the answer to /v1/models is not a list of models") from err
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a server says about one of its models.
+
+    `roles` is what it is configured for. `abilities` is what it can do, known only while it is loaded. Both are None if
+    the server does not tell.
+    """
+
+    names: frozenset[str]
+    roles: frozenset[str] | None
+    abilities: frozenset[str] | None
+
+    @property
+    def sees(self) -> bool:
+        """Whether it surely reads pictures."""
+        return _VISION in (self.roles or ()) or _VISION in (self.abilities or ())
+
+    @property
+    def may_see(self) -> bool:
+        """Whether it reads pictures, or nobody can tell before it is loaded."""
+        return self.sees or not self.abilities
+
+
+def model_facts(body: object) -> list[ModelFacts]:
+    """Return what the body of `GET /v1/models` says about each model.
+
+    Raises:
+        ZoeStreamBrokenError: the body is not an OpenAI model list.
+    """
+    ids = model_ids(body)
+    models: list[dict[str, Any]] = body["data"]  # type: ignore[index]  # `model_ids` has looked
+    return [
+        ModelFacts(
+            frozenset({name, *(_texts(model, "aliases") or ())}), _texts(model, "roles"), _texts(model, "abilities")
+        )
+        for name, model in zip(ids, models, strict=True)
+    ]
+
+
+def _texts(model: dict[str, Any], key: str) -> frozenset[str] | None:
+    value = model.get(key)
+    return frozenset(map(str, value)) if isinstance(value, list) else None
+
+
+def sees_pictures(facts: Iterable[ModelFacts], wanted: str) -> bool:
+    """Return whether the model `wanted`, or the one that the server chooses, may read pictures."""
+    others = [fact for fact in facts if MODEL_AUTOMATIC not in fact.names]
+    if wanted == MODEL_AUTOMATIC:
+        return any(fact.sees or fact.roles is None for fact in others)
+    return all(fact.may_see for fact in others if wanted in fact.names)
 
 
 @dataclass(slots=True)

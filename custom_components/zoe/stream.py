@@ -10,11 +10,12 @@
     {"choices": [], "usage": {...}, "timings": {...}}                              -> (to the figures of the turn)
 
 Home Assistant runs a tool the moment its delta arrives. So the calls of an answer are handed over together when it is
-complete: a broken stream or a broken call never leaves half of a command done.
+complete: a broken stream never leaves half of a command done. A call whose arguments are no JSON object is handed over
+as well; the executor tells the model. Text is made speakable on its way, if that is wanted, and an answer gets what
+has to be added to it (`StreamRules`).
 """
 
-import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +23,40 @@ from homeassistant.components.conversation import AssistantContentDeltaDict
 from homeassistant.helpers import llm
 from homeassistant.util.ulid import ulid_now
 
-from .errors import ZoeStreamBrokenError, ZoeToolArgumentsError
+from .errors import ZoeStreamBrokenError
+from .repair import ArgumentsError, parsed_arguments
+from .speech import SpeechFilter
 from .turn import TurnStats
+
+
+@dataclass(slots=True)
+class WrittenCall(llm.ToolInput):
+    """A call whose arguments were not JSON: `problem` says why they have no reading, "" if they have one after all."""
+
+    problem: str = ""
+
+
+type Addition = Callable[[str], str]
+"""Returns what is to be said behind a whole answer, "" for nothing."""
+
+
+def no_addition(answer: str) -> str:
+    """Let every answer stand as it is."""
+    del answer
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRules:
+    """What is done to an answer on its way.
+
+    With a `speech_language` its text is made speakable in that language. `addition` is asked about an answer that calls
+    no tool.
+    """
+
+    tools_allowed: bool
+    speech_language: str | None = None
+    addition: Addition = no_addition
 
 
 @dataclass(slots=True)
@@ -41,30 +74,44 @@ class _PartialCall:
         self.arguments += function.get("arguments") or ""
 
     def complete(self) -> llm.ToolInput:
-        return llm.ToolInput(id=self.id or ulid_now(), tool_name=self.name, tool_args=self._parsed_arguments())
-
-    def _parsed_arguments(self) -> dict[str, Any]:
+        call_id = self.id or ulid_now()
         try:
-            arguments = json.loads(self.arguments or "{}")
-        except ValueError as err:
-            raise ZoeToolArgumentsError(f"{self.name}: {err}") from err
-        if not isinstance(arguments, dict):
-            raise ZoeToolArgumentsError(f"{self.name}: the arguments are not a JSON object")
-        return arguments
+            arguments, repairs = parsed_arguments(self.arguments)
+        except ArgumentsError as err:
+            return WrittenCall(self.name, {}, call_id, problem=str(err))
+        return (WrittenCall if repairs else llm.ToolInput)(self.name, arguments, call_id)
+
+
+class _Text:
+    """The text of one answer, as it is handed over."""
+
+    def __init__(self, speech_language: str | None) -> None:
+        self._speech = SpeechFilter(speech_language) if speech_language else None
+        self.said = ""
+
+    def feed(self, text: str) -> str:
+        return self._said(self._speech.feed(text) if self._speech else text)
+
+    def close(self) -> str:
+        return self._said(self._speech.close() if self._speech else "")
+
+    def _said(self, text: str) -> str:
+        self.said += text
+        return text
 
 
 async def chat_log_deltas(
-    chunks: AsyncIterator[dict[str, Any]], turn: TurnStats, *, tools_allowed: bool
+    chunks: AsyncIterator[dict[str, Any]], turn: TurnStats, rules: StreamRules
 ) -> AsyncGenerator[AssistantContentDeltaDict]:
     """Yield the deltas of one answer and add its figures to `turn`.
 
     Raises:
-        ZoeToolArgumentsError: the arguments of a tool call are not a JSON object.
         ZoeStreamBrokenError: a tool call although none was allowed; nothing could run it.
         ZoeError: whatever reading the chunks raises.
     """
     stats = turn.new_request()
     calls: dict[int, _PartialCall] = {}
+    text = _Text(rules.speech_language)
     yield {"role": "assistant"}
     async for chunk in chunks:
         stats.read_chunk(chunk)
@@ -73,22 +120,24 @@ async def chat_log_deltas(
             for call in delta.get("tool_calls") or ():
                 turn.mark_delta()
                 calls.setdefault(call.get("index", 0), _PartialCall()).add(call)
-            if pieces := _pieces(delta):
+            if pieces := _pieces(delta, text):
                 turn.mark_delta()
                 yield pieces
-    if calls and not tools_allowed:
+    if calls and not rules.tools_allowed:
         raise ZoeStreamBrokenError("the model called a tool although it was given none")
+    if end := text.close() + ("" if calls else rules.addition(text.said)):
+        yield {"content": end}
     if calls:
         completed = [call.complete() for _, call in sorted(calls.items())]
         turn.tool_calls += completed
         yield {"tool_calls": completed}
 
 
-def _pieces(delta: dict[str, Any]) -> AssistantContentDeltaDict:
+def _pieces(delta: dict[str, Any], text: _Text) -> AssistantContentDeltaDict:
     """Return the text, and the reasoning, in a delta."""
     pieces: AssistantContentDeltaDict = {}
-    if content := delta.get("content"):
-        pieces["content"] = content
+    if (content := delta.get("content")) and (said := text.feed(content)):
+        pieces["content"] = said
     if reasoning := delta.get("reasoning_content"):
         pieces["thinking_content"] = reasoning
     return pieces

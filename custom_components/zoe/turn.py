@@ -1,5 +1,6 @@
 """The figures of one turn: from the arrival of a sentence to the end of its answer, over all requests it took."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,6 +49,7 @@ class TurnStats:
         self._first_delta_s: float | None = None
         self.requests: list[RequestStats] = []
         self.tool_calls: list[llm.ToolInput] = []
+        self.repairs: Counter[str] = Counter()
 
     def new_request(self) -> RequestStats:
         """Return the figures of the next request to the server, which are part of this turn."""
@@ -68,7 +70,8 @@ class TurnStats:
         prompt_tokens, cached_tokens, completion_tokens: sums over these requests; the prompt includes what was cached
         ttft_ms: from the arrival of the sentence to the first piece of text or tool call
         total_ms: from the arrival of the sentence to the end of the answer, tools included
-        tool_calls: a list of {"name", "args"} in the order in which they were made
+        tool_calls: a list of {"name", "args"} as the model wrote them, in the order in which they were made
+        repairs: how often each thing was put right that the model did wrong (`Intervention`)
 
         The event never holds what was said, neither the sentence nor the answer.
         """
@@ -84,6 +87,7 @@ class TurnStats:
             "ttft_ms": None if first_s is None else self._milliseconds(first_s),
             "total_ms": self._milliseconds(self._clock()),
             "tool_calls": [{"name": call.tool_name, "args": call.tool_args} for call in self.tool_calls],
+            "repairs": dict(sorted(self.repairs.items())),
         }
 
     def _milliseconds(self, moment_s: float) -> float:

@@ -124,7 +124,9 @@ def _template_light(key: str, name: str) -> dict[str, Any]:
 def say(hass: HomeAssistant, agent: str) -> Say:
     """Say a sentence to the agent and wait for its answer."""
 
-    async def _say(text: str, conversation_id: str | None = None) -> conversation.ConversationResult:
-        return await conversation.async_converse(hass, text, conversation_id, Context(), "en", agent)
+    async def _say(
+        text: str, conversation_id: str | None = None, language: str = "en"
+    ) -> conversation.ConversationResult:
+        return await conversation.async_converse(hass, text, conversation_id, Context(), language, agent)
 
     return _say

@@ -7,11 +7,12 @@ import pytest
 from aiohttp import web
 from homeassistant.config_entries import SOURCE_USER, ConfigEntryState
 from homeassistant.core import HomeAssistant
-from homeassistant.data_entry_flow import FlowResultType
+from homeassistant.data_entry_flow import FlowResultType, section
 from homeassistant.setup import async_setup_component
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.zoe.const import DOMAIN
+from custom_components.zoe.options import AgentOptions
 from tests.ha.fake_zoe import FakeZoe, error_response
 
 type Result = Any  # three kinds of typed dicts, each with other keys
@@ -46,10 +47,12 @@ async def test_connects_and_makes_an_agent(hass: HomeAssistant, zoe: FakeZoe) ->
     entry = result["result"]
     assert entry.unique_id == "server-1"
     assert entry.state is ConfigEntryState.LOADED
-    (subentry,) = entry.subentries.values()
-    assert (subentry.subentry_type, subentry.title) == ("conversation", "Zoe")
-    assert subentry.data == {"llm_hass_api": ["assist"]}
+    conversation, ai_task = entry.subentries.values()
+    assert (conversation.subentry_type, conversation.title) == ("conversation", "Zoe")
+    assert conversation.data == {"llm_hass_api": ["assist"]}
     assert hass.states.get("conversation.zoe") is not None
+    assert (ai_task.subentry_type, ai_task.title, ai_task.data) == ("ai_task_data", "Zoe AI task", {})
+    assert hass.states.get("ai_task.zoe_ai_task") is not None
 
 
 async def test_connects_with_a_key(hass: HomeAssistant, zoe: FakeZoe) -> None:
@@ -137,9 +140,17 @@ async def test_a_known_server_gets_its_new_address(hass: HomeAssistant, zoe: Fak
     assert entry.data == {"url": zoe.url}
 
 
-async def start_agent(hass: HomeAssistant, entry: MockConfigEntry) -> Result:
+SECTIONS: dict[str, Any] = {
+    "answer": {"temperature": 0.3, "max_tokens": 200.0, "history_rounds": 5},
+    "voice": {"follow_up": False, "plain_speech": True},
+    "safety": {"confirm_destructive": True},
+}
+FLAT = {option: value for fields in SECTIONS.values() for option, value in fields.items()}
+
+
+async def start_agent(hass: HomeAssistant, entry: MockConfigEntry, kind: str = "conversation") -> Result:
     result: Result = await hass.config_entries.subentries.async_init(
-        (entry.entry_id, "conversation"), context={"source": SOURCE_USER}
+        (entry.entry_id, kind), context={"source": SOURCE_USER}
     )
     return result
 
@@ -161,17 +172,41 @@ async def test_add_agent(hass: HomeAssistant, zoe: FakeZoe, agent: str, entry: M
     assert form["step_id"] == "set_options"
     assert options_of(form, "model") == ["zoe", "zoe-nano", "llama-3.2-3b"]
     assert options_of(form, "llm_hass_api") == [{"label": "Assist", "value": "assist"}]
-    data = {"name": "Chatty", "model": "llama-3.2-3b", "prompt": "Be nice.", "llm_hass_api": ["assist"]}
-    result = await submit_agent(hass, form, data)
+    chosen = {"model": "llama-3.2-3b", "prompt": "Be nice.", "llm_hass_api": ["assist"]}
+    result = await submit_agent(hass, form, {"name": "Chatty", **chosen, **SECTIONS})
     assert result["type"] is FlowResultType.CREATE_ENTRY
     assert hass.states.get("conversation.chatty") is not None
     stored = next(sub for sub in entry.subentries.values() if sub.title == "Chatty")
-    assert stored.data == {"model": "llama-3.2-3b", "prompt": "Be nice.", "llm_hass_api": ["assist"]}
+    assert stored.data == chosen | FLAT
+    assert AgentOptions.from_data(stored.data) == AgentOptions("llama-3.2-3b", 0.3, 200, 5, False, True, True)
+
+
+async def test_an_agent_has_defaults(hass: HomeAssistant, zoe: FakeZoe, agent: str, entry: MockConfigEntry) -> None:
+    form = await start_agent(hass, entry)
+    empty: dict[str, Any] = {name: {} for name in SECTIONS}
+    await submit_agent(hass, form, {"name": "Plain", "model": "zoe", **empty})
+    stored = next(sub for sub in entry.subentries.values() if sub.title == "Plain")
+    assert AgentOptions.from_data(stored.data) == AgentOptions.from_data({}) == AgentOptions()
+    assert "temperature" not in stored.data
+
+
+async def test_ai_task(hass: HomeAssistant, zoe: FakeZoe, agent: str, entry: MockConfigEntry) -> None:
+    form = await start_agent(hass, entry, "ai_task_data")
+    assert options_of(form, "model") == ["zoe", "zoe-nano", "llama-3.2-3b"]
+    result = await submit_agent(hass, form, {"name": "Clerk", "model": "zoe-nano", "max_tokens": 500})
+    assert result["type"] is FlowResultType.CREATE_ENTRY
+    assert hass.states.get("ai_task.clerk") is not None
+    stored = next(sub for sub in entry.subentries.values() if sub.title == "Clerk")
+    assert stored.data == {"model": "zoe-nano", "max_tokens": 500}
+    form = await entry.start_subentry_reconfigure_flow(hass, stored.subentry_id)
+    result = await submit_agent(hass, form, {"model": "zoe", "temperature": 0, "max_tokens": 400})
+    assert result["reason"] == "reconfigure_successful"
+    assert entry.subentries[stored.subentry_id].data == {"model": "zoe", "temperature": 0, "max_tokens": 400}
 
 
 async def test_change_agent(hass: HomeAssistant, zoe: FakeZoe, agent: str, entry: MockConfigEntry) -> None:
     (subentry,) = entry.subentries.values()
-    gone = {"model": "old-model", "llm_hass_api": ["assist", "gone"]}
+    gone = {"model": "old-model", "llm_hass_api": ["assist", "gone"], **FLAT}
     hass.config_entries.async_update_subentry(entry, subentry, data=gone)
     await hass.async_block_till_done()
     form: Result = await entry.start_subentry_reconfigure_flow(hass, subentry.subentry_id)
@@ -179,12 +214,17 @@ async def test_change_agent(hass: HomeAssistant, zoe: FakeZoe, agent: str, entry
     assert "name" not in form["data_schema"].schema
     suggested = {str(key): key.description["suggested_value"] for key in form["data_schema"].schema if key.description}
     assert suggested == {"model": "old-model", "llm_hass_api": ["assist"]}
-    result = await submit_agent(hass, form, {"model": "zoe", "llm_hass_api": []})
+    assert {str(key): _suggested(form["data_schema"].schema[key]) for key in SECTIONS} == SECTIONS
+    result = await submit_agent(hass, form, {"model": "zoe", "llm_hass_api": [], **SECTIONS})
     assert (result["type"], result["reason"]) == (FlowResultType.ABORT, "reconfigure_successful")
-    assert entry.subentries[subentry.subentry_id].data == {"model": "zoe"}
+    assert entry.subentries[subentry.subentry_id].data == {"model": "zoe"} | FLAT
     state = hass.states.get("conversation.zoe")
     assert state is not None
     assert state.attributes["supported_features"] == 0
+
+
+def _suggested(part: section) -> dict[str, Any]:
+    return {str(key): key.description["suggested_value"] for key in part.schema.schema}
 
 
 async def test_agent_needs_a_loaded_entry(hass: HomeAssistant, entry: MockConfigEntry) -> None:

@@ -12,13 +12,9 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.zoe import client, errors
 from tests.ha.conftest import Say
-from tests.ha.fake_zoe import FakeZoe, chunk, delta, ending, error_response, role
+from tests.ha.fake_zoe import FakeZoe, chunk, delta, error_response, role
 
 TURN_ON = "intent__HassTurnOn"
-
-
-def tool_call(arguments: str) -> dict[str, Any]:
-    return delta(tool_calls=[{"index": 0, "id": "c", "function": {"name": TURN_ON, "arguments": arguments}}])
 
 
 CONTEXT = {"type": "exceed_context_size_error", "message": "too long", "n_prompt_tokens": 5000, "n_ctx": 4096}
@@ -91,14 +87,6 @@ FAILURES: dict[str, tuple[Any, str]] = {
     "bad choices": (
         lambda: [chunk(choices=[None])],
         "The answer of the Zoe server broke off: the choices of an answer are not a list of objects",
-    ),
-    "broken arguments": (
-        lambda: [role(), tool_call('{"name": '), *ending("tool_calls")],
-        f"The model made a command that cannot be understood: {TURN_ON}: Expecting value: line 1 column 10 (char 9)",
-    ),
-    "arguments that are a list": (
-        lambda: [role(), tool_call("[]"), *ending("tool_calls")],
-        f"The model made a command that cannot be understood: {TURN_ON}: the arguments are not a JSON object",
     ),
 }
 

@@ -3,6 +3,7 @@
 import json
 import struct
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
 from custom_components.zoe import config_flow, const
 from custom_components.zoe.const import DOMAIN
+from custom_components.zoe.options import generation_fields, section_fields
+from custom_components.zoe.sentences import LANGUAGES, Sentences
 from tests.ha.fake_zoe import FakeZoe
 
 PACKAGE = Path(const.__file__).parent
@@ -36,6 +39,33 @@ def test_form_fields_are_named_and_described() -> None:
     assert set(ENGLISH["config"]["error"]) == config_flow.FORM_ERRORS
     agent = ENGLISH["config_subentries"]["conversation"]["step"]["set_options"]
     assert set(agent["data"]) == set(agent["data_description"]) == {"name", "model", "prompt", "llm_hass_api"}
+    sections = {str(key): {str(field) for field in part.schema.schema} for key, part in section_fields().items()}
+    assert set(agent["sections"]) == set(sections)
+    for name, texts in agent["sections"].items():
+        assert texts["name"]
+        assert texts["description"]
+        assert set(texts["data"]) == set(texts["data_description"]) == sections[name]
+    task = ENGLISH["config_subentries"]["ai_task_data"]["step"]["set_options"]
+    asked = {"name", "model"} | {str(field) for field in generation_fields()}
+    assert set(task["data"]) == set(task["data_description"]) == asked
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES - {"en"}))
+async def test_sentences_are_in_every_language(hass: HomeAssistant, language: str) -> None:
+    written = json.loads((PACKAGE / f"translations/{language}.json").read_text())["common"]
+    assert set(written) == set(ENGLISH["common"])
+    sentences = await Sentences.async_load(hass, f"{language}-XX")
+    assert sentences.speaks(language)
+    assert not sentences.speaks("pt")
+    for key, text in written.items():
+        placeholders = {field for _, field, _, _ in Formatter().parse(ENGLISH["common"][key]) if field}
+        assert {field for _, field, _, _ in Formatter().parse(text) if field} == placeholders
+        assert sentences.say(key, ["A", "B"], rounds=10) == text.replace("{names}", "A, B").replace("{rounds}", "10")
+
+
+async def test_other_languages_get_english_sentences(hass: HomeAssistant) -> None:
+    sentences = await Sentences.async_load(hass, "pt-BR")
+    assert sentences.say("done") == "Done."
 
 
 async def test_icon_of_the_agent(hass: HomeAssistant, agent: str) -> None:

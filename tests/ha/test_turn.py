@@ -13,6 +13,7 @@ def test_figures_over_two_requests() -> None:
     turn.mark_delta()
     first.read_chunk({"model": "a", "usage": {"prompt_tokens": 5, "completion_tokens": 2}})
     turn.tool_calls.append(llm.ToolInput(tool_name="t", tool_args={"x": 1}))
+    turn.repairs.update({"tool_name": 2, "blank_argument": 1})
     now_s = 11.0
     turn.mark_delta()
     second = turn.new_request()
@@ -30,6 +31,7 @@ def test_figures_over_two_requests() -> None:
         "ttft_ms": 250.0,
         "total_ms": 2000.0,
         "tool_calls": [{"name": "t", "args": {"x": 1}}],
+        "repairs": {"blank_argument": 1, "tool_name": 2},
     }
 
 

@@ -1,0 +1,113 @@
+"""The AI task entity: data made by a model, from instructions and pictures."""
+
+import time
+from typing import Any, Final, override
+
+import probatio
+from homeassistant.components import ai_task, conversation
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers import llm
+from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
+from homeassistant.util.json import JSON_DECODE_EXCEPTIONS, json_loads
+
+from .const import SUBENTRY_AI_TASK
+from .entity import ZoeLLMEntity
+from .errors import ZoeNoVisionError, ZoeStructureError, translated_errors
+from .executor import Executor, Order
+from .intervention import Intervention
+from .models import ZoeConfigEntry, sees_pictures
+from .request import RequestKind
+from .sentences import Sentences
+from .tool_loop import ToolLoop, spoken_answer
+from .turn import TurnStats
+
+# The server does its own queueing; Home Assistant need not hold tasks back.
+PARALLEL_UPDATES = 0
+
+_ATTEMPTS: Final = 2
+
+
+async def async_setup_entry(
+    hass: HomeAssistant, entry: ZoeConfigEntry, async_add_entities: AddConfigEntryEntitiesCallback
+) -> None:
+    """Add one entity per AI task of the entry."""
+    for subentry in entry.get_subentries_of_type(SUBENTRY_AI_TASK):
+        async_add_entities([ZoeAITaskEntity(entry, subentry)], config_subentry_id=subentry.subentry_id)
+
+
+class ZoeAITaskEntity(ZoeLLMEntity, ai_task.AITaskEntity):
+    """Generates data with a model of a Zoe server; nobody waits for it with an ear, so speech goes first."""
+
+    _attr_translation_key = "ai_task_data"
+    _attr_supported_features = (
+        ai_task.AITaskEntityFeature.GENERATE_DATA | ai_task.AITaskEntityFeature.SUPPORT_ATTACHMENTS
+    )
+
+    @override
+    async def _async_generate_data(
+        self, task: ai_task.GenDataTask, chat_log: conversation.ChatLog
+    ) -> ai_task.GenDataTaskResult:
+        """Generate text, or data of the structure that the task asks for."""
+        turn = TurnStats(time.monotonic)
+        with translated_errors():
+            if task.attachments:
+                await self._async_check_vision()
+            data = await self._async_data(task, chat_log, turn)
+        self.fire_turn(chat_log, turn, None)
+        return ai_task.GenDataTaskResult(chat_log.conversation_id, data)
+
+    async def _async_data(self, task: ai_task.GenDataTask, chat_log: conversation.ChatLog, turn: TurnStats) -> Any:  # noqa: ANN401 (whatever the structure of the task says)
+        """Return the answer, held against the structure; what does not fit is told to the model once.
+
+        Raises:
+            ZoeStructureError: it does not fit the second time either.
+        """
+        loop = await self._async_loop(task, chat_log, turn)
+        problem = ""
+        for _ in range(_ATTEMPTS):
+            await loop.async_run()
+            answer = spoken_answer(chat_log)
+            if task.structure is None:
+                return answer
+            try:
+                return task.structure(json_loads(answer))
+            except (*JSON_DECODE_EXCEPTIONS, probatio.Invalid) as err:
+                problem = str(err)
+                turn.repairs[Intervention.WRONG_STRUCTURE] += 1
+                chat_log.async_trace({"repair": {"kind": Intervention.WRONG_STRUCTURE, "problem": problem}})
+                chat_log.async_add_user_content(conversation.UserContent(_mend(problem)))
+        raise ZoeStructureError(problem)
+
+    async def _async_loop(self, task: ai_task.GenDataTask, chat_log: conversation.ChatLog, turn: TurnStats) -> ToolLoop:
+        executor = None
+        if chat_log.llm_api is not None:
+            order = Order(task.instructions, self.hass.config.language)
+            executor = Executor(self.hass, chat_log.llm_api, order, turn, chat_log.async_trace)
+            chat_log.llm_api = executor
+        schema = _schema(task.structure)
+
+        async def ask(words_only: bool) -> None:
+            kind = RequestKind(priority="background", answer_schema=schema, words_only=words_only)
+            await self.async_request(chat_log, turn, kind)
+
+        sentences = await Sentences.async_load(self.hass, self.hass.config.language)
+        return ToolLoop(chat_log, self.entity_id, turn, sentences, executor, ask)
+
+    async def _async_check_vision(self) -> None:
+        """Raise `ZoeNoVisionError` if the server says that what would get the pictures does not see.
+
+        The server is asked now: a model may have been added since this entry was set up.
+        """
+        facts = await self.entry.runtime_data.client.async_model_facts()
+        if not sees_pictures(facts, self.options.model):
+            raise ZoeNoVisionError(self.options.model)
+
+
+def _schema(structure: probatio.Schema | None) -> dict[str, Any] | None:
+    if structure is None:
+        return None
+    return probatio.to_openapi(structure, custom_serializer=llm.selector_serializer, openapi_version="3.1.0")
+
+
+def _mend(problem: str) -> str:
+    return f"This is not data of the structure that was asked for: {problem}. Write it again, and nothing but the JSON."

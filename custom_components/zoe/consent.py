@@ -1,0 +1,36 @@
+"""Whether somebody says yes to a question that Zoe asked.
+
+By the words of a language that mean yes and no (in the translations). A reply that has a word of doubt in it is no
+consent, and neither is one that begins with anything but a yes. What it cannot know: who spoke.
+
+Which calls wait for it, the chat log tells: results of the round before say so (`refusal.consent_needed`), so nothing
+is remembered elsewhere, and a question holds as long as it is the last thing that was said.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+from homeassistant.components import conversation
+from homeassistant.helpers import llm
+
+from .history import round_starts
+from .intervention import Intervention
+
+_WORDS: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")  # noqa: RUF001 (the apostrophe of typographers)
+
+
+def consents(reply: str, yes: Collection[str], no: Collection[str]) -> bool:
+    """Return whether `reply` begins with a phrase of `yes` and has no word of `no`."""
+    words = [word.casefold().replace("’", "'") for word in _WORDS.findall(reply)]  # noqa: RUF001
+    said = " ".join(words) + " "
+    return any(said.startswith(f"{phrase} ") for phrase in yes) and not set(words) & set(no)
+
+
+def calls_awaiting_consent(content: Sequence[conversation.Content]) -> list[llm.ToolInput]:
+    """Return the calls that the user was asked about right before the last thing he said."""
+    starts = round_starts(content)
+    before = content[starts[-2] : starts[-1]] if len(starts) > 1 else ()
+    results: list[Any] = [item.result.data for item in before if isinstance(item, conversation.ToolResultContent)]
+    waiting = [data for data in results if data.get("error") == Intervention.CONSENT_NEEDED]
+    return [llm.ToolInput(str(data["tool"]), dict(data["arguments"])) for data in waiting]

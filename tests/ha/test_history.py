@@ -1,0 +1,107 @@
+"""Which rounds a request carries, and what the server says about its length."""
+
+from homeassistant.components import conversation
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers import llm
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest_homeassistant_custom_component.common import MockConfigEntry
+
+from custom_components.zoe.history import ContextBudget, round_starts, start_after, start_within
+from tests.ha.conftest import Say
+from tests.ha.fake_zoe import FakeZoe, error_response
+
+USER = conversation.UserContent("x")
+ASSISTANT = conversation.AssistantContent("a", "y", tool_calls=[llm.ToolInput("t", {}, "1")])
+RESULT = conversation.ToolResultContent("a", "1", "t", llm.ToolResult({}))
+ROUNDS = st.lists(st.lists(st.sampled_from([ASSISTANT, RESULT]), max_size=4), min_size=1, max_size=20)
+
+
+def log(rounds: list[list[conversation.Content]]) -> list[conversation.Content]:
+    return [conversation.SystemContent(""), *(item for turn in rounds for item in (USER, *turn))]
+
+
+@given(ROUNDS, st.integers(1, 8))
+def test_whole_rounds_stay_and_the_last_one_always(rounds: list[list[conversation.Content]], most: int) -> None:
+    content = log(rounds)
+    start = start_within(content, most)
+    assert content[start] is USER
+    kept = len(round_starts(content[start:]))
+    assert 1 <= kept <= most
+    assert kept > most // 2 or kept == len(rounds)
+
+
+@given(ROUNDS, st.integers(0, 100))
+def test_enough_goes_or_all_but_the_last_round(rounds: list[list[conversation.Content]], excess: int) -> None:
+    content = log(rounds)
+    lengths = [3] * len(content)
+    start = start_after(content, 1, excess, lengths)
+    assert content[start] is USER
+    assert sum(lengths[1:start]) >= excess or start == round_starts(content)[-1]
+
+
+def test_a_log_in_which_nobody_spoke() -> None:
+    assert start_within([conversation.SystemContent("")], 3) == 1
+    assert start_after([conversation.SystemContent("")], 1, 10, [5]) == 1
+
+
+def test_blocks_keep_the_beginning_the_same() -> None:
+    starts = [start_within(log([[] for _ in range(count)]), 6) for count in range(1, 13)]
+    assert starts == [1] * 6 + [4] * 3 + [7] * 3
+
+
+def test_budget() -> None:
+    budget = ContextBudget()
+    assert budget.excess_chars(10**9, 100) == 0
+    budget.learn_limit(prompt_tokens=0, context_tokens=0, chars=5)
+    assert budget.excess_chars(10**9, 100) == 0
+    budget.learn_limit(prompt_tokens=5000, context_tokens=4000, chars=20000)
+    assert budget.excess_chars(20000, 100) == 20000 - 3900 * 4
+    assert budget.excess_chars(20000, 4000) == 20000 - 3000 * 4
+    budget.learn_length(prompt_tokens=10, chars=20)
+    assert budget.excess_chars(7000, 4000) == 1000
+
+
+def roles(zoe: FakeZoe, index: int = -1) -> list[str]:
+    return [message["role"] for message in zoe.requests[index]["messages"]]
+
+
+async def test_rounds_beyond_the_option_are_left_out(
+    home: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, agent: str, say: Say
+) -> None:
+    subentry = next(iter(entry.subentries.values()))
+    home.config_entries.async_update_subentry(entry, subentry, data={"llm_hass_api": ["assist"], "history_rounds": 2})
+    await home.async_block_till_done()
+    for index in range(4):
+        zoe.calls(("homeassistant__GetLiveContext", {}))
+        zoe.says(f"Answer {index}")
+        await say(f"Question {index}", "talk")
+    said = [message["content"] for message in zoe.requests[-1]["messages"] if message["role"] == "user"]
+    assert said == ["Question 2", "Question 3"]
+    assert roles(zoe) == ["system", *("user", "assistant", "tool", "assistant"), *("user", "assistant", "tool")]
+
+
+async def test_what_does_not_fit_is_sent_again_with_less(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
+    for index in range(3):
+        zoe.says("word " * 100)
+        await say(f"Question {index}", "talk")
+    refusal = {"n_prompt_tokens": 1000, "n_ctx": 960}
+    zoe.script.append(error_response(400, "exceed_context_size_error", "too long", **refusal))
+    zoe.says("Short.")
+    result = await say("Question 3", "talk")
+    assert result.response.speech["plain"]["speech"] == "Short."
+    before, after = zoe.requests[-2:]
+    assert before["messages"][0] == after["messages"][0]
+    assert before["messages"][-len(after["messages"]) + 1 :] == after["messages"][1:]
+    assert len(after["messages"]) < len(before["messages"])
+
+
+async def test_a_prompt_that_never_fits_is_an_error(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
+    zoe.says("Hello.")
+    await say("hello", "talk")
+    refusal = {"n_prompt_tokens": 9000, "n_ctx": 100}
+    for _ in range(2):
+        zoe.script.append(error_response(400, "exceed_context_size_error", "too long", **refusal))
+    result = await say("hello again", "talk")
+    assert "9000 tokens" in result.response.speech["plain"]["speech"]
+    assert roles(zoe) == ["system", "user"]
