@@ -10,6 +10,7 @@ from homeassistant.helpers.aiohttp_client import async_get_clientsession
 from .client import ZoeClient
 from .const import DOMAIN
 from .errors import ZoeError, ZoeUnauthorizedError
+from .memory import async_load_memory
 from .models import ZoeConfigEntry, ZoeData
 
 PLATFORMS = (Platform.AI_TASK, Platform.CONVERSATION)
@@ -29,6 +30,12 @@ async def async_setup_entry(hass: HomeAssistant, entry: ZoeConfigEntry) -> bool:
 async def async_unload_entry(hass: HomeAssistant, entry: ZoeConfigEntry) -> bool:
     """Remove the agents."""
     return await hass.config_entries.async_unload_platforms(entry, PLATFORMS)
+
+
+async def async_remove_entry(hass: HomeAssistant, entry: ZoeConfigEntry) -> None:
+    """Forget what the household told its agents, with the last server that there was."""
+    if not [other for other in hass.config_entries.async_entries(DOMAIN) if other.entry_id != entry.entry_id]:
+        await (await async_load_memory(hass)).async_clear()
 
 
 async def _async_connect(hass: HomeAssistant, entry: ZoeConfigEntry) -> ZoeData:

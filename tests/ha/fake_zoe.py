@@ -13,7 +13,10 @@ type Handler = Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]
 
 @dataclass
 class FakeZoe:
-    """A Zoe server that answers chat requests from a script, one script entry per request, over real HTTP."""
+    """A Zoe server that answers chat requests from a script, one script entry per request, over real HTTP.
+
+    Requests that want nothing but their prompt computed are `primed` beside the script, once `priming` is set.
+    """
 
     url: str = ""
     server_id: str | None = "server-1"
@@ -24,6 +27,10 @@ class FakeZoe:
     script: list[list[dict[str, Any] | str | asyncio.Event] | web.Response] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
+    primed: list[dict[str, Any]] = field(default_factory=list)
+    prime_answers: list[web.Response] = field(default_factory=list)
+    prime_asked: asyncio.Event = field(default_factory=asyncio.Event)
+    priming: asyncio.Event = field(default_factory=asyncio.Event)
     disconnected: asyncio.Event = field(default_factory=asyncio.Event)
 
     def app(self) -> web.Application:
@@ -51,11 +58,26 @@ class FakeZoe:
         return web.json_response({"status": "loading", "error": problem, **body}, status=503)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        self.requests.append(await request.json())
+        body = await request.json()
+        if body["max_tokens"] == 0:
+            return await self._prime(request, body)
+        self.requests.append(body)
         self.asked.set()
         answer = self.script.pop(0)
         if isinstance(answer, web.Response):
             return answer
+        return await self._stream(request, answer)
+
+    async def _prime(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        self.primed.append(body)
+        self.prime_asked.set()
+        if self.prime_answers:
+            return self.prime_answers.pop(0)
+        return await self._stream(request, [self.priming, role(), *ending("length")])
+
+    async def _stream(
+        self, request: web.Request, answer: list[dict[str, Any] | str | asyncio.Event]
+    ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         try:
@@ -69,6 +91,9 @@ class FakeZoe:
             self.disconnected.set()
             raise
         return response
+
+    def __post_init__(self) -> None:
+        self.priming.set()
 
     def says(self, *pieces: str) -> None:
         """Answer the next request with these pieces of text."""
