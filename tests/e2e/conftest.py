@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'server'}:{ROOT}"}
 _MARK = "DEMO_TEST_MARK"
 _TIMEOUT_S = 120.0
 
@@ -92,3 +94,29 @@ def start_demo() -> Iterator[Callable[..., Demo]]:
     yield start
     for demo in demos:
         demo.close()
+
+
+@pytest.fixture(scope="module")
+def server_url() -> Iterator[str]:
+    """The address of a server of its own, with zoe-nano."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zoe_server.cli", "serve", "--port", str(port)],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if "ready" in line.lower():
+                break
+        else:
+            pytest.fail(f"the server ended: {''.join(lines)}")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
