@@ -1,7 +1,9 @@
 """Whether somebody says yes to a question that Zoe asked.
 
 By the words of a language that mean yes and no (in the translations). A reply that has a word of doubt in it is no
-consent, and neither is one that begins with anything but a yes. What it cannot know: who spoke.
+consent, and neither is one that begins with anything but a yes. After a yes and nothing else, the calls are made at
+once; after a yes with more ("OK, turn on the lamp instead"), only if the model makes them again. What it cannot know:
+who spoke.
 
 Which calls wait for it, the chat log tells: results of the round before say so (`refusal.consent_needed`), so nothing
 is remembered elsewhere, and a question holds as long as it is the last thing that was said.
@@ -9,6 +11,7 @@ is remembered elsewhere, and a question holds as long as it is the last thing th
 
 import re
 from collections.abc import Collection, Sequence
+from enum import Enum, auto
 from typing import Any, Final
 
 from homeassistant.components import conversation
@@ -20,11 +23,22 @@ from .intervention import Intervention
 _WORDS: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")  # noqa: RUF001 (the apostrophe of typographers)
 
 
-def consents(reply: str, yes: Collection[str], no: Collection[str]) -> bool:
-    """Return whether `reply` begins with a phrase of `yes` and has no word of `no`."""
+class Consent(Enum):
+    """`GIVEN`: a yes and nothing else. `LIKELY`: a yes and more, which may be about something else. Or `NONE`."""
+
+    GIVEN = auto()
+    LIKELY = auto()
+    NONE = auto()
+
+
+def consent(reply: str, yes: Collection[str], fillers: Collection[str], no: Collection[str]) -> Consent:
+    """Return what `reply` says, given phrases that mean yes, words that may come along, and words of doubt."""
     words = [word.casefold().replace("’", "'") for word in _WORDS.findall(reply)]  # noqa: RUF001
     said = " ".join(words) + " "
-    return any(said.startswith(f"{phrase} ") for phrase in yes) and not set(words) & set(no)
+    if not any(said.startswith(f"{phrase} ") for phrase in yes) or not set(words).isdisjoint(no):
+        return Consent.NONE
+    vocabulary = {*fillers, *(word for phrase in yes for word in phrase.split())}
+    return Consent.GIVEN if vocabulary.issuperset(words) else Consent.LIKELY
 
 
 def calls_awaiting_consent(content: Sequence[conversation.Content]) -> list[llm.ToolInput]:

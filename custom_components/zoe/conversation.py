@@ -11,7 +11,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers import llm
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
-from .consent import calls_awaiting_consent, consents
+from .consent import Consent, calls_awaiting_consent, consent
 from .const import DOMAIN, SUBENTRY_CONVERSATION
 from .entity import ZoeLLMEntity
 from .errors import translated_errors
@@ -116,10 +116,10 @@ class ZoeConversationEntity(ZoeLLMEntity, conversation.ConversationEntity):
         """Let the model answer, with the executor between it and the tools."""
         sentences = await Sentences.async_load(self.hass, user_input.language)
         waiting = calls_awaiting_consent(chat_log.content)
-        agreed = waiting if consents(user_input.text, sentences.words("yes"), sentences.words("no")) else []
-        executor = self._executor(
-            user_input, chat_log, turn, agreed if sentences.speaks(user_input.language) else waiting
-        )
+        reply = consent(user_input.text, *(sentences.words(key) for key in ("yes", "yes_fillers", "no")))
+        agreed = waiting if reply is Consent.GIVEN else []
+        judged = waiting if reply is Consent.LIKELY or not sentences.speaks(user_input.language) else agreed
+        executor = self._executor(user_input, chat_log, turn, judged)
         chat_log.llm_api = executor
 
         def addition(answer: str) -> str:
@@ -141,7 +141,8 @@ class ZoeConversationEntity(ZoeLLMEntity, conversation.ConversationEntity):
     ) -> Executor | None:
         """Return what makes the tool calls of this turn, or None if there are no tools.
 
-        In a language whose yes is not known, the model judges the reply: the calls in question may be made again.
+        `consented` may be made although they need a consent. Where it is not sure that a reply is one (it says more
+        than yes, or says it in a language whose yes is not known), the model judges: it has to make them again.
         """
         if chat_log.llm_api is None:
             return None

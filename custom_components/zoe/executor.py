@@ -42,7 +42,7 @@ type Signature = tuple[str, str]
 type Trace = Callable[[dict[str, Any]], None]
 
 MAX_STRIKES: Final = 2
-"""So many unknown tools, or repeated calls, end a turn."""
+"""So many rounds with unknown tools, or with repeated calls, end a turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def signature(tool: str, arguments: dict[str, Any]) -> Signature:
 
 
 class Executor(llm.APIInstance):
-    """The tools of one turn. `outcomes` are the calls that were made; `strikes` counts what should not go on."""
+    """The tools of one turn. `strikes` are the rounds in which the model did what should not go on."""
 
     def __init__(self, hass: HomeAssistant, api: llm.APIInstance, order: Order, turn: TurnStats, trace: Trace) -> None:
         super().__init__(api.api, api.api_prompt, api.llm_context, api.tools, api.custom_serializer)
@@ -80,9 +80,15 @@ class Executor(llm.APIInstance):
         self._trace = trace
         self._round = 0
         self._records: dict[Signature, _Record] = {}
-        self.outcomes: list[Outcome] = []
-        self.strikes: dict[Intervention, int] = {}
+        self._made: list[Outcome] = []
+        self._refusals: list[tuple[int, Outcome]] = []
+        self.strikes: dict[Intervention, set[int]] = {}
         self.awaiting_consent: list[str] = []
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """What came of the calls so far; without refusals that the model mended, as far as that can be told."""
+        return [*self._made, *(outcome for _, outcome in self._refusals)]
 
     @cached_property
     def grounding(self) -> Grounding:
@@ -96,7 +102,7 @@ class Executor(llm.APIInstance):
     def note(self, kind: str, **details: object) -> None:
         """Count and trace something that was put right."""
         self._turn.repairs[kind] += 1
-        self._trace({"repair": {"kind": kind, **details}})
+        self._trace({"repair": {"kind": str(kind), **details}})
 
     @override
     async def async_call_tool(self, tool_input: llm.ToolInput) -> llm.ToolResult:
@@ -112,11 +118,12 @@ class Executor(llm.APIInstance):
     def _refused(self, err: RefusalError, tool: llm.Tool | None, call: llm.ToolInput) -> llm.ToolResult:
         self.note(err.kind, tool=call.tool_name, args=call.tool_args, candidates=err.candidates)
         if err.kind in (Intervention.UNKNOWN_TOOL, Intervention.REPEATED_CALL):
-            self.strikes[err.kind] = self.strikes.get(err.kind, 0) + 1
+            self.strikes.setdefault(err.kind, set()).add(self._round)
         else:
             failed = (err.target,) if err.target else ()
             changes = tool is not None and not tool.annotations.read_only
-            self.outcomes.append(Outcome(call.tool_name, changes, ok=False, failed=failed))
+            outcome = Outcome(call.tool_name, changes, ok=False, failed=failed)
+            self._refusals.append((self._round, outcome))
         return err.as_result()
 
     def _tool(self, said: str) -> llm.Tool:
@@ -162,7 +169,7 @@ class Executor(llm.APIInstance):
         self._check_consent(tool, arguments, key)
         record = self._records[key] = _Record(self._round)
         try:
-            record.result = await self._made(llm.ToolInput(tool.name, arguments, call_id))
+            record.result = await self._make(llm.ToolInput(tool.name, arguments, call_id))
         finally:
             record.finished.set()
         self._remember(Outcome.of(tool, record.result, _named(arguments)), key)
@@ -175,7 +182,7 @@ class Executor(llm.APIInstance):
             self.awaiting_consent += names
             raise refusal.consent_needed(tool.name, arguments, names)
 
-    async def _made(self, call: llm.ToolInput) -> llm.ToolResult:
+    async def _make(self, call: llm.ToolInput) -> llm.ToolResult:
         """Return the result of a call, whatever happens in the tool."""
         try:
             return await super().async_call_tool(call)
@@ -186,9 +193,14 @@ class Executor(llm.APIInstance):
             return _failure(err, "The tool failed unexpectedly; Home Assistant's log tells more.")
 
     def _remember(self, outcome: Outcome, key: Signature) -> None:
-        """Note an outcome; after a change, calls of earlier rounds may have other results and may be made again."""
-        self.outcomes.append(outcome)
+        """Note an outcome.
+
+        After a change, calls of earlier rounds may have other results and may be made again; and what was refused in an
+        earlier round counts as mended by it.
+        """
+        self._made.append(outcome)
         if outcome.changes and outcome.ok:
+            self._refusals = [refused for refused in self._refusals if refused[0] == self._round]
             kept = {other: record for other, record in self._records.items() if record.round == self._round}
             self._records = {**kept, key: self._records[key]}
 

@@ -18,10 +18,10 @@ from enum import StrEnum
 from typing import Final
 
 from .claims import claims_in
-from .outcome import Outcome, anything_changed, failed_names
+from .outcome import Outcome, anything_changed, done_names, failed_names
 from .question import only_asks
 
-_WORDS: Final = re.compile(r"[^\W\d_]+")
+_WORDS: Final = re.compile(r"[^\W_]+")
 _STEM: Final = 4
 _ENDING: Final = 3
 
@@ -50,21 +50,34 @@ def correction(
         return None
     failed = failed_names(outcomes)
     if anything_changed(outcomes):
-        wrong = [name for name in failed if any(name.casefold() in claim for claim in claims)]
+        told = _without(done_names(outcomes), " ".join(claims))
+        wrong = [name for name in failed if _mentions(told, name)]
         return Correction(Verdict.FAILED, tuple(wrong)) if wrong else None
     if failed:
         return Correction(Verdict.FAILED, tuple(failed))
     return Correction(Verdict.NOTHING_DONE) if _is_about_home(sentence, answer, home) else None
 
 
+def _without(names: Iterable[str], text: str) -> str:
+    """Return `text`, in lower case, without `names`: one may be part of another."""
+    for name in sorted(names, key=len, reverse=True):
+        text = text.replace(name.casefold(), " ")
+    return text
+
+
+def _mentions(text: str, name: str) -> bool:
+    words = " ".join(_WORDS.findall(name.casefold()))
+    return bool(words) and f" {words} " in f" {' '.join(_WORDS.findall(text))} "
+
+
 def _is_about_home(sentence: str, answer: str, home: Iterable[str]) -> bool:
     """Return whether `sentence` has a word of a name, an ending more or less aside, or `answer` has a whole name."""
     said = {word for word in _WORDS.findall(sentence.casefold()) if len(word) >= _STEM}
-    told = f" {' '.join(_WORDS.findall(answer.casefold()))} "
-    for words in (_WORDS.findall(name.casefold()) for name in home):
-        if any(_same_stem(word, other) for word in words for other in said):
+    told = answer.casefold()
+    for name in home:
+        if any(_same_stem(word, other) for word in _WORDS.findall(name.casefold()) for other in said):
             return True
-        if len("".join(words)) >= _STEM and f" {' '.join(words)} " in told:
+        if len(name) >= _STEM and _mentions(told, name):
             return True
     return False
 

@@ -71,8 +71,9 @@ class Grounding:
                 note(Intervention.AREA_AS_NAME, said=said)
                 return
             result[argument] = _one(argument, said, found, note)
-            if found.area:
-                result.setdefault(argument.replace("name", "area"), found.area)
+            place = argument.replace("name", "area")
+            if found.area and place in argument_names(tool):
+                result.setdefault(place, found.area)
 
     def _found(self, argument: str, said: str, known: list[Named], result: dict[str, Any]) -> Resolution:
         area = result.get(argument.replace("name", "area")) if GROUNDED_ARGUMENTS[argument] == "name" else None

@@ -9,7 +9,7 @@ from homeassistant.helpers import intent, llm
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One call that was made. `done` and `failed` name what it reached, as far as it was told.
+    """What came of one call. `done` and `failed` name what it reached and what not, as far as that was told.
 
     `said` is what the tool itself wants to be spoken, "" if nothing.
     """

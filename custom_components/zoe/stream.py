@@ -120,8 +120,9 @@ async def chat_log_deltas(
             for call in delta.get("tool_calls") or ():
                 turn.mark_delta()
                 calls.setdefault(call.get("index", 0), _PartialCall()).add(call)
-            if pieces := _pieces(delta, text):
+            if delta.get("content") or delta.get("reasoning_content"):
                 turn.mark_delta()
+            if pieces := _pieces(delta, text):
                 yield pieces
     if calls and not rules.tools_allowed:
         raise ZoeStreamBrokenError("the model called a tool although it was given none")

@@ -66,30 +66,28 @@ class ToolLoop:
             if len(self.chat_log.content) == length or not self.chat_log.unresponded_tool_results:
                 await self._break_silence()
                 return
-            if ending := self._ending():
+            if self.executor and (ending := self._ending(self.executor)):
                 await self._add({"content": ending})
                 return
-        await self._add({"content": self._stopped("stopped_rounds")})
+        if self.executor:
+            await self._add({"content": self._stopped("stopped_rounds", self.executor)})
 
-    def _ending(self) -> str:
+    def _ending(self, executor: Executor) -> str:
         """Return what the turn has to end with now, "" if it may go on."""
-        if self.executor is None:
-            return ""
-        if self.executor.awaiting_consent:
-            return self.sentences.say("consent", dict.fromkeys(self.executor.awaiting_consent))
-        strikes = self.executor.strikes
-        return next((self._stopped(key) for kind, key in _STOPS.items() if strikes.get(kind, 0) >= MAX_STRIKES), "")
+        if executor.awaiting_consent:
+            return self.sentences.say("consent", dict.fromkeys(executor.awaiting_consent))
+        struck = (key for kind, key in _STOPS.items() if len(executor.strikes.get(kind, ())) >= MAX_STRIKES)
+        return next((self._stopped(key, executor) for key in struck), "")
 
-    def _stopped(self, key: str) -> str:
+    def _stopped(self, key: str, executor: Executor) -> str:
         """Return that the turn stopped, and what came of it."""
-        if self.executor is None:
-            return self.sentences.say(key, rounds=MAX_TOOL_ITERATIONS)
-        self.executor.note(Intervention.STOPPED, reason=key)
-        done = done_names(self.executor.outcomes)
-        if not done and anything_changed(self.executor.outcomes):
-            return self.sentences.say(key, rounds=MAX_TOOL_ITERATIONS)
-        so_far = self.sentences.say("done_so_far", done) if done else self.sentences.say("nothing_changed")
-        return f"{self.sentences.say(key, rounds=MAX_TOOL_ITERATIONS)} {so_far}"
+        executor.note(Intervention.STOPPED, reason=key)
+        stopped = self.sentences.say(key, rounds=MAX_TOOL_ITERATIONS)
+        if done := done_names(executor.outcomes):
+            return f"{stopped} {self.sentences.say('done_so_far', done)}"
+        if anything_changed(executor.outcomes):
+            return stopped
+        return f"{stopped} {self.sentences.say('nothing_changed')}"
 
     async def _break_silence(self) -> None:
         """Answer in place of a model that said nothing."""

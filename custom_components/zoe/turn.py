@@ -87,7 +87,7 @@ class TurnStats:
             "ttft_ms": None if first_s is None else self._milliseconds(first_s),
             "total_ms": self._milliseconds(self._clock()),
             "tool_calls": [{"name": call.tool_name, "args": call.tool_args} for call in self.tool_calls],
-            "repairs": dict(sorted(self.repairs.items())),
+            "repairs": {str(kind): count for kind, count in sorted(self.repairs.items())},
         }
 
     def _milliseconds(self, moment_s: float) -> float:

@@ -23,6 +23,7 @@ class FakeZoe:
     ready: bool = True
     api_key: str | None = None
     models: Any = field(default_factory=lambda: ["zoe", "zoe-nano", "llama-3.2-3b"])
+    facts: list[dict[str, Any]] | None = None
     overrides: dict[str, Handler] = field(default_factory=dict)
     script: list[list[dict[str, Any] | str | asyncio.Event] | web.Response] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -46,7 +47,7 @@ class FakeZoe:
         if self.api_key and request.headers.get("Authorization") != f"Bearer {self.api_key}":
             return error_response(401, "authentication_error", "the API key is wrong")
         if request.path == "/v1/models":
-            return web.json_response({"object": "list", "data": [{"id": name} for name in self.models]})
+            return web.json_response({"object": "list", "data": self.facts or [{"id": name} for name in self.models]})
         return await self._chat(request)
 
     def _health(self, request: web.Request) -> web.Response:

@@ -3,7 +3,7 @@
 import pytest
 from homeassistant.core import HomeAssistant
 
-from custom_components.zoe.consent import consents
+from custom_components.zoe.consent import Consent, consent
 from custom_components.zoe.sentences import Sentences
 
 
@@ -15,6 +15,8 @@ from custom_components.zoe.sentences import Sentences
         ("en", "Please do.", True),
         ("en", "OK", True),
         ("en", "yes but not now", False),
+        ("en", "OK turn on the kitchen light", None),
+        ("en", "yes, unlock it", None),
         ("en", "no", False),
         ("en", "yesterday", False),
         ("en", "I said yes", False),
@@ -35,6 +37,7 @@ from custom_components.zoe.sentences import Sentences
         ("it", "Non farlo", False),
     ],
 )
-async def test_consents(hass: HomeAssistant, language: str, reply: str, agreed: bool) -> None:
+async def test_consents(hass: HomeAssistant, language: str, reply: str, agreed: bool | None) -> None:
     sentences = await Sentences.async_load(hass, language)
-    assert consents(reply, sentences.words("yes"), sentences.words("no")) is agreed
+    expected = {True: Consent.GIVEN, None: Consent.LIKELY, False: Consent.NONE}[agreed]
+    assert consent(reply, *(sentences.words(key) for key in ("yes", "yes_fillers", "no"))) is expected

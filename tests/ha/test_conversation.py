@@ -128,6 +128,34 @@ async def test_reasoning_is_kept_apart_from_the_answer(home: HomeAssistant, zoe:
     assert speech(await say("really")) == "Yes."
 
 
+@pytest.mark.parametrize(
+    ("options", "said", "spoken", "goes_on"),
+    [
+        ({}, "**Which** one? 🙂", "Which one?", True),
+        ({"plain_speech": False}, "**Which** one? 🙂", "**Which** one? 🙂", True),
+        ({"follow_up": False}, "Which one?", "Which one?", False),
+        ({}, 'You asked "which one?" It is 5 °C.', 'You asked "which one?" It is 5 degrees Celsius.', False),
+    ],
+)
+async def test_speech_and_follow_up(
+    home: HomeAssistant,
+    zoe: FakeZoe,
+    entry: MockConfigEntry,
+    say: Say,
+    options: dict[str, bool],
+    said: str,
+    spoken: str,
+    goes_on: bool,
+) -> None:
+    subentry = next(iter(entry.subentries.values()))
+    home.config_entries.async_update_subentry(entry, subentry, data={"llm_hass_api": ["assist"], **options})
+    await home.async_block_till_done()
+    zoe.says(*said)
+    result = await say("turn on the light")
+    assert speech(result) == spoken
+    assert result.continue_conversation is goes_on
+
+
 async def test_silence_is_an_error(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
     zoe.says()
     zoe.says("  ")

@@ -1,6 +1,7 @@
 """Chat log and tools in OpenAI form: the same bytes for the same home."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import probatio
@@ -131,3 +132,15 @@ WIRE_CALL = {
 )
 def test_messages(content: conversation.Content, message: dict[str, Any]) -> None:
     assert content_to_message(content) == message
+
+
+def test_pictures_follow_the_text() -> None:
+    shown = conversation.Attachment("media", "image/png", Path("/cat.png"))
+    content = conversation.UserContent(content="Who is it?", attachments=[shown])
+    assert content_to_message(content, {Path("/cat.png"): "data:image/png;base64,AA=="}) == {
+        "role": "user",
+        "content": [
+            {"type": "text", "text": "Who is it?"},
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}},
+        ],
+    }

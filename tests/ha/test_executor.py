@@ -154,6 +154,34 @@ async def test_the_model_mends_a_name(home: HomeAssistant, zoe: FakeZoe, say: Sa
     assert repairs(turns) == {"unknown_name": 1}
 
 
+async def test_what_was_mended_is_not_told_as_failed(
+    home: HomeAssistant, zoe: FakeZoe, say: Say, turns: list[Event]
+) -> None:
+    zoe.calls((TURN_ON, {"name": "Ambience"}))
+    zoe.calls((TURN_ON, {"name": "Kitchen light"}), (TURN_ON, {"name": "Desk lamp"}))
+    zoe.says("I have turned on the ambience.")
+    assert speech(await say("turn on the ambience")) == "I have turned on the ambience."
+    assert repairs(turns) == {"unknown_name": 1}
+
+
+async def test_two_calls_made_again_at_once_are_one_strike(
+    home: HomeAssistant, zoe: FakeZoe, say: Say, turns: list[Event]
+) -> None:
+    both = ((TURN_ON, {"name": "Kitchen light"}), (TURN_ON, {"name": "Desk lamp"}))
+    zoe.calls(*both)
+    zoe.calls(*both)
+    zoe.says("Both are on.")
+    assert speech(await say("turn on both lights")) == "Both are on."
+    assert repairs(turns) == {"repeated_call": 2}
+
+
+async def test_one_that_failed_beside_one_that_worked_is_told(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
+    zoe.calls((TURN_ON, {"name": "Desk lamp"}), (TURN_ON, {"name": "Chandelier"}))
+    zoe.says()
+    said = speech(await say("turn on the desk lamp and the chandelier"))
+    assert said == "Done: Desk lamp. This did not work: Chandelier."
+
+
 async def test_an_area_without_such_things_is_refused(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
     zoe.calls((TURN_ON, {"area": "Cellar", "domain": ["light"]}))
     zoe.says("There is no light in the cellar.")
@@ -416,6 +444,24 @@ async def test_without_consent_nothing_happens(
     zoe.calls(UNLOCK)
     assert speech(await say(reply, "talk")) == "This is about Front door. Shall I really do it?"
     assert door == []
+
+
+async def test_a_yes_to_something_else_opens_nothing(
+    home: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, door: list[Any], say: Say
+) -> None:
+    await options(home, entry, confirm_destructive=True)
+    zoe.calls(UNLOCK)
+    await say("unlock the front door", "talk")
+    zoe.calls((TURN_ON, {"name": "Desk lamp"}))
+    zoe.says("The lamp is on.")
+    await say("OK, turn on the desk lamp instead", "talk")
+    assert door == []
+    zoe.calls(UNLOCK)
+    await say("and unlock the front door", "talk")
+    zoe.calls(UNLOCK)
+    zoe.says("It is open.")
+    assert speech(await say("Yes, unlock the front door", "talk")) == "It is open."
+    assert len(door) == 1
 
 
 async def test_consent_holds_for_one_reply(

@@ -87,6 +87,12 @@ def test_a_thing_that_failed_is_told_beside_one_that_worked() -> None:
     assert correction(honest, "turn on both", "en", [DONE, FAILED], HOME) is None
 
 
+def test_a_name_within_a_name_is_not_meant() -> None:
+    failed = Outcome("t", changes=True, ok=False, failed=("Light", "Lamp 1"))
+    answer = "I have turned on the kitchen light and lamp 10."
+    assert correction(answer, "kitchen light on", "en", [DONE, failed], HOME) is None
+
+
 def test_what_worked_in_the_end_has_not_failed() -> None:
     again = Outcome("t", changes=True, ok=True, done=("Desk lamp",))
     assert correction("I've turned on the desk lamp.", "desk lamp on", "en", [FAILED, again], HOME) is None
