@@ -147,7 +147,6 @@ class Primer:
         except Exception as err:  # noqa: BLE001 (others' tools and templates take part, and nothing here may fail a turn)
             self._complain(repr(err))
             return None
-        self._failing = False
         return digest
 
     async def _compute(self, request: dict[str, Any]) -> None:
@@ -155,6 +154,7 @@ class Primer:
         async with aclosing(self._client.async_chat(request)) as chunks:
             async for chunk in chunks:
                 stats.read_chunk(chunk)
+        self._failing = False
         LOGGER.debug(
             "The prompt of %s is computed; %s of its %s tokens were known",
             self._agent.entity_id,
