@@ -6,7 +6,7 @@ from typing import Literal, override
 
 from homeassistant.components import conversation
 from homeassistant.config_entries import ConfigSubentry
-from homeassistant.const import CONF_LLM_HASS_API, CONF_PROMPT, MATCH_ALL
+from homeassistant.const import CONF_LLM_HASS_API, MATCH_ALL
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import llm
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
@@ -20,7 +20,7 @@ from .followup import asks
 from .honesty import correction
 from .intervention import Intervention
 from .inventory import inventory
-from .memory import Memory, async_load_memory
+from .memory import async_load_memory
 from .models import ZoeConfigEntry
 from .prefill import Primer
 from .request import RequestKind
@@ -28,6 +28,7 @@ from .satellites import async_load_satellites
 from .sentences import Sentences
 from .tool_loop import ToolLoop, spoken_answer
 from .turn import TurnStats
+from .upcoming import async_provide_prompt
 
 # The server does its own queueing; Home Assistant need not hold sentences back.
 PARALLEL_UPDATES = 0
@@ -46,7 +47,6 @@ class ZoeConversationEntity(ZoeLLMEntity, conversation.ConversationEntity):
 
     _attr_supports_streaming = True
     _attr_translation_key = "conversation"
-    _memory: Memory
     _primer: Primer
 
     def __init__(self, entry: ZoeConfigEntry, subentry: ConfigSubentry) -> None:
@@ -64,32 +64,15 @@ class ZoeConversationEntity(ZoeLLMEntity, conversation.ConversationEntity):
     async def async_added_to_hass(self) -> None:
         """Begin to keep the prompts of this agent computed."""
         await super().async_added_to_hass()
-        self._memory = await async_load_memory(self.hass)
         satellites = await async_load_satellites(self.hass)
         client = self.entry.runtime_data.client
-        self._primer = Primer(self, self.subentry.subentry_id, client, satellites, self._memory)
-        self.async_on_remove(self._primer.async_start())
+        self._primer = Primer(self.hass, self.subentry, self._budget, client, satellites)
+        self.async_on_remove(self._primer.async_start(await async_load_memory(self.hass)))
 
     @override
     async def async_prepare(self, language: str | None = None) -> None:
         """Compute the prompt of the sentence that somebody has begun to say."""
         await self._primer.async_prepare(language)
-
-    async def async_provide_prompt(
-        self, chat_log: conversation.ChatLog, llm_context: llm.LLMContext, extra_prompt: str | None = None
-    ) -> None:
-        """Put the system prompt and the tools of a turn into its chat log.
-
-        Raises:
-            ConverseError: Home Assistant cannot make them.
-        """
-        data = self.subentry.data
-        await chat_log.async_provide_llm_data(
-            llm_context, data.get(CONF_LLM_HASS_API), data.get(CONF_PROMPT), extra_prompt
-        )
-        if facts := self._memory.as_prompt():
-            prompt = chat_log.content[0].content
-            chat_log.content[0] = conversation.SystemContent(f"{prompt}\n{facts}")
 
     @override
     async def _async_handle_message(
@@ -99,7 +82,9 @@ class ZoeConversationEntity(ZoeLLMEntity, conversation.ConversationEntity):
         turn = TurnStats(time.monotonic)
         self._primer.async_see(user_input.device_id, user_input.language)
         try:
-            await self.async_provide_prompt(chat_log, user_input.as_llm_context(DOMAIN), user_input.extra_system_prompt)
+            await async_provide_prompt(
+                chat_log, self.subentry.data, user_input.as_llm_context(DOMAIN), user_input.extra_system_prompt
+            )
         except conversation.ConverseError as err:
             return err.as_conversation_result()
         with translated_errors():

@@ -12,6 +12,7 @@ from contextlib import aclosing
 from hashlib import sha256
 from typing import Any, Final
 
+from homeassistant.config_entries import ConfigSubentry
 from homeassistant.const import EVENT_HOMEASSISTANT_STOP
 from homeassistant.core import CALLBACK_TYPE, Event, HomeAssistant, callback
 from homeassistant.exceptions import HomeAssistantError
@@ -23,12 +24,13 @@ from homeassistant.helpers.start import async_at_started
 from .client import ZoeClient
 from .const import LOGGER
 from .errors import ZoeError
+from .history import ContextBudget
 from .memory import Memory
 from .prompt_changes import async_listen_prompt_changes
 from .satellites import Satellite, Satellites
 from .speaker import Speaker, current_speaker
 from .turn import RequestStats
-from .upcoming import Agent, async_upcoming_request
+from .upcoming import async_upcoming_request
 
 COOLDOWN_S: Final = 5.0
 """Changes come in bursts: a renamed area is one, its hundred entities are others."""
@@ -39,26 +41,32 @@ SWEEP_TIMEOUT_S: Final = 300.0
 
 
 class Primer:
-    """Computes the prompts of one agent ahead of time. `agent_id` is what `satellites` know it by."""
+    """Computes the prompts of one agent ahead of time; `budget` is what it learns about the length of requests."""
 
-    def __init__(self, agent: Agent, agent_id: str, client: ZoeClient, satellites: Satellites, memory: Memory) -> None:
-        self._hass: HomeAssistant = agent.hass
-        self._agent = agent
-        self._agent_id = agent_id
+    def __init__(
+        self,
+        hass: HomeAssistant,
+        subentry: ConfigSubentry,
+        budget: ContextBudget,
+        client: ZoeClient,
+        satellites: Satellites,
+    ) -> None:
+        self._hass = hass
+        self._subentry = subentry
+        self._budget = budget
         self._client = client
         self._satellites = satellites
-        self._memory = memory
         self._one = asyncio.Lock()
         self._sweep: asyncio.Task[None] | None = None
         self._computed: set[bytes] = set()
         self._failing = False
         self._debouncer = Debouncer(
-            self._hass, LOGGER, cooldown=COOLDOWN_S, immediate=False, function=self._start_sweep, background=True
+            hass, LOGGER, cooldown=COOLDOWN_S, immediate=False, function=self._start_sweep, background=True
         )
 
     @callback
-    def async_start(self) -> CALLBACK_TYPE:
-        """Begin to keep the prompts computed; returns what ends it."""
+    def async_start(self, memory: Memory) -> CALLBACK_TYPE:
+        """Begin to keep the prompts computed, with what is in `memory`; returns what ends it."""
         hass, schedule = self._hass, self.async_schedule
 
         @callback
@@ -72,7 +80,7 @@ class Primer:
         ends = [
             async_at_started(hass, started),
             async_listen_prompt_changes(hass, schedule),
-            self._memory.async_listen(schedule),
+            memory.async_listen(schedule),
             hass.bus.async_listen(EVENT_HOMEASSISTANT_STOP, stopping),
         ]
 
@@ -92,7 +100,7 @@ class Primer:
     @callback
     def async_see(self, device_id: str | None, language: str) -> None:
         """Take note of a device that a sentence came from: its prompt is worth keeping computed."""
-        self._satellites.see(self._agent_id, Satellite(device_id, language))
+        self._satellites.see(self._subentry.subentry_id, Satellite(device_id, language))
 
     async def async_prepare(self, language: str | None) -> None:
         """Compute the prompt of what is being said right now."""
@@ -109,7 +117,7 @@ class Primer:
     def _start_sweep(self) -> None:
         self._stop_sweep()
         self._sweep = self._hass.async_create_background_task(
-            self._async_sweep(), f"compute prompts of {self._agent.entity_id}"
+            self._async_sweep(), f"compute prompts of {self._subentry.title}"
         )
 
     async def _async_sweep(self) -> None:
@@ -123,23 +131,21 @@ class Primer:
 
     def _speakers(self) -> list[Speaker]:
         devices = dr.async_get(self._hass)
-        satellites = self._satellites.seen(self._agent_id)
+        satellites = self._satellites.seen(self._subentry.subentry_id)
         there = [one for one in satellites if one.device_id is None or devices.async_get(one.device_id)]
         known = there or [Satellite(None, self._hass.config.language)]
         return [Speaker(language, device_id) for device_id, language in known]
 
-    async def _prime(
-        self, speaker: Speaker, timeout_s: float, computed: Collection[bytes] = ()
-    ) -> bytes | None:
+    async def _prime(self, speaker: Speaker, timeout_s: float, computed: Collection[bytes] = ()) -> bytes | None:
         """Have a prompt computed unless it is among `computed`; return what tells it from others, None if it failed."""
         try:
             async with asyncio.timeout(timeout_s):
-                request = await async_upcoming_request(self._agent, speaker)
+                request = await async_upcoming_request(self._hass, self._subentry.data, speaker, self._budget)
                 digest = sha256(json_bytes(request)).digest()
                 if digest not in computed:
                     await self._compute(request)
         except TimeoutError:
-            LOGGER.debug("The prompt of %s was not computed within %s s", self._agent.entity_id, timeout_s)
+            LOGGER.debug("The prompt of %s was not computed within %s s", self._subentry.title, timeout_s)
             return None
         except (HomeAssistantError, ZoeError) as err:
             self._complain(str(err))
@@ -157,7 +163,7 @@ class Primer:
         self._failing = False
         LOGGER.debug(
             "The prompt of %s is computed; %s of its %s tokens were known",
-            self._agent.entity_id,
+            self._subentry.title,
             stats.cached_tokens,
             stats.prompt_tokens,
         )
@@ -165,7 +171,7 @@ class Primer:
     def _complain(self, reason: str) -> None:
         """Log why a prompt could not be computed; as a warning only once, until it works again."""
         level = LOGGER.debug if self._failing else LOGGER.warning
-        level("The prompt of %s could not be computed ahead: %s", self._agent.entity_id, reason)
+        level("The prompt of %s could not be computed ahead: %s", self._subentry.title, reason)
         self._failing = True
         self._computed.clear()  # a server that comes back may have lost what it had
 

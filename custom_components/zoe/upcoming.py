@@ -1,48 +1,61 @@
 """The request that a sentence will lead to, made before it is said: all but the sentence.
 
-It takes the way of the real one (the agent's prompt, `request.chat_request`), with a chat log that is a copy, so both
-have the same bytes up to the sentence.
+It takes the way of the real one (`async_provide_prompt`, `request.chat_request`), with a chat log that is a copy, so
+both have the same bytes up to the sentence. No entity is needed, only what a user chose for an agent.
 """
 
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any, Final
 
 from homeassistant.components import conversation
 from homeassistant.components.conversation.chat_log import DATA_CHAT_LOGS
+from homeassistant.const import CONF_LLM_HASS_API, CONF_PROMPT
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import llm
 
-from .request import ChatRequest, RequestKind
+from .history import ContextBudget
+from .memory import async_load_memory
+from .options import AgentOptions
+from .request import RequestKind, chat_request
 from .speaker import Speaker
 
-_CONVERSATION: str = "zoe-prefill"
+_CONVERSATION: Final = "zoe-prefill"
 
 
-class Agent(Protocol):
-    """Makes prompts and requests for sentences."""
+async def async_provide_prompt(
+    chat_log: conversation.ChatLog,
+    agent: Mapping[str, Any],
+    llm_context: llm.LLMContext,
+    extra_prompt: str | None = None,
+) -> None:
+    """Put the system prompt and the tools of a turn into its chat log; `agent` is the data of a subentry.
 
-    hass: HomeAssistant
-    entity_id: str
-
-    async def async_provide_prompt(
-        self, chat_log: conversation.ChatLog, llm_context: llm.LLMContext, extra_prompt: str | None = None
-    ) -> None:
-        """Put the system prompt and the tools of a turn into its chat log."""
-
-    def build_request(self, chat_log: conversation.ChatLog, kind: RequestKind) -> ChatRequest:
-        """Return the request that continues a chat log."""
+    Raises:
+        ConverseError: Home Assistant cannot make them.
+    """
+    await chat_log.async_provide_llm_data(
+        llm_context, agent.get(CONF_LLM_HASS_API), agent.get(CONF_PROMPT), extra_prompt
+    )
+    if facts := (await async_load_memory(chat_log.hass)).as_prompt():
+        chat_log.content[0] = conversation.SystemContent(f"{chat_log.content[0].content}\n{facts}")
 
 
-async def async_upcoming_request(agent: Agent, speaker: Speaker) -> dict[str, Any]:
-    """Return the request that computes the prompt of what `speaker` says next, and nothing more.
+async def async_upcoming_request(
+    hass: HomeAssistant, agent: Mapping[str, Any], speaker: Speaker, budget: ContextBudget | None = None
+) -> dict[str, Any]:
+    """Return the request that computes the prompt of what `speaker` says next to an agent, and nothing more.
+
+    `agent` is the data of its subentry, `budget` what it has learned about the length of requests.
 
     Raises:
         ConverseError: Home Assistant cannot make the prompt.
     """
-    chat_log = _private_log(agent.hass, speaker.conversation_id)
-    await agent.async_provide_prompt(chat_log, speaker.as_llm_context())
+    chat_log = _private_log(hass, speaker.conversation_id)
+    await async_provide_prompt(chat_log, agent, speaker.as_llm_context())
     # Without the sentence to come, the history might be cut elsewhere, and some chat templates would refuse.
     chat_log.content.append(conversation.UserContent(""))
-    body = agent.build_request(chat_log, RequestKind(speaker.language, priority="background")).body
+    kind = RequestKind(speaker.language, priority="background")
+    body = chat_request(hass, chat_log, AgentOptions.from_data(agent), budget or ContextBudget(), kind, {}).body
     *before, _ = body["messages"]
     return {**body, "messages": [*before, {"role": "user", "content": ""}], "max_tokens": 0}
 

@@ -117,10 +117,10 @@ from tests.e2e.test_prefill import AGENT, talking_home
 
 async def main():
     async with talking_home(sys.argv[1]) as hass:
-        agent = hass.data["conversation"].get_entity(AGENT)
+        agent = hass.data["conversation"].get_entity(AGENT).subentry.data
         upcoming = sys.modules["custom_components.zoe.upcoming"]
         speaker = sys.modules["custom_components.zoe.speaker"].Speaker("en")
-        body = json.dumps(await upcoming.async_upcoming_request(agent, speaker))
+        body = json.dumps(await upcoming.async_upcoming_request(hass, agent, speaker))
         print(len(body), hashlib.sha256(body.encode()).hexdigest())
 
 asyncio.run(main())

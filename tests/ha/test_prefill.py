@@ -423,7 +423,7 @@ async def test_whatever_goes_wrong_stays_here(
         raise ZeroDivisionError("a tool of somebody")
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(entity), "build_request", broken)
+        patch.setattr("custom_components.zoe.upcoming.chat_request", broken)
         await entity.async_prepare("en")
     assert "ZeroDivisionError('a tool of somebody')" in caplog.text
     monkeypatch.setattr("custom_components.zoe.prefill.SPEECH_TIMEOUT_S", 0.0)
