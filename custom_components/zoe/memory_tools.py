@@ -12,7 +12,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers import intent, llm
 
 from .const import DOMAIN
-from .memory import MAX_FACT_CHARS, Memory, MemoryRefusedError
+from .memory import MAX_FACT_CHARS, Memory, MemoryRefusedError, async_load_memory
 from .sentences import Sentences
 
 _FACT: Final = "fact"
@@ -20,12 +20,12 @@ _ABOUT: Final = "about"
 
 
 class MemoryTool(llm.Tool):
-    """A tool that uses the household's memory; what the memory refuses, the model is told."""
+    """A tool that uses the household's memory; what the memory refuses, the model is told.
+
+    It holds nothing itself: Home Assistant copies tools deeply into its traces.
+    """
 
     integration = DOMAIN
-
-    def __init__(self, memory: Memory) -> None:
-        self._memory = memory
 
     @override
     async def async_call(
@@ -33,14 +33,14 @@ class MemoryTool(llm.Tool):
     ) -> llm.ToolResult:
         """Use the memory."""
         arguments = self.parameters(tool_input.tool_args)
-        language = llm_context.language or hass.config.language
+        sentences = await Sentences.async_load(hass, llm_context.language or hass.config.language)
         try:
-            return llm.ToolResult(data=await self._use(arguments, await Sentences.async_load(hass, language)))
+            return llm.ToolResult(data=await self._use(await async_load_memory(hass), arguments, sentences))
         except MemoryRefusedError as err:
             return llm.ToolResult(data={"error": "MemoryRefusedError", "error_text": str(err)}, error=True)
 
     @abstractmethod
-    async def _use(self, arguments: dict[str, Any], sentences: Sentences) -> llm.JsonObjectType:
+    async def _use(self, memory: Memory, arguments: dict[str, Any], sentences: Sentences) -> llm.JsonObjectType:
         """Return the data of the result.
 
         Raises:
@@ -67,8 +67,8 @@ class RememberTool(MemoryTool):
     )
 
     @override
-    async def _use(self, arguments: dict[str, Any], sentences: Sentences) -> llm.JsonObjectType:
-        kept = await self._memory.async_remember(arguments[_FACT])
+    async def _use(self, memory: Memory, arguments: dict[str, Any], sentences: Sentences) -> llm.JsonObjectType:
+        kept = await memory.async_remember(arguments[_FACT])
         return _spoken(sentences, "remembered_already" if kept.known else "remembered", kept.fact)
 
 
@@ -82,8 +82,8 @@ class ForgetTool(MemoryTool):
     parameters = probatio.Schema({probatio.Required(_FACT, description="The fact, or words that only it has"): str})
 
     @override
-    async def _use(self, arguments: dict[str, Any], sentences: Sentences) -> llm.JsonObjectType:
-        return _spoken(sentences, "forgotten", await self._memory.async_forget(arguments[_FACT]))
+    async def _use(self, memory: Memory, arguments: dict[str, Any], sentences: Sentences) -> llm.JsonObjectType:
+        return _spoken(sentences, "forgotten", await memory.async_forget(arguments[_FACT]))
 
 
 class RecallTool(MemoryTool):
@@ -98,11 +98,11 @@ class RecallTool(MemoryTool):
     )
 
     @override
-    async def _use(self, arguments: dict[str, Any], sentences: Sentences) -> llm.JsonObjectType:
-        return {"facts": list(self._memory.recall(arguments.get(_ABOUT, "")))}
+    async def _use(self, memory: Memory, arguments: dict[str, Any], sentences: Sentences) -> llm.JsonObjectType:
+        return {"facts": list(memory.recall(arguments.get(_ABOUT, "")))}
 
 
 def _spoken(sentences: Sentences, key: str, fact: str) -> llm.JsonObjectType:
     response = intent.IntentResponse(sentences.language)
-    response.async_set_speech(sentences.say(key, fact=fact))
+    response.async_set_speech(sentences.say(key, [fact]))
     return llm.IntentResponseDict(response)

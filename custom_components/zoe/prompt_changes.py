@@ -4,7 +4,7 @@ A state alone changes no prompt. What this cannot see: what a user's own prompt 
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from homeassistant.components import conversation
 from homeassistant.components.homeassistant.exposed_entities import async_listen_entity_updates
@@ -36,7 +36,7 @@ def async_listen_prompt_changes(hass: HomeAssistant, listener: Callable[[], None
     """Call `listener` whenever a prompt may have changed, often in vain; returns what ends that."""
 
     @callback
-    def changed(event: Event[object]) -> None:
+    def changed(event: Event[Any]) -> None:
         del event
         listener()
 

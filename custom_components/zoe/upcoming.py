@@ -36,8 +36,10 @@ async def async_provide_prompt(
     await chat_log.async_provide_llm_data(
         llm_context, agent.get(CONF_LLM_HASS_API), agent.get(CONF_PROMPT), extra_prompt
     )
-    if facts := (await async_load_memory(chat_log.hass)).as_prompt():
-        chat_log.content[0] = conversation.SystemContent(f"{chat_log.content[0].content}\n{facts}")
+    prompt = chat_log.content[0]
+    facts = (await async_load_memory(chat_log.hass)).as_prompt()
+    if facts and isinstance(prompt, conversation.SystemContent):
+        chat_log.content[0] = conversation.SystemContent(f"{prompt.content}\n{facts}")
 
 
 async def async_upcoming_request(

@@ -40,8 +40,8 @@ async def test_facts_survive_a_restart(hass: HomeAssistant, hass_storage: dict[s
     assert await async_load_memory(hass) is memory
     await memory.async_remember(f"  {BINS}\n")
     assert hass_storage["zoe.memory"]["data"] == {"facts": [BINS]}
-    stored: dict[str, list[str]] | None = await Store(hass, 1, "zoe.memory").async_load()
-    assert stored == {"facts": [BINS]}
+    again: Store[dict[str, list[str]]] = Store(hass, 1, "zoe.memory")
+    assert await again.async_load() == {"facts": [BINS]}
     await memory.async_clear()
     assert "zoe.memory" not in hass_storage
     assert memory.facts == []

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -58,7 +58,7 @@ class Ears(stt.SpeechToTextEntity):
     supported_channels = [stt.AudioChannels.CHANNEL_MONO]  # noqa: RUF012
 
     async def async_process_audio_stream(
-        self, metadata: stt.SpeechMetadata, stream: AsyncIterator[bytes]
+        self, metadata: stt.SpeechMetadata, stream: AsyncIterable[bytes]
     ) -> stt.SpeechResult:
         async for _ in stream:
             pass
