@@ -9,7 +9,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -96,13 +96,13 @@ def start_demo() -> Iterator[Callable[..., Demo]]:
         demo.close()
 
 
-@pytest.fixture(scope="module")
-def server_url() -> Iterator[str]:
-    """The address of a server of its own, with zoe-nano."""
+@contextmanager
+def running_server(*arguments: str) -> Iterator[str]:
+    """Run a server that knows no prompts from earlier runs; yields its address."""
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "zoe_server.cli", "serve", "--port", str(port)],
-        env=ENVIRONMENT,
+        [sys.executable, "-m", "zoe_server.cli", "serve", "--port", str(port), *arguments],
+        env={**ENVIRONMENT, "ZOE_SERVER__SAVED_PREFIX_BYTES": "0"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -120,3 +120,10 @@ def server_url() -> Iterator[str]:
     finally:
         process.terminate()
         process.communicate(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def server_url() -> Iterator[str]:
+    """The address of a server with zoe-nano."""
+    with running_server() as url:
+        yield url

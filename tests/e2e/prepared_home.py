@@ -45,14 +45,14 @@ class Server:
         chats = [one for one in records if one["path"] == "/v1/chat/completions" and one["began_at"] >= since]
         return sorted(chats, key=lambda record: record["began_at"])
 
-    async def prepared(self, count: int, since: float = 0.0) -> None:
-        """Wait until so many prompts were computed ahead, by requests that came since a moment."""
+    async def done(self, count: int, since: float = 0.0, *, prepared: bool) -> list[dict[str, Any]]:
+        """Wait until so many prompts were computed ahead, or so many sentences answered, since a moment."""
         async with asyncio.timeout(PATIENCE_S):
-            while await self._n_prepared(since) < count:  # noqa: ASYNC110 (it happens in another process)
+            while True:  # what is waited for happens in another process
+                records = [one for one in await self.records(since) if (one["rule"] == "preparation") is prepared]
+                if sum(one["prompt_tokens"] > 0 and not (prepared and one["error"]) for one in records) >= count:
+                    return records
                 await asyncio.sleep(0.2)
-
-    async def _n_prepared(self, since: float) -> int:
-        return sum(one["rule"] == "preparation" and not one["error"] for one in await self.records(since))
 
     async def uncomputed(
         self, hass: HomeAssistant, sentence: str, conversation_id: str | None = None, device_id: str | None = None
@@ -63,7 +63,7 @@ class Server:
             hass, sentence, conversation_id, Context(), "en", AGENT, device_id=device_id
         )
         assert result.response.as_dict()["response_type"] == "action_done", result.response.speech
-        first = next(one for one in await self.records(began_at) if one["rule"] != "preparation")
+        first, *_ = await self.done(1, began_at, prepared=False)
         uncomputed: int = first["prompt_tokens"] - first["cached_tokens"]
         return uncomputed - await self._tokens(sentence)
 
@@ -78,7 +78,11 @@ async def talking_home(url: str) -> AsyncIterator[HomeAssistant]:
     async with home_assistant({"zoe": ZOE}) as hass:
         await load_home(hass, yaml.safe_load(DEMO_HOME.read_text()))
         flow = await hass.config_entries.flow.async_init("zoe", context={"source": "user"})
-        await hass.config_entries.flow.async_configure(flow["flow_id"], {"url": url})
+        result = await hass.config_entries.flow.async_configure(flow["flow_id"], {"url": url})
+        entry = result["result"]
+        (agent,) = entry.get_subentries_of_type("conversation")
+        # A model that says nothing of use says it at length.
+        hass.config_entries.async_update_subentry(entry, agent, data={**agent.data, "max_tokens": 64})
         await hass.async_block_till_done()
         yield hass
 
@@ -108,7 +112,7 @@ async def main(url: str) -> dict[str, Any]:
     async with aiohttp.ClientSession() as session, talking_home(url) as hass:
         server = Server(url, session)
         told["request"] = await request_digest(hass)
-        await server.prepared(1)
+        await server.done(1, prepared=True)
         told["after the start"] = await server.uncomputed(hass, "turn on the kitchen light", "talk")
 
         with async_get_chat_session(hass, "talk"):
@@ -119,7 +123,7 @@ async def main(url: str) -> dict[str, Any]:
         told["new satellite, unprepared"] = await server.uncomputed(hass, "turn on the light", device_id=kitchen)
         renamed_at = time.time()
         er.async_get(hass).async_update_entity("light.desk_lamp", name="Reading lamp")
-        await server.prepared(2, since=renamed_at)
+        await server.done(2, renamed_at, prepared=True)
         told["satellite, after a change"] = await server.uncomputed(hass, "turn off the light", device_id=kitchen)
         told["no satellite, after a change"] = await server.uncomputed(hass, "turn on the reading lamp")
     return told
