@@ -74,7 +74,7 @@ class ZoeAITaskEntity(ZoeLLMEntity, ai_task.AITaskEntity):
             except (*JSON_DECODE_EXCEPTIONS, probatio.Invalid) as err:
                 problem = str(err)
                 turn.repairs[Intervention.WRONG_STRUCTURE] += 1
-                chat_log.async_trace({"repair": {"kind": Intervention.WRONG_STRUCTURE, "problem": problem}})
+                chat_log.async_trace({"repair": {"kind": str(Intervention.WRONG_STRUCTURE), "problem": problem}})
                 chat_log.async_add_user_content(conversation.UserContent(_mend(problem)))
         raise ZoeStructureError(problem)
 

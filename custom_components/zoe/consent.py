@@ -5,20 +5,20 @@ consent, and neither is one that begins with anything but a yes. After a yes and
 once; after a yes with more ("OK, turn on the lamp instead"), only if the model makes them again. What it cannot know:
 who spoke.
 
-Which calls wait for it, the chat log tells: results of the round before say so (`refusal.consent_needed`), so nothing
+Which calls wait for it, the chat log tells: results of the round before say so (`refusal.AwaitingConsent`), so nothing
 is remembered elsewhere, and a question holds as long as it is the last thing that was said.
 """
 
 import re
 from collections.abc import Collection, Sequence
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Final
 
 from homeassistant.components import conversation
 from homeassistant.helpers import llm
 
 from .history import round_starts
-from .intervention import Intervention
+from .refusal import AwaitingConsent
 
 _WORDS: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")  # noqa: RUF001 (the apostrophe of typographers)
 
@@ -45,6 +45,6 @@ def calls_awaiting_consent(content: Sequence[conversation.Content]) -> list[llm.
     """Return the calls that the user was asked about right before the last thing he said."""
     starts = round_starts(content)
     before = content[starts[-2] : starts[-1]] if len(starts) > 1 else ()
-    results: list[Any] = [item.result.data for item in before if isinstance(item, conversation.ToolResultContent)]
-    waiting = [data for data in results if data.get("error") == Intervention.CONSENT_NEEDED]
-    return [llm.ToolInput(str(data["tool"]), dict(data["arguments"])) for data in waiting]
+    results = [item.result for item in before if isinstance(item, conversation.ToolResultContent)]
+    waiting = [result for result in results if isinstance(result, AwaitingConsent)]
+    return [llm.ToolInput(result.tool, dict(result.arguments)) for result in waiting]

@@ -100,7 +100,7 @@ class ZoeConversationEntity(ZoeLLMEntity, conversation.ConversationEntity):
     ) -> None:
         """Let the model answer, with the executor between it and the tools."""
         sentences = await Sentences.async_load(self.hass, user_input.language)
-        waiting = calls_awaiting_consent(chat_log.content)
+        waiting = calls_awaiting_consent(chat_log.content) if chat_log.llm_api else []
         reply = consent(user_input.text, *(sentences.words(key) for key in ("yes", "yes_fillers", "no")))
         agreed = waiting if reply is Consent.GIVEN else []
         judged = waiting if reply is Consent.LIKELY or not sentences.speaks(user_input.language) else agreed
@@ -150,7 +150,7 @@ class ZoeConversationEntity(ZoeLLMEntity, conversation.ConversationEntity):
         if found is None:
             return ""
         turn.repairs[Intervention.ANSWER_CORRECTED] += 1
-        chat_log.async_trace({"repair": {"kind": Intervention.ANSWER_CORRECTED, "verdict": found.verdict}})
+        chat_log.async_trace({"repair": {"kind": str(Intervention.ANSWER_CORRECTED), "verdict": str(found.verdict)}})
         return f" {sentences.say(found.verdict, found.names)}"
 
     def _names_at_home(self) -> Iterator[str]:

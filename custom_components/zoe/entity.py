@@ -75,6 +75,7 @@ class ZoeLLMEntity(Entity):
                 if self.build_request(chat_log, kind, pictures).start <= request.start:
                     raise
                 turn.repairs[Intervention.HISTORY_TRIMMED] += 1
+                chat_log.async_trace({"repair": {"kind": str(Intervention.HISTORY_TRIMMED)}})
             else:
                 self._budget.learn_length(turn.requests[-1].prompt_tokens, request.chars)
                 return

@@ -31,7 +31,7 @@ from .intervention import Intervention
 from .naming import Grounding
 from .outcome import Outcome
 from .question import only_asks
-from .refusal import RefusalError
+from .refusal import ConsentError, RefusalError
 from .repair import Repair, repaired
 from .risk import guarded_names
 from .stream import WrittenCall
@@ -180,14 +180,14 @@ class Executor(llm.APIInstance):
             return
         if names := guarded_names(self._hass, tool, arguments, self.llm_context.assistant):
             self.awaiting_consent += names
-            raise refusal.consent_needed(tool.name, arguments, names)
+            raise ConsentError(tool.name, arguments, names)
 
     async def _make(self, call: llm.ToolInput) -> llm.ToolResult:
         """Return the result of a call, whatever happens in the tool."""
         try:
             return await super().async_call_tool(call)
         except (HomeAssistantError, probatio.Invalid) as err:
-            return _failure(err, str(err))
+            return _failure(err, _message(err))
         except Exception as err:  # noqa: BLE001 (a tool of anybody must not end the turn; the log has what it was)
             LOGGER.exception("The tool %s failed", call.tool_name)
             return _failure(err, "The tool failed unexpectedly; Home Assistant's log tells more.")
@@ -209,6 +209,14 @@ def _named(arguments: dict[str, Any]) -> str | None:
     """Return what a call names, for an outcome that names nothing itself."""
     value = arguments.get("name") or arguments.get("area") or arguments.get("floor")
     return value if isinstance(value, str) else None
+
+
+def _message(err: Exception) -> str:
+    """Return what an error says; Home Assistant's cannot always say it when an argument was of an odd type."""
+    try:
+        return str(err)
+    except TypeError as problem:
+        return f"An argument has the wrong type: {problem}"
 
 
 def _failure(err: Exception, text: str) -> llm.ToolResult:

@@ -4,11 +4,23 @@ The texts are for models, in English like the descriptions of Home Assistant's t
 """
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, override
 
 from homeassistant.helpers import llm
 
 from .intervention import Intervention
+
+
+@dataclass(slots=True)
+class AwaitingConsent(llm.ToolResult):
+    """The result of a call that waits for a yes: which call it is.
+
+    It is known by its class, not by its data: any tool can return any data, but only the executor makes these.
+    """
+
+    tool: str = ""
+    arguments: dict[str, Any] = field(default_factory=dict)
 
 
 class RefusalError(Exception):
@@ -79,9 +91,16 @@ def repeated_call(result: llm.ToolResult | None) -> RefusalError:
     return RefusalError(Intervention.REPEATED_CALL, text, details={"result": dict(result.data) if result else None})
 
 
-def consent_needed(tool: str, arguments: dict[str, Any], names: Sequence[str]) -> RefusalError:
-    """Return the refusal of a call until the user says yes; the result tells which call it was."""
-    text = "The user is asked for consent. Nothing was done yet. After a yes, the call is made."
-    return RefusalError(
-        Intervention.CONSENT_NEEDED, text, target=", ".join(names), details={"tool": tool, "arguments": arguments}
-    )
+class ConsentError(RefusalError):
+    """A call waits until the user says yes."""
+
+    def __init__(self, tool: str, arguments: dict[str, Any], names: Sequence[str]) -> None:
+        text = "The user is asked for consent. Nothing was done yet. After a yes, the call is made."
+        super().__init__(Intervention.CONSENT_NEEDED, text, target=", ".join(names))
+        self._tool = tool
+        self._arguments = arguments
+
+    @override
+    def as_result(self) -> llm.ToolResult:
+        """Return the result that the model gets instead, which knows the call."""
+        return AwaitingConsent(super().as_result().data, True, self._tool, self._arguments)

@@ -38,17 +38,22 @@ def _is_guarded(state: State) -> bool:
 
 def _targets(hass: HomeAssistant, arguments: dict[str, Any], assistant: str) -> Iterable[State]:
     """Return what the arguments of an intent select, as Home Assistant selects it; duplicates of a name all count."""
-    name = arguments.get("name")
+    name, area, floor = (_text(arguments.get(key)) for key in ("name", "area", "floor"))
     constraints = intent.MatchTargetsConstraints(
         name=None if name == "all" else name,
-        area_name=arguments.get("area"),
-        floor_name=arguments.get("floor"),
+        area_name=area,
+        floor_name=floor,
         domains=_listed(arguments.get("domain")),
         device_classes=_listed(arguments.get("device_class")),
         assistant=assistant,
         allow_duplicate_names=True,
     )
     return intent.async_match_targets(hass, constraints).states if constraints.has_constraints else ()
+
+
+def _text(value: object) -> str | None:
+    """Return a value as intents read it: a number is a name, too."""
+    return None if value is None else str(value)
 
 
 def _listed(value: object) -> list[str] | None:
