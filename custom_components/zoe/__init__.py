@@ -12,6 +12,7 @@ from .const import DOMAIN
 from .coordinator import ZoeCoordinator
 from .errors import ZoeError
 from .issues import async_remove_all
+from .memory import async_load_memory
 from .models import Health, ZoeConfigEntry, ZoeData
 from .server_entity import server_device
 from .services import async_setup_services
@@ -45,8 +46,10 @@ async def async_unload_entry(hass: HomeAssistant, entry: ZoeConfigEntry) -> bool
 
 
 async def async_remove_entry(hass: HomeAssistant, entry: ZoeConfigEntry) -> None:
-    """Forget what was wrong with the server."""
+    """Forget what was wrong with the server; with the last server, also what the household told its agents."""
     async_remove_all(hass, entry)
+    if not [other for other in hass.config_entries.async_entries(DOMAIN) if other.entry_id != entry.entry_id]:
+        await (await async_load_memory(hass)).async_clear()
 
 
 async def _async_connect(hass: HomeAssistant, entry: ZoeConfigEntry) -> ZoeData:

@@ -40,4 +40,4 @@ class ZoeReady(ZoeServerEntity, BinarySensorEntity):
     @override
     def is_on(self) -> bool:
         """Return whether the server is there and ready."""
-        return self.coordinator.last_update_success and self.coordinator.data.health.ready
+        return self.coordinator.usable

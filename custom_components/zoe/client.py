@@ -55,7 +55,7 @@ class ZoeClient:
         self._url = normalised_url(url)
         self._api_key = api_key
         self.on_route: Callable[[Route], None] = _ignore
-        """Called with the server's choice for each chat request that it begins to answer."""
+        """Called with the server's choice for each chat request that is to be answered, once it begins to."""
         self.on_lost: Callable[[], None] = _ignore
         """Called when the server does not answer, or breaks off."""
 
@@ -129,7 +129,8 @@ class ZoeClient:
         """
         finished = False
         async with self._request("POST", "/v1/chat/completions", json=body, timeout=STREAM_TIMEOUT) as response:
-            self.on_route(Route.from_header(response.headers.get("X-Zoe-Route", "")))
+            if body.get("max_tokens") != 0:  # a prompt computed ahead is nobody's question
+                self.on_route(Route.from_header(response.headers.get("X-Zoe-Route", "")))
             async for event in _events(response):
                 if event == _END_OF_STREAM:
                     break

@@ -1,5 +1,6 @@
 """The dialogs: connecting a server, and adding or changing the conversation agents that use it."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, override
 
 import probatio
@@ -34,8 +35,9 @@ from .const import (
     SUBENTRY_CONVERSATION,
 )
 from .errors import ZoeError
+from .memory import MAX_FACT_CHARS, MAX_FACTS, MemoryRefusedError, async_load_memory
 from .models import ZoeConfigEntry
-from .options import flattened, generation_fields, section_fields, sectioned
+from .options import CONF_FACTS, SECTION_MEMORY, flattened, generation_fields, section_fields, sectioned
 
 DEFAULT_OPTIONS: dict[str, Any] = {
     CONF_LLM_HASS_API: [llm.LLM_API_ASSIST],
@@ -87,21 +89,32 @@ class ZoeSubentryFlow(ConfigSubentryFlow):
         entry: ZoeConfigEntry = self._get_entry()
         if entry.state is not ConfigEntryState.LOADED:
             return self.async_abort(reason="entry_not_loaded")
+        errors: dict[str, str] = {}
         if user_input is not None:
-            return self._finish(entry, user_input)
+            errors = await self._async_store_shared(user_input)
+            if not errors:
+                return self._finish(entry, user_input)
         try:
             models = await entry.runtime_data.client.async_models()
         except ZoeError:
             return self.async_abort(reason="cannot_connect")
-        suggested = self._suggested_options()
+        suggested = user_input or self._suggested_options()
         return self.async_show_form(
             step_id="set_options",
             data_schema=self.add_suggested_values_to_schema(self._schema(models, suggested), suggested),
+            errors=errors,
+            description_placeholders={"max_facts": str(MAX_FACTS), "max_chars": str(MAX_FACT_CHARS)},
         )
+
+    async def _async_store_shared(self, user_input: dict[str, Any]) -> dict[str, str]:
+        """Store what the form asks for and all agents share; returns the errors of the form."""
+        del user_input
+        return {}
 
     def _finish(self, entry: ZoeConfigEntry, user_input: dict[str, Any]) -> SubentryFlowResult:
         """Store the answer; an agent that may control nothing stores no list."""
         data = flattened(user_input)
+        data.pop(CONF_FACTS, None)
         if not data.get(CONF_LLM_HASS_API):
             data.pop(CONF_LLM_HASS_API, None)
         if self.source == SOURCE_USER:
@@ -135,6 +148,24 @@ class ConversationSubentryFlow(ZoeSubentryFlow):
 
     default_name = DEFAULT_NAME
     default_options = DEFAULT_OPTIONS
+    _shown_facts: Sequence[str] = ()
+
+    @override
+    async def async_step_set_options(self, user_input: dict[str, Any] | None = None) -> SubentryFlowResult:
+        """Ask for everything there is to choose, and show what the household wants its agents to know."""
+        if user_input is None:
+            self._shown_facts = (await async_load_memory(self.hass)).facts
+        return await super().async_step_set_options(user_input)
+
+    @override
+    async def _async_store_shared(self, user_input: dict[str, Any]) -> dict[str, str]:
+        """Store the facts."""
+        memory = await async_load_memory(self.hass)
+        try:
+            await memory.async_edit(self._shown_facts, user_input[SECTION_MEMORY].get(CONF_FACTS, ()))
+        except MemoryRefusedError:
+            return {"base": "facts_refused"}
+        return {}
 
     @override
     def _suggested_options(self) -> dict[str, Any]:
@@ -142,6 +173,7 @@ class ConversationSubentryFlow(ZoeSubentryFlow):
         suggested = sectioned(super()._suggested_options())
         known = {api.id for api in llm.async_get_apis(self.hass)}
         suggested[CONF_LLM_HASS_API] = [api for api in suggested.get(CONF_LLM_HASS_API, ()) if api in known]
+        suggested[SECTION_MEMORY] = {CONF_FACTS: list(self._shown_facts)}
         return suggested
 
     @override

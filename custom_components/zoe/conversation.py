@@ -6,7 +6,7 @@ from typing import Literal, override
 
 from homeassistant.components import conversation
 from homeassistant.config_entries import ConfigSubentry
-from homeassistant.const import CONF_LLM_HASS_API, CONF_PROMPT, MATCH_ALL
+from homeassistant.const import CONF_LLM_HASS_API, MATCH_ALL
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import llm
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
@@ -20,11 +20,15 @@ from .followup import asks
 from .honesty import correction
 from .intervention import Intervention
 from .inventory import inventory
+from .memory import async_load_memory
 from .models import ZoeConfigEntry
+from .prefill import Primer
 from .request import RequestKind
+from .satellites import async_load_satellites
 from .sentences import Sentences
 from .tool_loop import ToolLoop, spoken_answer
 from .turn import TurnStats
+from .upcoming import async_provide_prompt
 
 # The server does its own queueing; Home Assistant need not hold sentences back.
 PARALLEL_UPDATES = 0
@@ -43,6 +47,7 @@ class ZoeConversationEntity(ZoeLLMEntity, conversation.ConversationEntity):
 
     _attr_supports_streaming = True
     _attr_translation_key = "conversation"
+    _primer: Primer
 
     def __init__(self, entry: ZoeConfigEntry, subentry: ConfigSubentry) -> None:
         super().__init__(entry, subentry)
@@ -56,17 +61,30 @@ class ZoeConversationEntity(ZoeLLMEntity, conversation.ConversationEntity):
         return MATCH_ALL
 
     @override
+    async def async_added_to_hass(self) -> None:
+        """Begin to keep the prompts of this agent computed."""
+        await super().async_added_to_hass()
+        satellites = await async_load_satellites(self.hass)
+        data = self.entry.runtime_data
+        self._primer = Primer(self.hass, self.subentry, self._budget, data.client, satellites)
+        self.async_on_remove(self._primer.async_start(await async_load_memory(self.hass)))
+        self.async_on_remove(data.coordinator.async_listen_return(self._primer.async_recompute))
+
+    @override
+    async def async_prepare(self, language: str | None = None) -> None:
+        """Compute the prompt of the sentence that somebody has begun to say."""
+        await self._primer.async_prepare(language)
+
+    @override
     async def _async_handle_message(
         self, user_input: conversation.ConversationInput, chat_log: conversation.ChatLog
     ) -> conversation.ConversationResult:
         """Answer one sentence."""
         turn = TurnStats(time.monotonic)
+        self._primer.async_see(user_input.device_id, user_input.language)
         try:
-            await chat_log.async_provide_llm_data(
-                user_input.as_llm_context(DOMAIN),
-                self.subentry.data.get(CONF_LLM_HASS_API),
-                self.subentry.data.get(CONF_PROMPT),
-                user_input.extra_system_prompt,
+            await async_provide_prompt(
+                chat_log, self.subentry.data, user_input.as_llm_context(DOMAIN), user_input.extra_system_prompt
             )
         except conversation.ConverseError as err:
             return err.as_conversation_result()

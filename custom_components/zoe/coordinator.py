@@ -1,8 +1,9 @@
 """Polls the server: what its entities show, and the issues that can be told from it."""
 
+from collections.abc import Callable
 from typing import override
 
-from homeassistant.core import HomeAssistant, callback
+from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.exceptions import ConfigEntryAuthFailed
 from homeassistant.helpers.update_coordinator import DataUpdateCoordinator, UpdateFailed
 
@@ -64,6 +65,25 @@ class ZoeCoordinator(DataUpdateCoordinator[ServerStatus]):
         speed = Speed.until(metrics) if last is None else last.speed.after(last.metrics, metrics)
         self._last = ServerStatus(health, tuple(models), metrics, speed)
         return self._last
+
+    @callback
+    def async_listen_return(self, listener: Callable[[], None]) -> CALLBACK_TYPE:
+        """Call `listener` whenever a server that could not be used can be used again; returns what ends it."""
+        usable = self.usable
+
+        @callback
+        def updated() -> None:
+            nonlocal usable
+            before, usable = usable, self.usable
+            if usable and not before:
+                listener()
+
+        return self.async_add_listener(updated)
+
+    @property
+    def usable(self) -> bool:
+        """Whether the server answers, and is ready to answer more than that."""
+        return self.last_update_success and self.data.health.ready
 
     @callback
     def _async_note_route(self, route: Route) -> None:

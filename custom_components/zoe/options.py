@@ -10,7 +10,14 @@ from typing import Any, Final, Self
 
 import probatio
 from homeassistant.data_entry_flow import section
-from homeassistant.helpers.selector import BooleanSelector, NumberSelector, NumberSelectorConfig, NumberSelectorMode
+from homeassistant.helpers.selector import (
+    BooleanSelector,
+    NumberSelector,
+    NumberSelectorConfig,
+    NumberSelectorMode,
+    TextSelector,
+    TextSelectorConfig,
+)
 
 from .const import CONF_MODEL, MAX_ANSWER_TOKENS, MODEL_AUTOMATIC
 
@@ -20,10 +27,13 @@ CONF_HISTORY_ROUNDS: Final = "history_rounds"
 CONF_FOLLOW_UP: Final = "follow_up"
 CONF_PLAIN_SPEECH: Final = "plain_speech"
 CONF_CONFIRM_DESTRUCTIVE: Final = "confirm_destructive"
+CONF_FACTS: Final = "facts"
+"""Shown in the form of an agent, but the household's: `memory.Memory` keeps them."""
 
 SECTION_ANSWER: Final = "answer"
 SECTION_VOICE: Final = "voice"
 SECTION_SAFETY: Final = "safety"
+SECTION_MEMORY: Final = "memory"
 
 DEFAULT_HISTORY_ROUNDS: Final = 12
 
@@ -46,6 +56,7 @@ _SECTIONS: Final[Mapping[str, Mapping[probatio.Marker, Any]]] = {
         probatio.Required(CONF_PLAIN_SPEECH, default=True): BooleanSelector(),
     },
     SECTION_SAFETY: {probatio.Required(CONF_CONFIRM_DESTRUCTIVE, default=False): BooleanSelector()},
+    SECTION_MEMORY: {probatio.Optional(CONF_FACTS): TextSelector(TextSelectorConfig(multiple=True))},
 }
 
 

@@ -5,13 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from homeassistant.components.conversation import ConverseError
 from homeassistant.core import HomeAssistant
 
 from .client import ZoeClient
-from .errors import ZoeContextExceededError, ZoeEmptyAnswerError
+from .errors import ZoeContextExceededError, ZoeEmptyAnswerError, ZoeInstructionsError
 from .exposure import exposed_entities
-from .home_prompt import async_home_request
+from .speaker import Speaker
 from .turn import RequestStats
+from .upcoming import async_upcoming_request
 
 _ROOM_TOKENS: Final = 256
 """What a sentence, a tool call, its result and an answer need beside the prompt."""
@@ -118,9 +120,13 @@ async def async_measure_prompt(hass: HomeAssistant, client: ZoeClient, options: 
     """Let the server count, and compute, the prompt of an agent with `options`.
 
     Raises:
-        ZoeError: the server or the model fails, or the options cannot be used.
+        ZoeInstructionsError: its instructions are no template, or an API that it may use is gone.
+        ZoeError: the server or the model fails.
     """
-    request = await async_home_request(hass, options)
+    try:
+        request = await async_upcoming_request(hass, options, Speaker(hass.config.language))
+    except ConverseError as err:
+        raise ZoeInstructionsError(str(err)) from err
     devices = len(exposed_entities(hass)) if "tools" in request else 0
     contexts = await client.async_context_tokens()
     stats = RequestStats()

@@ -6,14 +6,16 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'server'}:{ROOT}"}
 _MARK = "DEMO_TEST_MARK"
 _TIMEOUT_S = 120.0
 
@@ -92,3 +94,36 @@ def start_demo() -> Iterator[Callable[..., Demo]]:
     yield start
     for demo in demos:
         demo.close()
+
+
+@contextmanager
+def running_server(*arguments: str) -> Iterator[str]:
+    """Run a server that knows no prompts from earlier runs; yields its address."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zoe_server.cli", "serve", "--port", str(port), *arguments],
+        env={**ENVIRONMENT, "ZOE_SERVER__SAVED_PREFIX_BYTES": "0"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if "ready" in line.lower():
+                break
+        else:
+            pytest.fail(f"the server ended: {''.join(lines)}")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def server_url() -> Iterator[str]:
+    """The address of a server with zoe-nano."""
+    with running_server() as url:
+        yield url

@@ -40,7 +40,10 @@ def metrics_body(n_answers: int = 0, *gpus: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class FakeZoe:
-    """A Zoe server that answers chat requests from a script, one script entry per request, over real HTTP."""
+    """A Zoe server that answers chat requests from a script, one script entry per request, over real HTTP.
+
+    Requests that want nothing but their prompt computed are `primed` beside the script, once `priming` is set.
+    """
 
     url: str = ""
     server_id: str | None = "server-1"
@@ -52,13 +55,16 @@ class FakeZoe:
     metrics: dict[str, Any] = field(default_factory=metrics_body)
     context_tokens: int = 4096
     prompt_tokens: int = 1000
-    primed: list[dict[str, Any]] = field(default_factory=list)
     orders: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     facts: list[dict[str, Any]] | None = None
     overrides: dict[str, Handler] = field(default_factory=dict)
     script: list[list[dict[str, Any] | str | asyncio.Event] | web.Response] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
+    primed: list[dict[str, Any]] = field(default_factory=list)
+    prime_answers: list[web.Response] = field(default_factory=list)
+    prime_asked: asyncio.Event = field(default_factory=asyncio.Event)
+    priming: asyncio.Event = field(default_factory=asyncio.Event)
     disconnected: asyncio.Event = field(default_factory=asyncio.Event)
 
     def app(self) -> web.Application:
@@ -114,26 +120,37 @@ class FakeZoe:
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         if body["max_tokens"] == 0:
-            self.primed.append(body)
-            return await self._answer(request, self._primed())
+            return await self._prime(request, body)
         self.requests.append(body)
         self.asked.set()
         return await self._answer(request, self.script.pop(0))
 
-    def _primed(self) -> list[dict[str, Any] | str | asyncio.Event] | web.Response:
+    def _counted(self) -> list[dict[str, Any] | str | asyncio.Event] | web.Response:
         """Count the prompt, and write nothing."""
         if self.prompt_tokens >= self.context_tokens:
             counts = {"n_prompt_tokens": self.prompt_tokens, "n_ctx": self.context_tokens}
             return error_response(400, "exceed_context_size_error", "too long", **counts)
         usage = {"prompt_tokens": self.prompt_tokens, "completion_tokens": 0}
         done = chunk(choices=[{"index": 0, "delta": {}, "finish_reason": "length"}])
-        return [role(), done, chunk(choices=[], usage=usage), "data: [DONE]\n\n"]
+        return [self.priming, role(), done, chunk(choices=[], usage=usage), "data: [DONE]\n\n"]
 
     async def _answer(
         self, request: web.Request, answer: list[dict[str, Any] | str | asyncio.Event] | web.Response
     ) -> web.StreamResponse:
         if isinstance(answer, web.Response):
             return answer
+        return await self._stream(request, answer)
+
+    async def _prime(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        self.primed.append(body)
+        self.prime_asked.set()
+        if self.prime_answers:
+            return self.prime_answers.pop(0)
+        return await self._answer(request, self._counted())
+
+    async def _stream(
+        self, request: web.Request, answer: list[dict[str, Any] | str | asyncio.Event]
+    ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Zoe-Route": ROUTE})
         await response.prepare(request)
         try:
@@ -147,6 +164,9 @@ class FakeZoe:
             self.disconnected.set()
             raise
         return response
+
+    def __post_init__(self) -> None:
+        self.priming.set()
 
     def says(self, *pieces: str) -> None:
         """Answer the next request with these pieces of text."""

@@ -10,6 +10,7 @@ from homeassistant.data_entry_flow import FlowResultType, section
 from homeassistant.setup import async_setup_component
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
+from custom_components.zoe.memory import async_load_memory
 from custom_components.zoe.options import AgentOptions
 from tests.ha.fake_zoe import FakeZoe
 
@@ -26,8 +27,9 @@ SECTIONS: dict[str, Any] = {
     "answer": {"temperature": 0.3, "max_tokens": 200.0, "history_rounds": 5},
     "voice": {"follow_up": False, "plain_speech": True},
     "safety": {"confirm_destructive": True},
+    "memory": {"facts": []},
 }
-FLAT = {option: value for fields in SECTIONS.values() for option, value in fields.items()}
+FLAT = {option: value for name, fields in SECTIONS.items() if name != "memory" for option, value in fields.items()}
 
 
 async def start_agent(hass: HomeAssistant, entry: MockConfigEntry, kind: str = "conversation") -> Result:
@@ -124,3 +126,35 @@ async def test_agent_needs_a_server_that_answers(
 
 async def _no_models(request: web.Request) -> web.StreamResponse:
     return web.json_response({"data": [{"name": "without an id"}]})
+
+
+async def test_facts_are_edited_in_the_form_of_an_agent(
+    hass: HomeAssistant, zoe: FakeZoe, agent: str, entry: MockConfigEntry
+) -> None:
+    memory = await async_load_memory(hass)
+    for fact in ("The cat is called Momo.", "The bins go out on Tuesday."):
+        await memory.async_remember(fact)
+    (subentry,) = entry.subentries.values()
+    form: Result = await entry.start_subentry_reconfigure_flow(hass, subentry.subentry_id)
+    assert _suggested(form["data_schema"].schema["memory"]) == {"facts": memory.facts}
+    await memory.async_remember("Anna sleeps until nine.")
+    edited = {**SECTIONS, "memory": {"facts": ["The bins go out on Friday.", "The cat is called Momo."]}}
+    result = await submit_agent(hass, form, {"model": "zoe", **edited})
+    assert result["reason"] == "reconfigure_successful"
+    assert memory.facts == ["The cat is called Momo.", "Anna sleeps until nine.", "The bins go out on Friday."]
+    assert "facts" not in entry.subentries[subentry.subentry_id].data
+
+
+async def test_a_fact_that_is_too_long_is_refused_and_can_be_mended(
+    hass: HomeAssistant, zoe: FakeZoe, agent: str, entry: MockConfigEntry
+) -> None:
+    (subentry,) = entry.subentries.values()
+    form: Result = await entry.start_subentry_reconfigure_flow(hass, subentry.subentry_id)
+    too_long = {**SECTIONS, "memory": {"facts": ["word " * 100]}}
+    form = await submit_agent(hass, form, {"model": "zoe", **too_long})
+    assert form["errors"] == {"base": "facts_refused"}
+    assert form["description_placeholders"] == {"max_facts": "100", "max_chars": "200"}
+    assert _suggested(form["data_schema"].schema["memory"]) == too_long["memory"]
+    result = await submit_agent(hass, form, {"model": "zoe", **SECTIONS})
+    assert result["reason"] == "reconfigure_successful"
+    assert (await async_load_memory(hass)).facts == []

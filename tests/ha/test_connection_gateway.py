@@ -32,8 +32,8 @@ CALL = (
 TIMINGS = protocol.Timings(0.001, 0.2, 0.6)
 ANSWERS = (
     Answer((*CALL, protocol.Finish("tool_calls", protocol.Usage(100, 60, 5), TIMINGS)), "kitchen light"),
-    Answer((protocol.Finish("length", protocol.Usage(900, 0, 0), TIMINGS),), "Hello"),
     Answer((protocol.Text("Blue."),), "sky"),
+    Answer((protocol.Finish("length", protocol.Usage(900, 0, 0), TIMINGS),)),  # the prompt without a sentence
 )
 
 type Result = Any  # several kinds of typed dicts, each with other keys

@@ -50,7 +50,7 @@ class Repairs:
 
 @pytest.fixture
 async def repairs(home: HomeAssistant, hass_client: ClientSessionGenerator) -> Repairs:
-    for component in ("conversation", "repairs"):  # a client freezes the routes
+    for component in ("conversation", "media_source", "repairs"):  # a client freezes the routes
         assert await async_setup_component(home, component, {})
     return Repairs(home, await hass_client())
 
