@@ -158,6 +158,12 @@ class ConnectionFlow(ConfigFlow):
         self._check = None
         return self.async_show_progress_done(next_step_id=next_step)
 
+    @override
+    def async_remove(self) -> None:
+        """Stop checking a server that nobody wants to connect any more."""
+        if self._check is not None:
+            self._check.cancel()
+
     async def _async_check(self) -> Outcome:
         agent = next(one for one in self.first_subentries if one["subentry_type"] == SUBENTRY_CONVERSATION)
         client = client_for(self.hass, self._data)

@@ -19,6 +19,12 @@ PASSWORD = "demo"  # noqa: S105 -- printed for the person at this machine; the s
 _POLL_S = 0.1
 _COMMAND_TIMEOUT_S = 180.0
 _PIPELINE_NAME = "Zoe"
+# How the check of a server may end without keeping it from being connected, and what the household should know then.
+_COMPLAINTS = {
+    "checked": "",
+    "no_tool_calls": "{model} calls no tools: it can talk, but it controls nothing",
+    "too_long": "{model} reads {context_tokens} tokens, and this home's {devices} devices need {prompt_tokens}",
+}
 _SPEECH = ("stt_engine", "stt_language", "tts_engine", "tts_language", "tts_voice", "wake_word_entity", "wake_word_id")
 type Json = dict[str, Any]
 
@@ -74,25 +80,30 @@ class HomeAssistant:
                 return
             await asyncio.sleep(_POLL_S)
 
-    async def add_zoe(self, zoe_url: str) -> None:
+    async def add_zoe(self, zoe_url: str) -> str:
         """Configure the integration the way a person does, through its config flow; an entry that exists is kept.
+
+        Returns what the flow had to say of a server that it accepted, nothing if all is well.
 
         Raises:
             DemoError: the flow refuses, with what it says.
         """
         entries: list[Json] = await self.get("/api/config/config_entries/entry?domain=zoe")
         if entries:
-            return
+            return ""
         flow = await self.post("/api/config/config_entries/flow", {"handler": "zoe"})
         path = f"/api/config/config_entries/flow/{flow['flow_id']}"
         result = await self.post(path, {"url": zoe_url})
         while result["type"] == "progress":  # the server is being checked
             await asyncio.sleep(_POLL_S)
             result = await self.get(path)
-        if result["type"] == "form" and result["step_id"] == "checked":
+        complaint = ""
+        if result["type"] == "form" and result["step_id"] in _COMPLAINTS:
+            complaint = _COMPLAINTS[result["step_id"]].format(**result["description_placeholders"])
             result = await self.post(path, {})
         if result["type"] != "create_entry":
             raise DemoError(f"Home Assistant could not set up Zoe: {_refusal(result)}")
+        return complaint
 
     async def get(self, path: str) -> Any:
         """Return the JSON at `path`."""

@@ -120,7 +120,8 @@ async def _furnish(
 
 async def _connect(home_assistant: HomeAssistant, zoe_url: str, progress: Progress) -> None:
     """Do in Home Assistant what a person would do to use the server."""
-    await home_assistant.add_zoe(zoe_url)
+    if complaint := await home_assistant.add_zoe(zoe_url):
+        progress(complaint)
     async with home_assistant.socket() as connection:
         agent = await zoe_agent(connection)
         await prefer_pipeline(connection, agent)

@@ -25,7 +25,7 @@ from homeassistant.helpers.chat_session import async_get_chat_session
 from tests.e2e.conftest import ROOT
 from zoe_server.evaluation.__main__ import DEMO_HOME
 from zoe_server.evaluation.core import home_assistant, load_home
-from zoe_server.evaluation.judged_home import AGENT
+from zoe_server.evaluation.judged_home import AGENT, connect
 
 ZOE = ROOT / "custom_components" / "zoe"
 PATIENCE_S = 120
@@ -77,9 +77,7 @@ async def talking_home(url: str) -> AsyncIterator[HomeAssistant]:
     """The demo home, with Zoe as its agent."""
     async with home_assistant({"zoe": ZOE}) as hass:
         await load_home(hass, yaml.safe_load(DEMO_HOME.read_text()))
-        flow = await hass.config_entries.flow.async_init("zoe", context={"source": "user"})
-        result = await hass.config_entries.flow.async_configure(flow["flow_id"], {"url": url})
-        entry = result["result"]
+        entry = await connect(hass, url)
         (agent,) = entry.get_subentries_of_type("conversation")
         # A model that says nothing of use says it at length.
         hass.config_entries.async_update_subentry(entry, agent, data={**agent.data, "max_tokens": 64})
@@ -112,7 +110,7 @@ async def main(url: str) -> dict[str, Any]:
     async with aiohttp.ClientSession() as session, talking_home(url) as hass:
         server = Server(url, session)
         told["request"] = await request_digest(hass)
-        await server.done(1, prepared=True)
+        await server.done(2, prepared=True)  # the first is the dialog's, which counts its tokens
         told["after the start"] = await server.uncomputed(hass, "turn on the kitchen light", "talk")
 
         with async_get_chat_session(hass, "talk"):

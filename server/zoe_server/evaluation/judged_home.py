@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from homeassistant.components import conversation
 from homeassistant.components.homeassistant.exposed_entities import async_should_expose
+from homeassistant.config_entries import ConfigEntry
 from homeassistant.core import Context, Event, HomeAssistant, State
 from homeassistant.data_entry_flow import FlowResultType
 
@@ -124,10 +125,28 @@ async def judged_home(
     async with home_assistant({"zoe": zoe}) as hass:
         home = JudgedHome(hass, inventory)
         await home.reset({})
-        flow = await hass.config_entries.flow.async_init("zoe", context={"source": "user"})
-        answer = {"url": url, **({"api_key": api_key} if api_key else {})}
-        result = await hass.config_entries.flow.async_configure(flow["flow_id"], answer)
-        if result["type"] is not FlowResultType.CREATE_ENTRY:
-            raise RuntimeError(f"Zoe's set-up dialog did not accept {url}: {result.get('errors')}")
+        await connect(hass, url, api_key)
         await hass.async_block_till_done()
         yield home
+
+
+async def connect(hass: HomeAssistant, url: str, api_key: str | None = None) -> ConfigEntry:
+    """Set up the server at `url` through the integration's dialog; the outcome of its check is taken as it is.
+
+    Raises:
+        RuntimeError: the dialog refused the server.
+    """
+    flows = hass.config_entries.flow
+    result = await flows.async_init("zoe", context={"source": "user"})
+    unanswered: dict[str, dict[str, str]] = {"checked": {}, "no_tool_calls": {}, "too_long": {}}
+    unanswered |= {"user": {"url": url}, "api_key": {"api_key": api_key or ""}}
+    while result["type"] is not FlowResultType.CREATE_ENTRY:
+        if result["type"] is FlowResultType.SHOW_PROGRESS:
+            await hass.async_block_till_done()
+            result = await flows.async_configure(result["flow_id"])
+        elif result["type"] is FlowResultType.FORM and result["step_id"] in unanswered:
+            result = await flows.async_configure(result["flow_id"], unanswered.pop(result["step_id"]))
+        else:
+            said = result.get("errors") or result.get("reason") or result.get("description_placeholders")
+            raise RuntimeError(f"Zoe's set-up dialog did not accept {url}: {said}")
+    return result["result"]
