@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from zoe_server.errors import EngineCrashedError, EngineError, ZoeError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from zoe_server.llama.sampler import Sampler, TokenSampler
     from zoe_server.llama.scheduler import Scheduler
     from zoe_server.llama.sequence import Sequence
-    from zoe_server.protocol import FinishReason
+    from zoe_server.protocol import ChatEvent, FinishReason
 
 _LOG: Final = logging.getLogger(__name__)
 PROGRESS_S: Final = 0.8
@@ -38,13 +38,20 @@ PROGRESS_S: Final = 0.8
 class Job:
     """A request that is ready to run: its tokens, how to draw its answer, and how to read it.
 
-    `ledger` is there if the answer is to tell the probabilities of its tokens.
+    `ledger` is there if the answer is to tell the probabilities of its tokens. Tokens are read when their text may
+    leave, which is cheaper than one by one; until then they are `unread`.
     """
 
     sequence: Sequence
     sampler: TokenSampler
     output: OutputStream
     ledger: TokenLedger | None = None
+    unread: list[int] = field(default_factory=list)
+
+    @property
+    def reads_each_token(self) -> bool:
+        """Whether reading cannot wait: a stop string ends the answer, and a ledger wants to know whose text it is."""
+        return self.ledger is not None or self.output.may_stop
 
 
 class EngineLoop:
@@ -115,6 +122,7 @@ class EngineLoop:
             return False
         self._announce(batch.started)
         if batch.has_prompts:
+            self._put_unread()
             self._outbox.flush()
         try:
             tokens = self.sampler.sample(self.runner.decode(batch))
@@ -133,11 +141,11 @@ class EngineLoop:
             job = self._jobs[sequence.request_id]
             ended: FinishReason | None = update.finished
             said = update.tokens[:-1] if ended == "stop" else update.tokens
-            events = job.output.feed(self.runner.vocab.detokenize(said))
+            job.unread += said
             if job.ledger is not None:
                 job.ledger.add(self.sampler.take_drawn(sequence.request_id)[: len(said)])
-                events = job.ledger.annotate(events)
-            self._outbox.put(sequence.request_id, events)
+            if job.reads_each_token:
+                self._outbox.put(sequence.request_id, self._read(job))
             if job.output.stopped and ended is None:
                 self.scheduler.finish(sequence, now)
                 ended = "stop"
@@ -145,7 +153,22 @@ class EngineLoop:
                 self._fail(job, EngineError("no token of this model's vocabulary fits the tools' grammar"))
             elif ended is not None:
                 self._finish(job, "stop" if job.output.stopped else ended)
+        self._put_unread(now)
         self._outbox.release(now)
+
+    def _put_unread(self, now: float = float("inf")) -> None:
+        """Read what may leave at `now`; of a preempted request, too, which gets no tokens for a while."""
+        for request_id, job in self._jobs.items():
+            if job.unread and self._outbox.is_due(request_id, now):
+                self._outbox.put(request_id, self._read(job))
+
+    def _read(self, job: Job) -> list[ChatEvent]:
+        """Return what the unread tokens of a job say."""
+        if not job.unread:
+            return []
+        events = job.output.feed(self.runner.vocab.detokenize(job.unread))
+        job.unread.clear()
+        return events if job.ledger is None else job.ledger.annotate(events)
 
     def stats(self) -> dict[str, Any]:
         """Return counters and gauges of the loop; called by `progress` and safe to call from any thread."""
@@ -204,6 +227,7 @@ class EngineLoop:
             self._emit(sequence.request_id, [Started(sequence.n_prompt, sequence.cached_tokens)])
 
     def _finish(self, job: Job, reason: FinishReason) -> None:
+        said = self._read(job)
         events, reason = job.output.close(reason)
         if job.ledger is not None:
             events = job.ledger.annotate(events)
@@ -211,11 +235,12 @@ class EngineLoop:
         self._forget(job)
         timings = sequence.timings(self._clock())
         finish = Finish(reason, sequence.usage(), timings, job.output.repaired_calls)
-        self._outbox.end(sequence.request_id, [*events, finish])
+        self._outbox.end(sequence.request_id, [*said, *events, finish])
 
     def _fail(self, job: Job, error: ZoeError) -> None:
+        said = self._read(job)
         self._forget(job)
-        self._outbox.end(job.sequence.request_id, [Failure(error)])
+        self._outbox.end(job.sequence.request_id, [*said, Failure(error)])
 
     def _forget(self, job: Job) -> None:
         del self._jobs[job.sequence.request_id]

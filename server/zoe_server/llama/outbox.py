@@ -43,6 +43,11 @@ class Outbox:
         self._held_s = held_s
         self._lines: dict[str, _Line] = {}
 
+    def is_due(self, request_id: str, now: float) -> bool:
+        """Return whether what is put for a request at `now` leaves with the next `release`."""
+        line = self._lines.get(request_id)
+        return line is None or self._is_due(line, now)
+
     def put(self, request_id: str, events: list[ChatEvent]) -> None:
         """Take the next events of a request, to be passed on when it is time."""
         if events:
@@ -51,9 +56,12 @@ class Outbox:
     def release(self, now: float) -> None:
         """Pass on what is held of the requests that have sent nothing for a while."""
         for request_id, line in self._lines.items():
-            if line.held and now - line.sent_s >= self._held_s:
+            if line.held and self._is_due(line, now):
                 line.sent_s = now
                 self._emit(request_id, line.take())
+
+    def _is_due(self, line: _Line, now: float) -> bool:
+        return now - line.sent_s >= self._held_s
 
     def end(self, request_id: str, events: list[ChatEvent]) -> None:
         """Pass the last events of a request on, after what is held."""

@@ -40,6 +40,11 @@ class OutputStream:
         self._arguments: defaultdict[int, str] = defaultdict(str)
 
     @property
+    def may_stop(self) -> bool:
+        """Whether there are stop strings to be found."""
+        return self._stops.wanted
+
+    @property
     def stopped(self) -> bool:
         """Whether a stop string was found: nothing more will come, and generation should end."""
         return self._stops.found
@@ -50,7 +55,7 @@ class OutputStream:
         return self._parser.repaired
 
     def feed(self, piece: bytes) -> list[ChatEvent]:
-        """Return the events that the next token's bytes make certain; they may end in the middle of a character."""
+        """Return the events that the next bytes make certain; they may end in the middle of a character."""
         return self._deliver(self._parser.feed(self._characters.decode(piece)))
 
     def close(self, reason: FinishReason) -> tuple[list[ChatEvent], FinishReason]:
@@ -116,6 +121,7 @@ class StopStrings:
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stop for stop in stops if stop)
         self._held = ""
+        self.wanted = bool(self._stops)
         self.found = False
 
     def feed(self, text: str) -> str:

@@ -96,7 +96,8 @@ class Scheduler:
         """Return the next step; it is empty when there is nothing to do."""
         started = self._admit_waiting(now)
         adapter = self._choose_adapter()
-        chunks = self._picture_chunk(adapter) or self._text_chunks(adapter)
+        prompts = [sequence for sequence in self._prompts() if sequence.adapter == adapter]
+        chunks = self._picture_chunk(adapter, prompts) or self._text_chunks(adapter, prompts)
         if not chunks and (self._running or self._waiting):
             if not self.relieve():
                 raise RuntimeError("no sequence can go on, and there is nothing left to evict")
@@ -209,21 +210,21 @@ class Scheduler:
         self._preempt(max(background, key=_rank))
         return True
 
-    def _picture_chunk(self, adapter: str | None) -> list[Chunk]:
+    def _picture_chunk(self, adapter: str | None, prompts: list[Sequence]) -> list[Chunk]:
         """Return the next picture, which takes a step of its own; between two of them, streams have theirs."""
         if self._looked and self._decoding(adapter):
             return []
-        for sequence in (sequence for sequence in self._prompts() if sequence.adapter == adapter):
+        for sequence in prompts:
             picture = sequence.picture_at(sequence.computed)
             if picture is not None and picture.span.n_tokens <= self.memory.n_free_cells:
                 return [replace(self._chunk(sequence, picture.span.n_tokens), picture=picture)]
         return []
 
-    def _text_chunks(self, adapter: str | None) -> list[Chunk]:
+    def _text_chunks(self, adapter: str | None, prompts: list[Sequence]) -> list[Chunk]:
         """Steps 4 and 5 of the module's docstring."""
         chunks = [self._chunk(sequence, self._decode_tokens(sequence)) for sequence in self._decoding(adapter)]
-        prompts = self._prefill_chunks(adapter, sum(chunk.n_tokens for chunk in chunks))
-        return chunks + prompts if prompts else self._with_guesses(chunks)
+        pieces = self._prefill_chunks(prompts, sum(chunk.n_tokens for chunk in chunks)) if prompts else []
+        return chunks + pieces if pieces else self._with_guesses(chunks)
 
     def _choose_adapter(self) -> str | None:
         """Steps 2 and 3 of the module's docstring; whoever is preempted may be the last that had a claim."""
@@ -236,6 +237,8 @@ class Scheduler:
 
     def _claims(self) -> dict[str | None, bool]:
         """Return which adapters may have the next turn, and whether an interactive sequence has or awaits it."""
+        if len(self._running) == 1:
+            return {self._running[0].adapter: True}
         claims: dict[str | None, bool] = {}
         claiming = [sequence for sequence in self._running if not sequence.is_prefilling] + self._prompts()[:1]
         for sequence in sorted(claiming, key=lambda s: s.order):
@@ -266,7 +269,7 @@ class Scheduler:
         for chunk in chunks:
             guessed = chunk.sequence.guess(min(share - chunk.n_tokens, n_free)) if chunk.samples else ()
             n_free -= len(guessed)
-            guessing.append(replace(chunk, guessed=tuple(guessed)))
+            guessing.append(replace(chunk, guessed=tuple(guessed)) if guessed else chunk)
         return guessing
 
     def _judge_guesses(self, chunk: Chunk, added: tuple[int, ...]) -> None:
@@ -282,14 +285,14 @@ class Scheduler:
         if n_right < len(guessed):
             self.memory.cut(chunk.slot, sequence.computed)
 
-    def _prefill_chunks(self, adapter: str | None, n_decoding: int) -> list[Chunk]:
-        """Step 5 of the module's docstring; streams of other adapters, too, want the step to be short."""
-        prompts = self._prompts()
+    def _prefill_chunks(self, prompts: list[Sequence], n_decoding: int) -> list[Chunk]:
+        """Step 5 of the module's docstring; streams and prompts of other adapters, too, want the step to be short."""
+        n_prompts = len(self._prompts())
         decoding = any(not sequence.is_prefilling for sequence in self._running)
-        budget = self._pace.budget_tokens(self.limits.n_batch_tokens, decoding=decoding, n_prompts=len(prompts))
+        budget = self._pace.budget_tokens(self.limits.n_batch_tokens, decoding=decoding, n_prompts=n_prompts)
         budget = min(budget, self.limits.n_batch_tokens - n_decoding, self.memory.n_free_cells - n_decoding)
         chunks: list[Chunk] = []
-        for sequence in (sequence for sequence in prompts if sequence.adapter == adapter):
+        for sequence in prompts:
             if budget <= 0:
                 break
             count = sequence.layout.n_text(sequence.computed, min(budget, sequence.n_uncomputed))

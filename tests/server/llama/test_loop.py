@@ -126,6 +126,44 @@ def test_cancel_ends_within_one_step_and_disturbs_nobody(make_engine: Callable[.
     assert engine.text("other") == fresh.answer("x", "what is the temperature in the bedroom")
 
 
+def _broken(batch: Batch) -> None:
+    raise FatalDecodeError("broken")
+
+
+@pytest.mark.parametrize("end", ["cancelled", "failed"])
+def test_all_that_was_drawn_is_said_before_the_end(
+    make_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    engine, fresh = make_engine(), make_engine(prefix_cache=False)
+    job = engine.prepare("a", "tell me about the garden", max_tokens=100)
+    engine.loop.submit(job)
+    while job.sequence.n_generated < 20:
+        engine.step()
+    if end == "cancelled":
+        engine.loop.cancel("a")
+        engine.loop.take_inbox()
+    else:
+        monkeypatch.setattr(engine.runner, "decode", _broken)
+        with pytest.raises(FatalDecodeError):
+            engine.loop.run()
+    n_drawn = job.sequence.n_generated
+    assert engine.text("a") == fresh.answer("b", "tell me about the garden", max_tokens=n_drawn)
+
+
+def test_nothing_is_held_through_the_step_of_a_prompt(make_engine: Callable[..., Engine]) -> None:
+    engine, fresh = make_engine(n_batch_tokens=32), make_engine(prefix_cache=False)
+    job = engine.prepare("talks", "tell me about the garden", max_tokens=100)
+    engine.loop.submit(job)
+    while job.sequence.n_generated < 20:
+        engine.step()
+    n_drawn = job.sequence.n_generated
+    engine.ask("comes", SHARED)
+    engine.step()
+    said = fresh.answer("b", "tell me about the garden", max_tokens=n_drawn)
+    assert engine.text("talks").startswith(said)
+    engine.run()
+
+
 def test_cancel_in_the_queue_and_after_the_end(make_engine: Callable[..., Engine]) -> None:
     engine = make_engine(n_slots=1)
     engine.ask("first", "hello")
