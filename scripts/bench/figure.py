@@ -31,6 +31,7 @@ class Figure:
 
     `baseline` is the same number of Zoe without what the benchmark is about, `peer` that of llama-server; None if there
     is no such thing. `target` is for the ratio to the peer, or else to the baseline, or else for the number itself.
+    `paired_ratio` is the ratio where both were measured in pairs: each pair has seen the same moments of the machine.
     """
 
     name: str
@@ -39,10 +40,13 @@ class Figure:
     baseline: float | None = None
     peer: float | None = None
     target: Target | None = None
+    paired_ratio: float | None = None
 
     @property
     def ratio(self) -> float | None:
-        """`value` over the peer's number, or the baseline's; None without either."""
+        """`value` over the peer's number, or the baseline's, unless it was found by pairs; None without any."""
+        if self.paired_ratio is not None:
+            return self.paired_ratio
         base = self.baseline if self.peer is None else self.peer
         return self.value / base if base else None
 

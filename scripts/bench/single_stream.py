@@ -3,6 +3,9 @@
 Guessing tokens from the prompt is off in Zoe here: the greedy text of random weights repeats itself, and guessing would
 make a show of it. With zoe-nano, the time is taken that the server adds to the model's own: from the request to the
 whole answer of one token, less one step of the bare library.
+
+All are measured in turns, now the one first and now the other, and compared turn by turn: where others share the
+machine, its speed changes by a tenth from minute to minute, which the two of a turn have in common.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import json
 import statistics
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPConnection
 from pathlib import Path
@@ -31,7 +35,7 @@ PARAMETERS = 180_000_000
 N_CTX_TOKENS = 4096
 PROMPT_TOKENS = 3000
 DECODED_TOKENS = 128
-N_ROUNDS = 5
+N_ROUNDS = 9
 N_DECODE_ROUNDS = 15
 N_SHORT = 12
 N_IN_A_ROW = 25
@@ -90,16 +94,35 @@ class ShortRequests:
         return took_ms
 
 
-async def in_turns(
-    measure: Measure, zoe: Client, peer: Client, rounds: int, seed: int, advance: Advance
-) -> tuple[float, float]:
-    """Return the medians of both, measured one after the other in every round; a first round warms up."""
-    ours, theirs = [], []
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """What was measured of both servers, a number of each per round."""
+
+    ours: tuple[float, ...]
+    theirs: tuple[float, ...]
+
+    def figure(self, name: str, unit: str, target: Target | None = None) -> Figure:
+        """Return the medians, and that of the rounds' ratios."""
+        ratio = statistics.median(one / other for one, other in zip(self.ours, self.theirs, strict=True))
+        medians = statistics.median(self.ours), statistics.median(self.theirs)
+        return Figure(name, medians[0], unit, peer=medians[1], target=target, paired_ratio=ratio)
+
+    def less(self, steps: list[float]) -> Rounds:
+        """Return the rounds without what the bare library took in each of them."""
+        ours, theirs = (
+            tuple(one - step for one, step in zip(numbers, steps, strict=True)) for numbers in (self.ours, self.theirs)
+        )
+        return Rounds(ours, theirs)
+
+
+async def in_turns(measure: Measure, zoe: Client, peer: Client, rounds: int, seed: int, advance: Advance) -> Rounds:
+    """Measure both in every round, now the one first and now the other; a round before them warms up."""
+    found: dict[Client, list[float]] = {zoe: [], peer: []}
     for index in range(rounds + 1):
-        ours.append(await measure(zoe, seed + index))
-        theirs.append(await measure(peer, seed + index))
+        for client in (zoe, peer) if index % 2 else (peer, zoe):
+            found[client].append(await measure(client, seed + index))
         advance(2 if index else 0)
-    return statistics.median(ours[1:]), statistics.median(theirs[1:])
+    return Rounds(tuple(found[zoe][1:]), tuple(found[peer][1:]))
 
 
 async def run(advance: Advance) -> list[Figure]:
@@ -114,22 +137,30 @@ async def run(advance: Advance) -> list[Figure]:
 async def _large(program: Path, model: Path, advance: Advance) -> list[Figure]:
     load = Load(model, N_CTX_TOKENS, 1, physical_cores())
     async with running(ZoeServer(load, "speculation = false")) as zoe, running(LlamaServer(load, program)) as peer:
-        ours, theirs = await in_turns(decode_tokens_per_s, zoe, peer, N_DECODE_ROUNDS, 10, advance)
-        decode = Figure("180 M: decode", ours, "tokens/s", peer=theirs, target=Target(0.97, "at least"))
-        ours, theirs = await in_turns(prefill_tokens_per_s, zoe, peer, N_ROUNDS, 100, advance)
+        decode = await in_turns(decode_tokens_per_s, zoe, peer, N_DECODE_ROUNDS, 10, advance)
+        prefill = await in_turns(prefill_tokens_per_s, zoe, peer, N_ROUNDS, 100, advance)
         return [
-            decode,
-            Figure("180 M: prefill of 3,000", ours, "tokens/s", peer=theirs, target=Target(0.97, "at least")),
+            decode.figure("180 M: decode", "tokens/s", Target(0.97, "at least")),
+            prefill.figure("180 M: prefill of 3,000", "tokens/s", Target(0.97, "at least")),
         ]
 
 
 async def _nano(program: Path, model: Path, advance: Advance) -> list[Figure]:
     load = Load(model, N_CTX_TOKENS, 1, physical_cores())
-    bare_ms = 1000 * await asyncio.to_thread(step_s, model, load.n_threads)
+    steps_ms: list[float] = []
+
+    async def measure(client: Client, seed: int) -> float:
+        """Measure the bare library in every round, too, right before Zoe."""
+        if client is zoe:
+            steps_ms.append(1000 * await asyncio.to_thread(step_s, model, load.n_threads))
+        return await short.measure_ms(client, seed)
+
+    short = ShortRequests()
     async with running(ZoeServer(load, "speculation = false")) as zoe, running(LlamaServer(load, program)) as peer:
-        ours, theirs = await in_turns(ShortRequests().measure_ms, zoe, peer, N_SHORT, 0, advance)
-        return [
-            Figure("zoe-nano: request of one token", ours, "ms", peer=theirs),
-            Figure("zoe-nano: what the server adds, p50", ours - bare_ms, "ms", peer=theirs - bare_ms),
-            Figure("zoe-nano: what Zoe adds, p50", ours - bare_ms, "ms", target=Target(MEDIAN_OVERHEAD_MS)),
-        ]
+        requests = await in_turns(measure, zoe, peer, N_SHORT, 0, advance)
+    added = requests.less(steps_ms[1:]).figure("zoe-nano: what the server adds, p50", "ms")
+    return [
+        requests.figure("zoe-nano: request of one token", "ms"),
+        added,
+        Figure("zoe-nano: what Zoe adds, p50", added.value, "ms", target=Target(MEDIAN_OVERHEAD_MS)),
+    ]
