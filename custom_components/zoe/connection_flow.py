@@ -19,11 +19,12 @@ from homeassistant.const import CONF_API_KEY, CONF_URL
 from homeassistant.data_entry_flow import AbortFlow
 from homeassistant.helpers.selector import TextSelector, TextSelectorConfig, TextSelectorType
 from homeassistant.helpers.service_info.zeroconf import ZeroconfServiceInfo
+from homeassistant.setup import async_setup_component
 from yarl import URL
 
 from .client import normalised_url
 from .connection import async_reach, async_verify, client_for, form_errors
-from .const import CONF_MODEL, DEFAULT_NAME, DEFAULT_URL, MODEL_AUTOMATIC, SUBENTRY_CONVERSATION
+from .const import CONF_MODEL, DEFAULT_NAME, DEFAULT_URL, DOMAIN, MODEL_AUTOMATIC, SUBENTRY_CONVERSATION
 from .errors import ZoeError, ZoeUnauthorizedError
 from .server_check import PromptSize, Trial, async_measure_prompt, async_try_model
 
@@ -159,6 +160,8 @@ class ConnectionFlow(ConfigFlow):
         return self.async_show_progress_done(next_step_id=next_step)
 
     async def _async_check(self) -> Outcome:
+        # Before the first server is connected nothing has set up the component, and its own tools are in no prompt yet.
+        await async_setup_component(self.hass, DOMAIN, {})
         agent = next(one for one in self.first_subentries if one["subentry_type"] == SUBENTRY_CONVERSATION)
         client = client_for(self.hass, self._data)
         trial = await async_try_model(client, agent["data"].get(CONF_MODEL, MODEL_AUTOMATIC))
