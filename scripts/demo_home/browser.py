@@ -40,6 +40,16 @@ async def log_in(page: Page, url: str) -> None:
     await page.get_by_label("Username").fill(USER)
     await page.get_by_label("Password", exact=True).fill(PASSWORD)
     await page.keyboard.press("Enter")
+    await _dashboard(page)
+
+
+async def open_dashboard(page: Page, url: str) -> None:
+    """Open the dashboard of the Home Assistant at `url`, which is logged in to already."""
+    await page.goto(url)
+    await _dashboard(page)
+
+
+async def _dashboard(page: Page) -> None:
     await page.get_by_text("Ground floor").wait_for()  # the dashboard shows the home
 
 

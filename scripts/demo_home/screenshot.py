@@ -11,7 +11,7 @@ from pathlib import Path
 
 from playwright.async_api import HttpCredentials, Locator, Page
 
-from demo_home.browser import log_in, open_page, say
+from demo_home.browser import log_in, open_dashboard, open_page, say
 from demo_home.clicks import add_discovered, finish, let_assist_ask_zoe, look_at_options, look_at_server
 from demo_home.config_folder import ROOT
 from demo_home.errors import DemoError
@@ -34,7 +34,7 @@ async def take_pictures(home: Stage, api_key: str, sentence: str, folder: Path) 
         await add_discovered(page, await home.discovery_flow(), home.options.port_zoe, api_key, look)
         await finish(page, look)
         await let_assist_ask_zoe(page, look)
-        await page.goto(url)
+        await open_dashboard(page, url)
         await say(page, sentence)
         await page.screenshot(path=folder / "assist.png")
         await _poll_server(home)

@@ -73,7 +73,7 @@ def look(request: pytest.FixtureRequest, page: Page, tmp_path: Path) -> Look:
 
     async def take(name: str, part: Locator) -> None:
         await expect(part).to_be_visible()
-        await page.screenshot(path=folder / f"{next(numbers):02}-{name}.png")
+        await page.screenshot(path=folder / f"{next(numbers):02}-{name}.png", animations="disabled")
 
     return take
 
@@ -91,8 +91,10 @@ async def test_from_the_first_click_to_the_light(home: Stage, page: Page, look: 
     async with home.home_assistant.socket() as socket:
         await listen(socket)
         await say(page, "turn on the kitchen light")
-        await look("answer", page.locator("ha-voice-command-dialog dialog"))
+        assist = page.locator("ha-voice-command-dialog dialog")
+        await look("answer", assist)
         await page.keyboard.press("Escape")
+        await expect(assist).to_be_hidden()
         await expect(light).to_contain_text("100%")
         await look("light", light)
         await socket.drain()
