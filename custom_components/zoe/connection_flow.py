@@ -191,7 +191,7 @@ class ConnectionFlow(ConfigFlow):
             self._abort_if_unique_id_configured()
             return self.async_create_entry(title=DEFAULT_NAME, data=self._data, subentries=self.first_subentries)
         trial, size = self._outcome
-        placeholders = {"model": trial.model, "first_token_ms": f"{trial.first_token_ms:.0f}", **size.placeholders}
+        placeholders = {"model": trial.model, "first_token_ms": f"{trial.first_token_ms:,.0f}", **size.placeholders}
         return self.async_show_form(step_id=step_id, description_placeholders=placeholders)
 
     async def async_step_reauth(self, entry_data: Mapping[str, Any]) -> ConfigFlowResult:

@@ -34,7 +34,7 @@ from tests.e2e.conftest import ROOT, free_port
 
 SLOW_MS = 60_000
 CHECKED = re.compile(
-    r"zoe-nano answers, and calls tools; its first word came after \d+ ms\.\s+"
+    r"zoe-nano answers, and calls tools; its first word came after [\d,]+ ms\.\s+"
     r"Your 20 devices need (?P<tokens>[\d,]+) of 4,096 tokens\."
 )
 
