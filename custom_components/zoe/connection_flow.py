@@ -19,11 +19,12 @@ from homeassistant.const import CONF_API_KEY, CONF_URL
 from homeassistant.data_entry_flow import AbortFlow
 from homeassistant.helpers.selector import TextSelector, TextSelectorConfig, TextSelectorType
 from homeassistant.helpers.service_info.zeroconf import ZeroconfServiceInfo
+from homeassistant.setup import async_setup_component
 from yarl import URL
 
 from .client import normalised_url
 from .connection import async_reach, async_verify, client_for, form_errors
-from .const import CONF_MODEL, DEFAULT_NAME, DEFAULT_URL, MODEL_AUTOMATIC, SUBENTRY_CONVERSATION
+from .const import CONF_MODEL, DEFAULT_NAME, DEFAULT_URL, DOMAIN, MODEL_AUTOMATIC, SUBENTRY_CONVERSATION
 from .errors import ZoeError, ZoeUnauthorizedError
 from .server_check import PromptSize, Trial, async_measure_prompt, async_try_model
 
@@ -165,6 +166,8 @@ class ConnectionFlow(ConfigFlow):
             self._check.cancel()
 
     async def _async_check(self) -> Outcome:
+        # Before the first server is connected nothing has set up the component, and its own tools are in no prompt yet.
+        await async_setup_component(self.hass, DOMAIN, {})
         agent = next(one for one in self.first_subentries if one["subentry_type"] == SUBENTRY_CONVERSATION)
         client = client_for(self.hass, self._data)
         trial = await async_try_model(client, agent["data"].get(CONF_MODEL, MODEL_AUTOMATIC))
@@ -194,7 +197,7 @@ class ConnectionFlow(ConfigFlow):
             self._abort_if_unique_id_configured()
             return self.async_create_entry(title=DEFAULT_NAME, data=self._data, subentries=self.first_subentries)
         trial, size = self._outcome
-        placeholders = {"model": trial.model, "first_token_ms": f"{trial.first_token_ms:.0f}", **size.placeholders}
+        placeholders = {"model": trial.model, "first_token_ms": f"{trial.first_token_ms:,.0f}", **size.placeholders}
         return self.async_show_form(step_id=step_id, description_placeholders=placeholders)
 
     async def async_step_reauth(self, entry_data: Mapping[str, Any]) -> ConfigFlowResult:

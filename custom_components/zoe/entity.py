@@ -10,7 +10,7 @@ from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers.entity import Entity
 
 from .attachment import Pictures, async_load_pictures
-from .const import DOMAIN, EVENT_TURN
+from .const import DOMAIN, EVENT_TURN, MODEL_AUTOMATIC
 from .errors import ZoeContextExceededError
 from .history import ContextBudget
 from .intervention import Intervention
@@ -37,7 +37,7 @@ class ZoeLLMEntity(Entity):
             identifiers={(DOMAIN, subentry.subentry_id)},
             name=subentry.title,
             manufacturer="Zoe",
-            model=self.options.model,
+            model=None if self.options.model == MODEL_AUTOMATIC else self.options.model,
             sw_version=entry.runtime_data.health.version,
             entry_type=dr.DeviceEntryType.SERVICE,
         )

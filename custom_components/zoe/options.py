@@ -37,7 +37,8 @@ SECTION_MEMORY: Final = "memory"
 
 DEFAULT_HISTORY_ROUNDS: Final = 12
 
-_TEMPERATURE: Final = NumberSelector(NumberSelectorConfig(min=0, max=2, step=0.05, mode=NumberSelectorMode.SLIDER))
+# No slider: an empty one looks like 0.
+_TEMPERATURE: Final = NumberSelector(NumberSelectorConfig(min=0, max=2, step=0.05, mode=NumberSelectorMode.BOX))
 _TOKENS: Final = NumberSelector(NumberSelectorConfig(min=16, max=32768, step=1, mode=NumberSelectorMode.BOX))
 _ROUNDS: Final = NumberSelector(NumberSelectorConfig(min=1, max=100, step=1, mode=NumberSelectorMode.BOX))
 

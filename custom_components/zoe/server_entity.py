@@ -21,7 +21,6 @@ def server_device(coordinator: ZoeCoordinator) -> dr.DeviceInfo:
         translation_key="server",
         translation_placeholders={"name": entry.title},
         manufacturer="Zoe",
-        model="Zoe server",
         sw_version=coordinator.data.health.version,
         entry_type=dr.DeviceEntryType.SERVICE,
     )

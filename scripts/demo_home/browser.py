@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from playwright.async_api import Page, ViewportSize, async_playwright, expect
+from playwright.async_api import HttpCredentials, Page, ViewportSize, async_playwright, expect
 
 from demo_home.home_assistant import PASSWORD, USER
 
@@ -26,11 +26,11 @@ _ANSWER_TIMEOUT_MS = 60_000
 
 
 @asynccontextmanager
-async def open_page() -> AsyncIterator[Page]:
-    """Open an empty page in a browser of its own."""
+async def open_page(credentials: HttpCredentials | None = None) -> AsyncIterator[Page]:
+    """Open an empty page in a browser of its own; `credentials` are for sites that ask for them by HTTP."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), headless=True, args=list(_FLAGS))
-        yield await browser.new_page(viewport=_SIZE_PX, device_scale_factor=1.5)
+        yield await browser.new_page(viewport=_SIZE_PX, device_scale_factor=1.5, http_credentials=credentials)
         await browser.close()
 
 
@@ -40,6 +40,16 @@ async def log_in(page: Page, url: str) -> None:
     await page.get_by_label("Username").fill(USER)
     await page.get_by_label("Password", exact=True).fill(PASSWORD)
     await page.keyboard.press("Enter")
+    await _dashboard(page)
+
+
+async def open_dashboard(page: Page, url: str) -> None:
+    """Open the dashboard of the Home Assistant at `url`, which is logged in to already."""
+    await page.goto(url)
+    await _dashboard(page)
+
+
+async def _dashboard(page: Page) -> None:
     await page.get_by_text("Ground floor").wait_for()  # the dashboard shows the home
 
 

@@ -38,12 +38,15 @@ virtual_home:
 """
 
 
-def write_config_folder(folder: Path, port: int) -> None:
-    """Fill `folder`; a folder from an earlier demo keeps its users and only gets the new port."""
+def write_config_folder(folder: Path, port: int, *, discovery: bool = False) -> None:
+    """Fill `folder`; a folder from an earlier demo keeps its users and only gets the new port.
+
+    With `discovery`, Home Assistant looks for servers on the network, and tells it of itself.
+    """
     storage = folder / ".storage"
     storage.mkdir(parents=True, exist_ok=True)
     url = f"http://127.0.0.1:{port}"
-    text = _CONFIGURATION.format(url=url, inventory=json.dumps(str(DEMO_HOME)))
+    text = _CONFIGURATION.format(url=url, inventory=json.dumps(str(DEMO_HOME))) + discovery * "zeroconf:\n"
     (folder / "configuration.yaml").write_text(text, encoding="utf-8")
     _link_integrations(folder / "custom_components")
     _write_store(storage / "http", 2, 2, http_settings(port))

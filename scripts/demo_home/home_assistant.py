@@ -18,6 +18,7 @@ USER = "demo"
 PASSWORD = "demo"  # noqa: S105 -- printed for the person at this machine; the server listens on loopback only
 _POLL_S = 0.1
 _COMMAND_TIMEOUT_S = 180.0
+_DISCOVERY_TIMEOUT_S = 60.0
 _PIPELINE_NAME = "Zoe"
 # How the check of a server may end without keeping it from being connected, and what the household should know then.
 _COMPLAINTS = {
@@ -191,6 +192,24 @@ async def zoe_agent(socket: Socket) -> str:
         if entity["platform"] == "zoe" and entity_id.startswith("conversation."):
             return entity_id
     raise DemoError("Zoe is set up, but it has no conversation agent; see Home Assistant's log")
+
+
+async def discovery_flow(socket: Socket, server_id: str) -> str:
+    """Wait until Home Assistant offers the server with this id, and return the id of the flow that adds it.
+
+    Raises:
+        DemoError: it has not been found within a minute.
+    """
+    try:
+        async with asyncio.timeout(_DISCOVERY_TIMEOUT_S):
+            while True:
+                for flow in await socket.command("config_entries/flow/progress"):
+                    if flow["context"].get("unique_id") == server_id and flow["step_id"] == "discovery_confirm":
+                        flow_id: str = flow["flow_id"]
+                        return flow_id
+                await asyncio.sleep(_POLL_S)
+    except TimeoutError:
+        raise DemoError("Home Assistant does not find the server; is multicast allowed on this network?") from None
 
 
 async def name_areas(socket: Socket, names: Iterable[str]) -> None:

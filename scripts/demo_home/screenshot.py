@@ -1,54 +1,82 @@
-"""`./scripts/screenshot`: a person's first minute as pictures: log in, say a sentence in Assist, look at the server."""
+"""`./scripts/screenshot`: the pictures of the documentation, taken while the server is discovered, added and asked."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import secrets
 import sys
 import tempfile
 from pathlib import Path
 
-from demo_home.browser import log_in, open_page, say
+from playwright.async_api import HttpCredentials, Locator, Page
+
+from demo_home.browser import log_in, open_dashboard, open_page, say
+from demo_home.clicks import add_discovered, finish, let_assist_ask_zoe, look_at_options, look_at_server
 from demo_home.config_folder import ROOT
 from demo_home.errors import DemoError
 from demo_home.stage import Options, Stage, stage
 
+_PICTURES = frozenset({"discovered", "checked", "agent", "device"})
+_SERVER_ENTITY = "sensor.zoe_server_last_route"
 
-async def take_pictures(home: Stage, sentence: str, path: Path, status_path: Path) -> None:
-    """Say `sentence` in the Assist dialog and write a PNG of the page with the answer to `path`.
 
-    Then do the same with the server's own page.
-    """
-    async with open_page() as page:
-        await log_in(page, home.home_assistant.url)
+async def take_pictures(home: Stage, api_key: str, sentence: str, folder: Path) -> None:
+    """Connect the server, say `sentence`, look at what came of it, and write PNGs of all this to `folder`."""
+
+    async def look(name: str, part: Locator) -> None:
+        if name in _PICTURES:
+            await part.screenshot(path=folder / f"{name}.png", animations="disabled")
+
+    url = home.home_assistant.url
+    async with open_page(HttpCredentials(username="zoe", password=api_key, origin=home.zoe_url)) as page:
+        await log_in(page, url)
+        await add_discovered(page, await home.discovery_flow(), home.options.port_zoe, api_key, look)
+        await finish(page, look)
+        await let_assist_ask_zoe(page, look)
+        await open_dashboard(page, url)
         await say(page, sentence)
-        await page.screenshot(path=path)
-        await page.goto(home.zoe_url)
-        await page.get_by_text("to the first word").wait_for()
-        await page.screenshot(path=status_path)
+        await page.screenshot(path=folder / "assist.png")
+        await _poll_server(home)
+        await look_at_server(page, url, look)
+        await look_at_options(page, url, look)
+        await _look_at_status(page, home.zoe_url, folder)
+
+
+async def _poll_server(home: Stage) -> None:
+    """Let Home Assistant read the figures of the server now."""
+    async with home.home_assistant.socket() as socket:
+        target = {"entity_id": _SERVER_ENTITY}
+        await socket.command("call_service", domain="homeassistant", service="update_entity", service_data=target)
+
+
+async def _look_at_status(page: Page, zoe_url: str, folder: Path) -> None:
+    await page.goto(zoe_url)
+    await page.get_by_text("to the first word").wait_for()
+    await page.screenshot(path=folder / "status.png")
 
 
 async def run(options: argparse.Namespace) -> None:
-    """Set the stage, take the picture, leave nothing behind."""
+    """Set the stage, take the pictures, leave nothing behind."""
+    api_key = secrets.token_urlsafe()
     with tempfile.TemporaryDirectory(prefix="zoe-demo-") as folder:
-        wanted = Options(Path(folder), options.port_ha, options.port_zoe, options.model)
+        wanted = Options(Path(folder), options.port_ha, options.port_zoe, options.model, False, api_key)
         async with stage(wanted, lambda text: print(text, file=sys.stderr, flush=True)) as home:
-            await home.while_alive(take_pictures(home, options.say, options.output, options.status_output))
+            await home.while_alive(take_pictures(home, api_key, options.say, options.output))
 
 
 def main() -> int:
-    """Take the picture and return the exit code."""
+    """Take the pictures and return the exit code."""
     parser = argparse.ArgumentParser(prog="./scripts/screenshot", description=__doc__)
     parser.add_argument("--say", default="turn on the kitchen light", metavar="SENTENCE")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "images" / "assist.png", metavar="PNG")
-    parser.add_argument("--status-output", type=Path, default=ROOT / "docs" / "images" / "status.png", metavar="PNG")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "images", metavar="FOLDER")
     parser.add_argument("--port-ha", type=int, default=8123, metavar="PORT")
     parser.add_argument("--port-zoe", type=int, default=11434, metavar="PORT")
     parser.add_argument("--model", type=Path, metavar="GGUF", help="a model file instead of zoe-nano")
     try:
         asyncio.run(run(parser.parse_args()))
     except DemoError as error:
-        print(f"No picture: {error}", file=sys.stderr)
+        print(f"No pictures: {error}", file=sys.stderr)
         return 1
     return 0
 

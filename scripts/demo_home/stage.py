@@ -15,7 +15,14 @@ import aiohttp
 
 from demo_home.config_folder import area_names, write_config_folder
 from demo_home.errors import DemoError
-from demo_home.home_assistant import HomeAssistant, expose_home, name_areas, prefer_pipeline, zoe_agent
+from demo_home.home_assistant import (
+    HomeAssistant,
+    discovery_flow,
+    expose_home,
+    name_areas,
+    prefer_pipeline,
+    zoe_agent,
+)
 from demo_home.processes import Service, running
 
 _POLL_S = 0.1
@@ -32,15 +39,28 @@ class Options:
     port_zoe: int
     model: Path | None
     connected: bool = True  # else Home Assistant does not know the server yet
+    api_key: str | None = None  # with one, the server listens and announces itself, and Home Assistant looks for it
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
     """A running demo."""
 
+    options: Options
     home_assistant: HomeAssistant
     zoe_url: str
     services: tuple[Service, ...]
+
+    async def discovery_flow(self) -> str:
+        """Wait until Home Assistant has found this very server on the network; return the id of the flow that adds it.
+
+        Raises:
+            DemoError: it does not find it.
+        """
+        async with aiohttp.ClientSession() as session, session.get(f"{self.zoe_url}/health") as response:
+            server_id: str = (await response.json())["id"]
+        async with self.home_assistant.socket() as connection:
+            return await discovery_flow(connection, server_id)
 
     async def while_alive[T](self, work: Coroutine[None, None, T]) -> T:
         """Return what `work` returns.
@@ -75,7 +95,7 @@ async def stage(options: Options, progress: Progress) -> AsyncIterator[Stage]:
     """
     check_port(options.port_ha, "--port-ha")
     check_port(options.port_zoe, "--port-zoe")
-    write_config_folder(options.folder, options.port_ha)
+    write_config_folder(options.folder, options.port_ha, discovery=options.api_key is not None)
     async with AsyncExitStack() as stack:
         progress("Starting zoe serve and Home Assistant")
         zoe = await stack.enter_async_context(_run_zoe(options))
@@ -90,7 +110,7 @@ async def stage(options: Options, progress: Progress) -> AsyncIterator[Stage]:
                     await while_alive((zoe, core), _connect(home_assistant, zoe_url, progress))
         except TimeoutError:
             raise DemoError(f"the start took longer than {_START_TIMEOUT_S:.0f} s; logs: {options.folder}") from None
-        yield Stage(home_assistant, zoe_url, (zoe, core))
+        yield Stage(options, home_assistant, zoe_url, (zoe, core))
 
 
 def check_port(port: int, option: str) -> None:
@@ -164,7 +184,12 @@ def _run_zoe(options: Options) -> AbstractAsyncContextManager[Service]:
     command += ["--config", str(config), "--port", str(options.port_zoe)]
     if options.model is not None:
         command += ["--model", str(options.model.absolute())]
-    return running("zoe", command, options.folder, _environment())
+    environment = _environment()
+    if options.api_key is not None:
+        command += ["--host", "0.0.0.0"]  # noqa: S104 -- what is announced has to be reachable, and has a key
+        environment["ZOE_API_KEY"] = options.api_key
+        environment["XDG_DATA_HOME"] = str(options.folder / "data")  # this user's other servers have another id
+    return running("zoe", command, options.folder, environment)
 
 
 def _run_home_assistant(options: Options) -> AbstractAsyncContextManager[Service]:

@@ -6,12 +6,26 @@
 from __future__ import annotations
 
 import os
+import re
+import secrets
 import subprocess
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 from demo_home.browser import log_in, open_page, say
+from demo_home.clicks import (
+    Look,
+    add_by_address,
+    add_discovered,
+    finish,
+    let_assist_ask_zoe,
+    look_at_options,
+    look_at_server,
+    open_light,
+)
+from demo_home.home_assistant import Socket
 from demo_home.say import listen
 from demo_home.stage import Options, Stage, stage
 from playwright.async_api import Locator, Page, expect
@@ -19,8 +33,10 @@ from playwright.async_api import Locator, Page, expect
 from tests.e2e.conftest import ROOT, free_port
 
 SLOW_MS = 60_000
-
-type Picture = Callable[[str], Coroutine[None, None, None]]
+CHECKED = re.compile(
+    r"zoe-nano answers, and calls tools; its first word came after [\d,]+ ms\.\s+"
+    r"Your 20 devices need (?P<tokens>[\d,]+) of 4,096 tokens\."
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +49,11 @@ def chromium() -> None:
         pytest.skip(f"no Chromium: {result.stderr.strip()}")
 
 
-@pytest.fixture
-async def home(tmp_path: Path, chromium: None) -> AsyncIterator[Stage]:
-    """A server and a Home Assistant that do not know each other."""
-    options = Options(tmp_path, free_port(), free_port(), model=None, connected=False)
+@pytest.fixture(params=["address", "discovery"])
+async def home(request: pytest.FixtureRequest, tmp_path: Path, chromium: None) -> AsyncIterator[Stage]:
+    """A server and a Home Assistant that do not know each other; only one with a key is announced, and found."""
+    api_key = secrets.token_urlsafe() if request.param == "discovery" else None
+    options = Options(tmp_path, free_port(), free_port(), model=None, connected=False, api_key=api_key)
     async with stage(options, progress=lambda _: None) as home:
         yield home
 
@@ -50,83 +67,62 @@ async def page(home: Stage) -> AsyncIterator[Page]:
 
 
 @pytest.fixture
-def picture(page: Page, tmp_path: Path) -> Picture:
-    folder = Path(os.environ.get("ZOE_TEST_SCREENSHOTS", tmp_path))
+def look(request: pytest.FixtureRequest, page: Page, tmp_path: Path) -> Look:
+    folder = Path(os.environ.get("ZOE_TEST_SCREENSHOTS", tmp_path)) / request.node.callspec.id
+    numbers = count(1)
 
-    async def take(name: str) -> None:
-        await page.screenshot(path=folder / f"{name}.png")
+    async def take(name: str, part: Locator) -> None:
+        await expect(part).to_be_visible()
+        await page.screenshot(path=folder / f"{next(numbers):02}-{name}.png", animations="disabled")
 
     return take
 
 
-async def test_from_the_first_click_to_the_light(home: Stage, page: Page, picture: Picture, tmp_path: Path) -> None:
-    await log_in(page, home.home_assistant.url)
-    await add_integration(page)
-    await enter_address(page, home.zoe_url, picture)
-    await ask_zoe(page, picture)
-    light = await look_at_light(page, home.home_assistant.url)
+async def test_from_the_first_click_to_the_light(home: Stage, page: Page, look: Look, tmp_path: Path) -> None:
+    url = home.home_assistant.url
+    await log_in(page, url)
+    await add(home, page, look)
+    checked = CHECKED.search(await finish(page, look))
+    assert checked is not None
+    await let_assist_ask_zoe(page, look)
+    light = await open_light(page, url)
     await expect(light).to_contain_text("Off")
-    await picture("4-off")
 
     async with home.home_assistant.socket() as socket:
         await listen(socket)
         await say(page, "turn on the kitchen light")
-        await picture("5-answer")
+        assist = page.locator("ha-voice-command-dialog dialog")
+        await look("answer", assist)
         await page.keyboard.press("Escape")
+        await expect(assist).to_be_hidden()
         await expect(light).to_contain_text("100%")
-        await picture("6-on")
+        await look("light", light)
         await socket.drain()
+        assert await prompt_tokens(socket) == int(checked["tokens"].replace(",", ""))
     turns = [event["data"] for event in socket.events if event["event_type"] == "zoe_turn"]
     assert [(turn["model"], [call["name"] for call in turn["tool_calls"]]) for turn in turns] == [
         ("zoe-nano", ["intent__HassTurnOn"])
     ]
+    await look_at_server(page, url, look)
+    await look_at_options(page, url, look)
     assert complaints_about_zoe(tmp_path / "hass.log") == []
 
 
-async def add_integration(page: Page) -> None:
-    """Find Zoe in the list of integrations; where a server was discovered, its own *Add* leads to the same dialog."""
-    await page.get_by_text("Settings", exact=True).click()
-    await page.get_by_text("Devices & services", exact=True).click()
-    await page.get_by_role("button", name="Add integration").first.click()
-    choice = page.locator("dialog-add-integration")
-    await choice.locator("input").first.fill("Zoe")
-    await choice.get_by_role("listitem").filter(has_text="Zoe").click()
+async def add(home: Stage, page: Page, look: Look) -> None:
+    """Connect the server the way it can be found."""
+    options = home.options
+    if options.api_key is None:
+        await add_by_address(page, home.zoe_url, look)
+    else:
+        await add_discovered(page, await home.discovery_flow(), options.port_zoe, options.api_key, look)
 
 
-async def enter_address(page: Page, url: str, picture: Picture) -> None:
-    """Answer the dialog of the set-up until it is closed."""
-    flow = page.locator("dialog-data-entry-flow")
-    submit, finish = (flow.get_by_role("button", name=name) for name in ("Submit", "Skip and finish"))
-    await flow.locator("ha-selector").filter(has_text="Address").locator("input").fill(url)
-    await picture("1-address")
-    await submit.click()
-    await finish.wait_for()
-    await picture("2-connected")
-    await finish.click()
-    await finish.wait_for(state="hidden")
-
-
-async def ask_zoe(page: Page, picture: Picture) -> None:
-    """Let the assistant that everybody begins with ask Zoe."""
-    await page.get_by_text("Settings", exact=True).click()
-    await page.get_by_text("Voice assistants", exact=True).click()
-    await page.get_by_role("listitem").filter(has_text="Home Assistant").first.click()
-    assistant = page.locator("dialog-voice-assistant-pipeline-detail")
-    agents = assistant.locator("ha-conversation-agent-picker")
-    await agents.get_by_role("listitem").click()
-    await agents.get_by_role("menuitem").filter(has_text="Zoe").click()
-    await expect(agents.locator("ha-picker-field span", has_text="Zoe")).to_be_visible()
-    await picture("3-assistant")
-    update = assistant.get_by_role("button", name="Update")
-    await update.click()
-    await update.wait_for(state="hidden")
-
-
-async def look_at_light(page: Page, url: str) -> Locator:
-    """Open the kitchen on the dashboard and return the card of its light, which is called by its kind there."""
-    await page.goto(url)
-    await page.locator("hui-area-card").filter(has_text="Kitchen").click()
-    return page.locator("hui-tile-card").filter(has=page.get_by_text("Light", exact=True))
+async def prompt_tokens(socket: Socket) -> int:
+    """Return what Zoe's agent needs now, after it was set up."""
+    result = await socket.command("call_service", domain="zoe", service="prime", return_response=True)
+    (agent,) = result["response"]["agents"]
+    tokens: int = agent["prompt_tokens"]
+    return tokens
 
 
 def complaints_about_zoe(log: Path) -> list[str]:

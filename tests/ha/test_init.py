@@ -67,8 +67,17 @@ async def test_device_and_entity(hass: HomeAssistant, entry: MockConfigEntry, ag
     assert registered.unique_id == subentry.subentry_id
     device = dr.async_get(hass).async_get_device_by_identifier((DOMAIN, subentry.subentry_id), entry.entry_id)
     assert device is not None
-    assert (device.name, device.manufacturer, device.model, device.sw_version) == ("Zoe", "Zoe", "zoe", "0.1.0")
+    assert (device.name, device.manufacturer, device.model, device.sw_version) == ("Zoe", "Zoe", None, "0.1.0")
     assert registered.device_id == device.id
+
+
+async def test_the_device_of_an_agent_names_its_model(hass: HomeAssistant, entry: MockConfigEntry, agent: str) -> None:
+    (subentry,) = entry.subentries.values()
+    hass.config_entries.async_update_subentry(entry, subentry, data={**subentry.data, "model": "zoe-nano"})
+    await hass.async_block_till_done()
+    device = dr.async_get(hass).async_get_device_by_identifier((DOMAIN, subentry.subentry_id), entry.entry_id)
+    assert device is not None
+    assert device.model == "zoe-nano"
 
 
 async def test_server_down(hass: HomeAssistant, entry: MockConfigEntry, unused_tcp_port: int) -> None:
