@@ -38,12 +38,16 @@ class ModelTables:
             if name in _chain(fallbacks[name], fallbacks):
                 raise ValueError(f"models.{name}.fallback: {fallbacks[name]!r} falls back on {name!r} itself")
 
+    def serves(self, name: str) -> bool:
+        """Whether the model of the catalogue, or of these tables, called `name` is one of these."""
+        return name in self.models or self._serving(name) is not None
+
     def with_pulled(self, names: Iterable[str], store: Store, *, first: bool) -> ModelTables:
         """Return these tables and those of the catalogue's models `names`, as far as these can be served beside them.
 
         They come behind the user's own, which are in the order of preference, unless they are to be `first`.
         """
-        beside = [name for name in names if self.objection(name) is None and self._serving(name) is None]
+        beside = [name for name in names if self.objection(name) is None and not self.serves(name)]
         pulled = {name: ModelSettings() for name in beside if self._has_weights(name, store)}
         models = {**pulled, **self.models} if first else {**self.models, **pulled}
         return ModelTables(models, self.catalogue)
@@ -62,7 +66,7 @@ class ModelTables:
         entry = self.catalogue.find(name)
         if entry is None or entry.name != name:
             return f"the catalogue has no model {name!r} any more"
-        if self._serving(name) is not None:
+        if self.serves(name):
             return None
         owners = {spelling: own for own, model in self.models.items() for spelling in model.names(own)}
         if name in owners:

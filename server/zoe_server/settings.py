@@ -163,6 +163,10 @@ class Settings(BaseSettings):
         """The models of the catalogue that are served because they were pulled, and not because zoe.toml names them."""
         return tuple(name for name in self._tables().models if name not in self.models)
 
+    def serves(self, name: str) -> bool:
+        """Whether the model called `name`, here or in the catalogue, is served."""
+        return self._tables().serves(name)
+
     @property
     def server_id_file(self) -> Path:
         """The file that says who this server is."""
