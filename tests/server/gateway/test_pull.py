@@ -4,101 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import hashlib
 import json
 import os
 import shutil
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ollama
 import pytest
 from aiohttp import ClientTimeout
-from aiohttp.test_utils import TestClient, TestServer
 from huggingface_hub import constants
 
 from tests.server.catalogue.local_hub import LocalHub
-from zoe_server import protocol, settings
+from tests.server.gateway.pulling_server import CONFIGURATION, CONTENT, SUM, Server, local_hub, serving
+from zoe_server import settings
 from zoe_server.catalogue import download
-from zoe_server.catalogue.spec import ModelSpec
-from zoe_server.engines.scripted import Answer, ScriptedEngine
-from zoe_server.fleet.fleet import Fleet
-from zoe_server.fleet.scales import NoScales
-from zoe_server.gateway.app import create_app
-from zoe_server.gateway.services import Services
-from zoe_server.gateway.supply import Supply
 from zoe_server.routing.question import RouteQuestion
-from zoe_server.routing.router import Router
 
 if TYPE_CHECKING:
-    from zoe_server.settings import Settings
+    pass
 
-CONTENT = b"GGUF" + bytes(range(256)) * 12_288  # three times what is written at once
-SUM = hashlib.sha256(CONTENT).hexdigest()
-TALKER, EYES, OTHER = (f"somebody/GGUF/{name}.gguf" for name in ("talker", "mmproj-eyes", "other"))
-CONFIGURATION = """
-[catalogue.talker]
-description = "talks"
-roles = ["chat"]
-weights = { repository = "somebody/GGUF", file = "talker.gguf", size_bytes = 1_000_000 }
-scores = { speed = 99 }
-aliases = ["chatty:3b"]
-[catalogue.other]
-roles = ["chat"]
-weights = { repository = "somebody/GGUF", file = "other.gguf", size_bytes = 1_000_000 }
-scores = { speed = 98 }
-[catalogue.eyes]
-roles = ["vision"]
-weights = { repository = "somebody/GGUF", file = "eyes.gguf", size_bytes = 1_000_000 }
-projector = { repository = "somebody/GGUF", file = "mmproj-eyes.gguf", size_bytes = 1_000_000 }
-scores = { tools = 99 }
-[catalogue.huge]
-roles = ["tools"]
-weights = { repository = "somebody/GGUF", file = "huge.gguf", size_bytes = 900_000_000_000 }
-scores = { tools = 100 }
-"""
 NOTHING = RouteQuestion("What do you think of Mozart?")
-
-
-class Scales(NoScales):
-    """There are 8 GB for models."""
-
-    async def budget_bytes(self) -> int:
-        return 8_000_000_000
-
-
-@dataclass
-class Server:
-    """A gateway as `zoe serve` makes it, in front of scripted engines."""
-
-    client: TestClient[Any, Any]
-    state: Services
-    settings: Settings
-
-    @property
-    def folder(self) -> Path:
-        return self.settings.store.folder
-
-    async def pull(self, **body: object) -> tuple[int, list[dict[str, Any]]]:
-        """Return the status and all records."""
-        response = await self.client.post("/api/pull", json=body)
-        return response.status, [json.loads(line) for line in (await response.text()).splitlines()]
-
-    async def offers(self) -> dict[str, Any]:
-        found: dict[str, Any] = await (await self.client.get("/admin/catalogue")).json()
-        return found
-
-    async def offer(self, name: str) -> dict[str, Any]:
-        return next(model for model in (await self.offers())["models"] if model["id"] == name)
-
-    async def served(self) -> list[str]:
-        found = await (await self.client.get("/admin/status")).json()
-        return [model["id"] for model in found["models"]]
 
 
 class Tap:
@@ -111,11 +40,7 @@ class Tap:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
-    with LocalHub(files={TALKER: CONTENT, EYES: CONTENT, OTHER: CONTENT, EYES.replace("mmproj-", ""): CONTENT}) as hub:
-        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, hub.url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        monkeypatch.setattr(time, "sleep", lambda _: None)
+    with local_hub(monkeypatch) as hub:
         yield hub
 
 
@@ -145,25 +70,6 @@ def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "zoe.toml").write_text(CONFIGURATION, encoding="utf-8")
     return tmp_path / "zoe.toml"
-
-
-@asynccontextmanager
-async def serving(chosen: Settings, api_key: str | None = None, broken: str = "") -> AsyncIterator[Server]:
-    def create(spec: ModelSpec) -> ScriptedEngine:
-        answers = None if spec.name == broken else [Answer((protocol.Text(f"I am {spec.name}"),))]
-        return ScriptedEngine(spec, answers)
-
-    fleet = Fleet(chosen.specs(), create, scales=Scales())
-    state = Services(chosen.server, api_key, fleet, Router(fleet.specs))
-    if not chosen.is_closed:
-        state.supply = Supply(chosen, fleet, state.enlist)
-    fleet.start()
-    await fleet.settled()
-    async with TestClient(TestServer(create_app(state))) as client:
-        yield Server(client, state, chosen)
-        if state.supply is not None:
-            await state.supply.stop()
-        await fleet.stop()
 
 
 @pytest.fixture
