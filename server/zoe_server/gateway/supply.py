@@ -7,7 +7,6 @@ was pulled is loaded, lent from then on, and remembered beside the models; zoe.t
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from zoe_server.catalogue.hub import RemoteFile
     from zoe_server.catalogue.spec import ModelSpec
 
-_REPORT_S: Final = 0.1
-"""How often those who wait are told how far a download is."""
 _SHOWN_DIGITS: Final = 12
 
 Enlist = Callable[[str, Sequence["ModelSpec"]], Awaitable[None]]
@@ -135,10 +132,12 @@ class Supply:
             await in_thread(lambda: _fetch(entry, self.store, reporter))
         pull.note(Step("writing manifest"))
         if spec is None:
-            await self._serve(entry, pull)
+            pull.note(Step("loading model"))
+            await self._serve(entry)
+        if not await asyncio.to_thread(self._settings.serves, entry.name):
+            await self._remember(entry)
 
-    async def _serve(self, entry: Entry, pull: Pull) -> None:
-        pull.note(Step("loading model"))
+    async def _serve(self, entry: Entry) -> None:
         pulled = [spec.name for spec in self._fleet.specs if spec.name not in self._settings.models]
         try:
             specs = await asyncio.to_thread(self._settings.specs, (*pulled, entry.name))
@@ -148,6 +147,8 @@ class Supply:
             await self._enlist(entry.name, specs)
         except errors.EngineUnavailableError as error:
             raise errors.DownloadFailedError(f"{entry.name} is here, but is not served: {error.message}") from error
+
+    async def _remember(self, entry: Entry) -> None:
         try:
             await asyncio.to_thread(self.store.roster.add, entry.name)
         except OSError as error:
@@ -168,25 +169,19 @@ class _Reporter:
         self._pull = pull
         self._loop = loop
         self._sums: dict[str, str | None] = {}
-        self._last = ("", 0.0)
 
     def manifest(self, remotes: Sequence[RemoteFile]) -> None:
         """Take note of what is to come."""
         self._sums = {remote.file.name: remote.file.sha256 or remote.sha256 for remote in remotes}
 
     def progress(self, what: str, name: str, done_bytes: int, total_bytes: int | None) -> None:
-        """Tell how far it is, now and then.
+        """Tell how far it is.
 
         Raises:
             _StoppedError: it is to stop.
         """
         if self._pull.stopping.is_set():
             raise _StoppedError
-        now_s = time.monotonic()
-        (step, last_s), is_end = self._last, done_bytes == total_bytes
-        if step == what + name and now_s - last_s < _REPORT_S and not is_end:
-            return
-        self._last = (what + name, now_s)
         self._loop.call_soon_threadsafe(self._pull.note, self._step(what, name, done_bytes, total_bytes))
 
     def _step(self, what: str, name: str, done_bytes: int, total_bytes: int | None) -> Step:

@@ -351,6 +351,24 @@ async def test_a_model_that_cannot_be_loaded_is_not_taken_in(user: Path, hub: Lo
         assert settings.load().pulled == ()
 
 
+async def test_a_model_whose_files_were_removed_is_pulled_again(server: Server) -> None:
+    await server.pull(model="talker")
+    server.settings.store.roster.remove("talker")
+    (server.folder / "talker.gguf").unlink()
+    assert (await server.pull(model="talker"))[1][-1] == {"status": "success"}
+    assert [spec.name for spec in settings.load().specs()] == ["talker", "zoe-nano"]
+
+
+async def test_a_model_of_zoe_toml_is_not_remembered(user: Path, hub: LocalHub) -> None:
+    (user.parent / "models").mkdir()
+    (user.parent / "models" / "talker.gguf").write_bytes(CONTENT)
+    _write(user, f"{CONFIGURATION}\n[models.'chatty:3b']")
+    async with serving(settings.load()) as server:
+        assert (await server.pull(model="talker", stream=False)) == (200, [{"status": "success"}])
+        assert await server.served() == ["chatty:3b"]
+        assert server.settings.store.roster.names == ()
+
+
 async def test_what_cannot_be_remembered_is_said(server: Server) -> None:
     (server.folder / ".zoe" / "served.json.new").mkdir(parents=True)
     error = (await server.pull(model="talker"))[1][-1]["error"]
