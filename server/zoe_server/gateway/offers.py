@@ -11,11 +11,12 @@ from aiohttp import web
 from zoe_server.catalogue.offer import Room, fits, memory_bytes, recommended
 from zoe_server.catalogue.store import State, Store
 from zoe_server.gateway.ollama_pull import record
-from zoe_server.gateway.services import services
+from zoe_server.gateway.services import Services, services
 
 if TYPE_CHECKING:
-    from zoe_server.catalogue.entry import Entry
+    from zoe_server.catalogue.entry import Entry, Role
     from zoe_server.gateway.pulls import Step
+    from zoe_server.gateway.supply import Supply
 
 
 async def catalogue(request: web.Request) -> web.Response:
@@ -24,14 +25,19 @@ async def catalogue(request: web.Request) -> web.Response:
     supply = state.supply
     if supply is None:
         return web.json_response({"memory_budget_bytes": state.fleet.budget_bytes, "recommended": {}, "models": []})
-    room, offers, entries = supply.room, supply.offers(), list(supply.catalogue)
-    roles = {role for spec in state.fleet.specs for role in spec.roles}
+    room, offers = supply.room, supply.offers()
     steps = {entry.name: supply.step(entry) for entry in offers}
     models = await asyncio.to_thread(_models, offers, supply.store, room, steps)
-    best = recommended(
-        [entry for entry in entries if entry in offers or entry.name in supply.served], supply.served, roles, room
-    )
+    best = _recommended(state, supply, offers, room)
     return web.json_response({"memory_budget_bytes": state.fleet.budget_bytes, "recommended": best, "models": models})
+
+
+def _recommended(state: Services, supply: Supply, offers: list[Entry], room: Room) -> dict[Role, str | None]:
+    roles = {role for spec in state.fleet.specs for role in spec.roles}
+    names, served = {entry.name for entry in offers}, supply.served
+    entries = [entry for entry in supply.catalogue if entry.bundled or entry.name in names | served]
+    best = recommended(entries, served, roles, room)
+    return {role: name if name in names else None for role, name in best.items()}
 
 
 def _models(offers: list[Entry], store: Store, room: Room, steps: Mapping[str, Step | None]) -> list[dict[str, Any]]:

@@ -49,20 +49,20 @@ class Supply:
 
     @property
     def room(self) -> Room:
-        """The memory for models, as far as that is known."""
+        """The memory for models, as far as that is known; those that wait to be asked for take none for good."""
         bundled = next(entry for entry in self.catalogue if entry.bundled)
-        others = [status for status in self._fleet.status() if status.name != bundled.name]
+        at_home = {spec.name for spec in self._fleet.specs if spec.load == "start"} - {bundled.name}
         budget_bytes = self._fleet.budget_bytes
         return Room(
             UNBOUNDED_BYTES if budget_bytes is None else budget_bytes,
-            sum(status.size_bytes for status in others),
+            sum(status.size_bytes for status in self._fleet.status() if status.name in at_home),
             self._fleet.extra_bytes,
         )
 
     def offers(self) -> list[Entry]:
         """Return the models that could be served, too."""
-        known = [entry for entry in self.catalogue if self._settings.objection(entry.name) is None]
-        return [entry for entry in known if entry.name not in self.served]
+        absent = [entry for entry in self.catalogue if entry.name not in self.served]
+        return [entry for entry in absent if self._settings.objection(entry.name) is None]
 
     def find(self, name: str) -> Entry:
         """Return the model of the catalogue of that name or alias.

@@ -222,10 +222,12 @@ async def test_a_wrong_body_names_what_is_wrong(server: Server, body: dict[str, 
 
 async def test_a_name_of_the_user_s_own_is_not_taken(user: Path, hub: LocalHub, tmp_path: Path) -> None:
     (tmp_path / "mine.gguf").write_bytes(CONTENT)
-    table = "[models.mine]\npath = 'mine.gguf'\nroles = ['tools']\naliases = ['talker']"
+    table = "[models.mine]\npath = 'mine.gguf'\nroles = ['tools']\naliases = ['talker', 'zoe-nano']"
     _write(user, f"{CONFIGURATION}\n{table}")
     async with serving(settings.load()) as server:
-        assert "talker" not in [model["id"] for model in (await server.offers())["models"]]
+        offers = await server.offers()
+        assert {"talker", "zoe-nano"}.isdisjoint(model["id"] for model in offers["models"])
+        assert offers["recommended"]["chat"] == "other"
         status, (record,) = await server.pull(model="talker")
         assert (status, "zoe.toml gives the name 'talker' to its model 'mine'" in record["error"]) == (400, True)
 
@@ -432,3 +434,11 @@ def _read(path: Path) -> str:
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
+
+
+async def test_what_waits_to_be_asked_for_takes_no_room_from_what_is_recommended(server: Server) -> None:
+    before = (await server.offers())["recommended"]
+    await server.pull(model="eyes")
+    assert server.state.supply is not None
+    assert server.state.supply.room.taken_bytes == 0
+    assert (await server.offers())["recommended"] == {**before, "vision": None}
