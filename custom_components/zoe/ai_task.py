@@ -10,11 +10,12 @@ from homeassistant.helpers import llm
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from homeassistant.util.json import JSON_DECODE_EXCEPTIONS, json_loads
 
-from .const import SUBENTRY_AI_TASK
+from .const import MODEL_AUTOMATIC, SUBENTRY_AI_TASK
 from .entity import ZoeLLMEntity
 from .errors import ZoeNoVisionError, ZoeStructureError, translated_errors
 from .executor import Executor, Order
 from .intervention import Intervention
+from .issues import NO_VISION_MODEL, async_raise
 from .models import ZoeConfigEntry, sees_pictures
 from .request import RequestKind
 from .sentences import Sentences
@@ -99,8 +100,12 @@ class ZoeAITaskEntity(ZoeLLMEntity, ai_task.AITaskEntity):
         The server is asked now: a model may have been added since this entry was set up.
         """
         facts = await self.entry.runtime_data.client.async_model_facts()
-        if not sees_pictures(facts, self.options.model):
-            raise ZoeNoVisionError(self.options.model)
+        if sees_pictures(facts, self.options.model):
+            return
+        if self.options.model == MODEL_AUTOMATIC:
+            served = self.entry.runtime_data.coordinator.data.models
+            async_raise(self.hass, self.entry, NO_VISION_MODEL, models=", ".join(model.name for model in served))
+        raise ZoeNoVisionError(self.options.model)
 
 
 def _schema(structure: probatio.Schema | None) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import aiohttp
+from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from .errors import (
@@ -18,6 +19,7 @@ from .errors import (
     error_from_body,
 )
 from .models import Health, ModelFacts, model_facts, model_ids
+from .offers import SUCCESS, Offers, PullStep
 from .route import Route
 from .server_status import Metrics, ServedModel, context_tokens, served_models
 from .sse import EventDecoder
@@ -108,6 +110,32 @@ class ZoeClient:
             raise ZoeStreamBrokenError("the answer to /admin/route is not a JSON object")
         return body
 
+    async def async_offers(self) -> Offers:
+        """Return the models that the server could serve besides those that it serves.
+
+        Raises:
+            ZoeRequestRefusedError: the server is older than this question.
+        """
+        async with self._request("GET", "/admin/catalogue") as response:
+            return Offers.from_body(await _body(response))
+
+    async def async_pull(self, name: str) -> AsyncGenerator[PullStep]:
+        """Let the server download a model and serve it; yield what it is doing until it does.
+
+        The server goes on if nobody waits for it any more.
+
+        Raises:
+            ZoeStreamBrokenError: the connection was lost.
+            ZoeError: the server refuses, or fails.
+        """
+        async with self._request("POST", "/api/pull", json={"model": name}, timeout=STREAM_TIMEOUT) as response:
+            async for record in _records(response):
+                step = PullStep.from_record(record)
+                if step.status == SUCCESS:
+                    return
+                yield step
+            raise ZoeStreamBrokenError("the connection was closed in the middle of the download")
+
     async def async_load_model(self, name: str) -> None:
         """Bring a model into memory, out of quarantine, too; returns when it is there."""
         await self._async_order(f"/admin/models/{quote(name, safe='')}/load", {})
@@ -197,6 +225,15 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncGenerator[str]:
     async for piece in response.content.iter_any():
         for event in decoder.feed(piece):
             yield event
+
+
+async def _records(response: aiohttp.ClientResponse) -> AsyncGenerator[object]:
+    """Yield the JSON in each line of a response."""
+    try:
+        async for line in response.content:
+            yield json.loads(line)
+    except (ValueError, HttpProcessingError) as err:  # the latter of a line that does not end
+        raise ZoeStreamBrokenError("a part of the answer is not a line of JSON") from err
 
 
 def _decode_chunk(event: str) -> dict[str, Any]:

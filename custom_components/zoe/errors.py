@@ -157,11 +157,13 @@ _BY_STATUS: Mapping[int, type[ZoeError]] = {
 
 
 def error_from_body(body: object, status: int) -> ZoeError:
-    """Return the error that an OpenAI error body (`{"error": {"message", "type", ...}}`) reports.
+    """Return the error that an OpenAI error body (`{"error": {"message", "type", ...}}`) reports, or one of Ollama's.
 
-    Anything else in `body` counts as an unexplained HTTP `status`.
+    In that, `error` is the message. Anything else in `body` counts as an unexplained HTTP `status`.
     """
     error = body.get("error") if isinstance(body, dict) else None
+    if isinstance(error, str) and error:
+        return _status_class(status)(error)
     if not isinstance(error, dict):
         return _status_class(status)(f"HTTP status {status}")
     message = str(error.get("message") or f"HTTP status {status}")

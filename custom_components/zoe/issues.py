@@ -6,6 +6,7 @@
 | `server_too_old` | it does not know what it is asked | it does |
 | `model_quarantined` | a model's engine ended too often | it is not in quarantine |
 | `no_tools_model` | an agent may control the home, and no model is for tools | there is one, or no such agent |
+| `no_vision_model` | an AI task got pictures, and the server has no model that sees | there is one |
 | `prompt_too_long` | a check found that the home does not fit | a check found that it does |
 | `no_tool_calls` | a check found that the model makes none | a check found that it does |
 
@@ -14,6 +15,7 @@ still is wrong then is found again.
 """
 
 import time
+from collections.abc import Mapping
 from typing import Final
 
 from homeassistant.const import CONF_LLM_HASS_API
@@ -30,13 +32,17 @@ UNREACHABLE: Final = "server_unreachable"
 TOO_OLD: Final = "server_too_old"
 MODEL_QUARANTINED: Final = "model_quarantined"
 NO_TOOLS_MODEL: Final = "no_tools_model"
+NO_VISION_MODEL: Final = "no_vision_model"
 PROMPT_TOO_LONG: Final = "prompt_too_long"
 NO_TOOL_CALLS: Final = "no_tool_calls"
-ALL: Final = (UNREACHABLE, TOO_OLD, MODEL_QUARANTINED, NO_TOOLS_MODEL, PROMPT_TOO_LONG, NO_TOOL_CALLS)
+ALL: Final = (
+    *(UNREACHABLE, TOO_OLD, MODEL_QUARANTINED, NO_TOOLS_MODEL, NO_VISION_MODEL),
+    *(PROMPT_TOO_LONG, NO_TOOL_CALLS),
+)
+ROLES: Final[Mapping[str, str]] = {NO_TOOLS_MODEL: "tools", NO_VISION_MODEL: "vision"}
+"""What a model is missing for."""
 
 _AWAY: Final = (ZoeCannotConnectError, ZoeNotZoeError, ZoeStreamBrokenError)
-_UNFIXABLE: Final = frozenset({NO_TOOLS_MODEL})
-_TOOLS_ROLE: Final = "tools"
 
 # When each server was missed first, by `time.monotonic`. An entry that cannot be set up has no other place for it.
 _MISSED: HassKey[dict[str, float]] = HassKey("zoe_missed")
@@ -61,10 +67,12 @@ def async_note_status(hass: HomeAssistant, entry: ZoeConfigEntry, status: Server
     _async_forget_missed(hass, entry)
     async_remove(hass, entry, TOO_OLD)
     _async_note_quarantines(hass, entry, status)
-    if _TOOLS_ROLE not in status.roles and _controls_home(entry):
+    if ROLES[NO_TOOLS_MODEL] not in status.roles and _controls_home(entry):
         async_raise(hass, entry, NO_TOOLS_MODEL, models=", ".join(model.name for model in status.models))
     else:
         async_remove(hass, entry, NO_TOOLS_MODEL)
+    if ROLES[NO_VISION_MODEL] in status.roles:
+        async_remove(hass, entry, NO_VISION_MODEL)
 
 
 @callback
@@ -85,7 +93,7 @@ def async_raise(hass: HomeAssistant, entry: ZoeConfigEntry, kind: str, *, about:
         hass,
         DOMAIN,
         _issue_id(entry.entry_id, kind, about),
-        is_fixable=kind not in _UNFIXABLE,
+        is_fixable=True,
         severity=ir.IssueSeverity.ERROR if kind == UNREACHABLE else ir.IssueSeverity.WARNING,
         translation_key=kind,
         translation_placeholders={"name": entry.title, **placeholders},

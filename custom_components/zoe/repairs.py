@@ -23,6 +23,7 @@ from .connection import async_verify, client_for, form_errors
 from .const import SUBENTRY_CONVERSATION
 from .errors import ZoeError
 from .exposure import async_hide, exposed_areas, exposed_domains
+from .missing_model import MissingModelFlow
 from .models import ZoeConfigEntry
 from .self_test import async_test_agent, note_size
 from .server_check import async_measure_prompt
@@ -41,7 +42,10 @@ async def async_create_fix_flow(
     entry: ZoeConfigEntry | None = hass.config_entries.async_get_entry(found.get("entry_id", ""))
     if entry is None or entry.disabled_by is not None:
         return ConfirmRepairFlow()
-    return _FLOWS[found["kind"]](entry, found)
+    kind = found["kind"]
+    if (role := issues.ROLES.get(kind)) is not None:
+        return MissingModelFlow(entry, found, role)
+    return _FLOWS[kind](entry, found)
 
 
 class ZoeRepairFlow(RepairsFlow):

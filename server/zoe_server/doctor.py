@@ -56,6 +56,8 @@ async def examine(settings: Settings) -> list[Finding]:
     book = MemoryBook(settings.memory_book)
     findings = [library, *check_hardware(hardware, policy, library), check_address(settings)]
     findings += [Finding(False, "pictures", problem) for problem in settings.shortcomings()]
+    findings += [Finding(False, "pulled models", problem) for problem in settings.left_out()]
+    findings += check_pulled(settings)
     for spec in settings.specs():
         files = [check_model_file(spec), *check_other_files(spec)]
         findings += [*files, check_memory(spec, hardware, policy, book)]
@@ -98,6 +100,16 @@ def check_address(settings: Settings) -> Finding:
     except OSError as error:
         return Finding(False, subject, f"{error.strerror}; stop what listens there, or choose another --port")
     return Finding(True, subject, "free")
+
+
+def check_pulled(settings: Settings) -> list[Finding]:
+    """Say which models are served though zoe.toml does not name them."""
+    if not settings.pulled:
+        return []
+    text = (
+        f"{', '.join(settings.pulled)}: served because they were pulled through a server ({settings.store.roster.path})"
+    )
+    return [Finding(True, "pulled models", text)]
 
 
 def check_model_file(spec: ModelSpec) -> Finding:

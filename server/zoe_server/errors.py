@@ -155,6 +155,14 @@ class OutOfMemoryError(EngineUnavailableError):
         return any(words in said for words in _NO_MEMORY)
 
 
+class DownloadFailedError(ZoeError):
+    """A model cannot be downloaded now; what has arrived is kept, unless it was damaged."""
+
+    status = 503
+    type = "unavailable_error"
+    code = "download_failed"
+
+
 class ModelBusyError(ZoeError):
     """The model answers requests right now, so it cannot be unloaded."""
 

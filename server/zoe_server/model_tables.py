@@ -5,7 +5,7 @@ Of model files it reads at most the headers. How the tables of `zoe.toml` get he
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,6 +37,41 @@ class ModelTables:
         for name in fallbacks:
             if name in _chain(fallbacks[name], fallbacks):
                 raise ValueError(f"models.{name}.fallback: {fallbacks[name]!r} falls back on {name!r} itself")
+
+    def serves(self, name: str) -> bool:
+        """Whether the model of the catalogue, or of these tables, called `name` is one of these."""
+        return name in self.models or self._serving(name) is not None
+
+    def with_pulled(self, names: Iterable[str], store: Store, *, first: bool) -> ModelTables:
+        """Return these tables and those of the catalogue's models `names`, as far as these can be served beside them.
+
+        They come behind the user's own, which are in the order of preference, unless they are to be `first`.
+        """
+        beside = [name for name in names if self.objection(name) is None and not self.serves(name)]
+        pulled = {name: ModelSettings() for name in beside if self._has_weights(name, store)}
+        models = {**pulled, **self.models} if first else {**self.models, **pulled}
+        return ModelTables(models, self.catalogue)
+
+    def left_out(self, names: Iterable[str], store: Store) -> Iterator[str]:
+        """Yield for each of `names` that `with_pulled` leaves out, though it is none of these tables, what to do."""
+        for name in names:
+            why = self.objection(name)
+            if why is None and not self._has_weights(name, store):
+                why = "its file is not here any more"
+            if why is not None:
+                yield f"{name} was pulled, but {why}; pull it again, or forget it with `zoe models rm {name}`"
+
+    def objection(self, name: str) -> str | None:
+        """Return why the catalogue's model `name` may not be served beside these tables, None if it may or is one."""
+        entry = self.catalogue.find(name)
+        if entry is None or entry.name != name:
+            return f"the catalogue has no model {name!r} any more"
+        if self.serves(name):
+            return None
+        owners = {spelling: own for own, model in self.models.items() for spelling in model.names(own)}
+        if name in owners:
+            return f"zoe.toml gives the name {name!r} to its model {owners[name]!r}"
+        return None
 
     def missing(self, store: Store) -> Iterator[str]:
         """Yield for each model without a path whose file is not in the models folder what to do."""
@@ -131,6 +166,10 @@ class ModelTables:
         model, entry = self.models[name], self._entry(name)
         roles = model.roles if "roles" in model.model_fields_set or entry is None else entry.roles
         return EMBEDDINGS_ROLE in roles
+
+    def _has_weights(self, name: str, store: Store) -> bool:
+        entry = self.catalogue.find(name)
+        return entry is not None and store.has_weights(entry)
 
     def _find(self, name: str) -> str | None:
         """Return the own name of the model that `name` or alias stands for, aliases of the catalogue among them."""

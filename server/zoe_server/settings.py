@@ -20,12 +20,12 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableEnvironmentError
 
@@ -109,6 +109,7 @@ class Settings(BaseSettings):
         default_factory=lambda: {BUNDLED_MODEL: ModelSettings()}, min_length=1
     )
     catalogue: dict[ModelName, Entry] = Field(default_factory=lambda: dict(known.shipped()))
+    _is_closed: bool = PrivateAttr(default=False)
 
     @classmethod
     def settings_customise_sources(
@@ -133,7 +134,7 @@ class Settings(BaseSettings):
             known.Catalogue(self.catalogue)
         except ValueError as error:
             raise ValueError(f"catalogue.{error}") from error
-        self._tables().check()
+        self._own_tables().check()
         return self
 
     @property
@@ -147,6 +148,26 @@ class Settings(BaseSettings):
         return Store(self.server.models_folder or _data_folder() / "models")
 
     @property
+    def is_closed(self) -> bool:
+        """Whether no other models are to be served than those that are named."""
+        return self._is_closed
+
+    def closed(self) -> Settings:
+        """Return a copy that is."""
+        copy = self.model_copy()
+        copy._is_closed = True
+        return copy
+
+    @property
+    def pulled(self) -> tuple[str, ...]:
+        """The models of the catalogue that are served because they were pulled, and not because zoe.toml names them."""
+        return tuple(name for name in self._tables().models if name not in self.models)
+
+    def serves(self, name: str) -> bool:
+        """Whether the model called `name`, here or in the catalogue, is served."""
+        return self._tables().serves(name)
+
+    @property
     def server_id_file(self) -> Path:
         """The file that says who this server is."""
         return _data_folder() / "server-id"
@@ -158,16 +179,27 @@ class Settings(BaseSettings):
 
     def missing_models(self) -> list[str]:
         """Return for each model without a path whose file is not in the models folder what to do."""
-        return list(self._tables().missing(self.store))
+        return list(self._own_tables().missing(self.store))
 
-    def specs(self) -> tuple[ModelSpec, ...]:
-        """Return the configured models in the order they are to be loaded.
+    def left_out(self) -> list[str]:
+        """Return for each model that was pulled and cannot be served any more why, and what to do."""
+        return list(self._own_tables().left_out(self._remembered, self.store))
+
+    def objection(self, name: str) -> str | None:
+        """Return why the catalogue's model `name` may not be served beside the user's models, None if it may."""
+        return self._own_tables().objection(name)
+
+    def specs(self, pulled: Sequence[str] | None = None) -> tuple[ModelSpec, ...]:
+        """Return the configured models in the order they are to be loaded, and those that were pulled.
+
+        Args:
+            pulled: what counts as pulled; by default the models that are remembered as that.
 
         Raises:
             SettingsError: the file of a model is not here, or it is and cannot be read.
         """
         try:
-            specs = self._tables().specs(self.store)
+            specs = self._tables(pulled).specs(self.store)
         except served.ModelMissingError as error:
             raise SettingsError(str(error)) from error
         return tuple(self._with_server_limits(spec) for spec in specs)
@@ -192,7 +224,16 @@ class Settings(BaseSettings):
             prefix_limit_bytes=kept_bytes,
         )
 
-    def _tables(self) -> ModelTables:
+    @property
+    def _remembered(self) -> tuple[str, ...]:
+        return () if self._is_closed else self.store.roster.names
+
+    def _tables(self, pulled: Sequence[str] | None = None) -> ModelTables:
+        """Return all tables. Where the user named no model, the one that is served then is the least there is."""
+        names = self._remembered if pulled is None else pulled
+        return self._own_tables().with_pulled(names, self.store, first="models" not in self.model_fields_set)
+
+    def _own_tables(self) -> ModelTables:
         return ModelTables(self.models, known.Catalogue(self.catalogue))
 
 
@@ -218,7 +259,7 @@ def read(
     Args:
         config: the file to read; it must exist. None looks for ./zoe.toml, then ~/.config/zoe/zoe.toml.
         host, port: win over file and environment; None means "not given".
-        model: a model file that replaces all configured models.
+        model: a model file that replaces all configured models, and those that were pulled.
 
     Raises:
         SettingsError: the file cannot be read, a key is unknown, or a value is out of range.
@@ -237,7 +278,8 @@ def read(
         raise SettingsError(_report(_problems(error), path)) from error
     except UnreadableEnvironmentError as error:
         raise SettingsError(f"the environment cannot be read: {error}") from error
-    return settings.model_copy(update={"server": server})
+    settings = settings.model_copy(update={"server": server})
+    return settings if model is None else settings.closed()
 
 
 def check_bind(host: str, key: str | None) -> None:

@@ -11,7 +11,8 @@ from homeassistant.config_entries import ConfigEntryState, ConfigSubentryData
 from homeassistant.core import Context, HomeAssistant
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
-from zoe_server import protocol
+from tests.server.gateway.pulling_server import CONFIGURATION, local_hub, serving
+from zoe_server import protocol, settings
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.scripted import ScriptedEngine, Step
 from zoe_server.fleet.fleet import Fleet
@@ -100,6 +101,30 @@ async def test_a_sentence_turns_on_a_light(home: HomeAssistant, url: str, engine
     assert answer["tool_call_id"] == call["tool_calls"][0]["id"]
     assert '"error": false' in answer["content"] or '"error":false' in answer["content"]
     assert await home.config_entries.async_unload(service.entry_id)
+
+
+async def test_a_model_that_is_not_there_is_downloaded(
+    home: HomeAssistant, socket_enabled: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "zoe.toml").write_text(CONFIGURATION.replace("chatty:3b", "llama3.2-vision"), encoding="utf-8")
+    monkeypatch.setenv("ZOE_SERVER__MODELS_FOLDER", str(tmp_path / "models"))
+    with local_hub(monkeypatch):
+        async with serving(settings.load(tmp_path / "zoe.toml"), api_key="a key") as server:
+            service = entry(str(server.client.make_url("")), "a key")
+            service.add_to_hass(home)
+            assert await home.config_entries.async_setup(service.entry_id)
+            await home.async_block_till_done()
+            flows = home.config_entries.subentries
+            form = await flows.async_init((service.entry_id, "conversation"), context={"source": "user"})
+            answers = {"name": "Talker", "model": "llama3.2-vision:latest"}
+            form = await flows.async_configure(form["flow_id"], answers)
+            assert form["step_id"] == "download"
+            await home.async_block_till_done(wait_background_tasks=True)
+            result = await flows.async_configure(form["flow_id"])
+            assert result["type"] == "create_entry", result
+            assert [spec.name for spec in server.state.fleet.specs] == ["talker", "zoe-nano"]
+            await home.async_block_till_done()
+            assert await home.config_entries.async_unload(service.entry_id)
 
 
 async def test_a_wrong_key_asks_for_another_one(home: HomeAssistant, url: str) -> None:

@@ -1,64 +1,26 @@
 """What is wrong with a server is an issue, and each issue can be put right where it is shown."""
 
-from datetime import timedelta
-from http import HTTPStatus
-from typing import Any
-
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient
 from freezegun.api import FrozenDateTimeFactory
 from homeassistant.components.homeassistant.exposed_entities import async_should_expose
 from homeassistant.config_entries import ConfigEntryDisabler, ConfigEntryState
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import area_registry as ar
 from homeassistant.helpers import issue_registry as ir
-from homeassistant.setup import async_setup_component
-from pytest_homeassistant_custom_component.common import MockConfigEntry, async_fire_time_changed
+from pytest_homeassistant_custom_component.common import MockConfigEntry
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
 from custom_components.zoe import issues
 from tests.ha.fake_zoe import FakeZoe, error_response, served_model
+from tests.ha.repairs_page import Repairs, open_repairs, poll
 
 SELF_TEST = "button.zoe_server_run_a_self_test"
 
 
-class Repairs:
-    """The page Repairs, over HTTP."""
-
-    def __init__(self, hass: HomeAssistant, client: TestClient[Any, Any]) -> None:
-        self._hass, self._client = hass, client
-
-    def issues(self) -> dict[str, ir.IssueEntry]:
-        ours = [issue for (domain, _), issue in ir.async_get(self._hass).issues.items() if domain == "zoe"]
-        return {str(issue.translation_key): issue for issue in ours if issue.active}
-
-    async def start(self, kind: str) -> dict[str, Any]:
-        issue_id = self.issues()[kind].issue_id
-        return await self._post("", {"handler": "zoe", "issue_id": issue_id})
-
-    async def submit(self, form: dict[str, Any], data: dict[str, Any] | None = None) -> dict[str, Any]:
-        return await self._post(f"/{form['flow_id']}", data or {})
-
-    async def _post(self, path: str, data: dict[str, Any]) -> dict[str, Any]:
-        response = await self._client.post(f"/api/repairs/issues/fix{path}", json=data)
-        assert response.status == HTTPStatus.OK, await response.text()
-        result: dict[str, Any] = await response.json()
-        await self._hass.async_block_till_done(wait_background_tasks=True)
-        return result
-
-
 @pytest.fixture
 async def repairs(home: HomeAssistant, hass_client: ClientSessionGenerator) -> Repairs:
-    for component in ("conversation", "media_source", "repairs"):  # a client freezes the routes
-        assert await async_setup_component(home, component, {})
-    return Repairs(home, await hass_client())
-
-
-async def poll(hass: HomeAssistant, freezer: FrozenDateTimeFactory) -> None:
-    freezer.tick(timedelta(seconds=31))
-    async_fire_time_changed(hass)
-    await hass.async_block_till_done(wait_background_tasks=True)
+    return await open_repairs(home, hass_client)
 
 
 async def self_test(hass: HomeAssistant) -> None:
@@ -189,7 +151,7 @@ async def test_no_tools_model(
     zoe.served = [served_model("llama", "chat")]
     await poll(home, freezer)
     issue = repairs.issues()["no_tools_model"]
-    assert not issue.is_fixable
+    assert issue.is_fixable
     assert issue.translation_placeholders == {"name": "Zoe", "models": "llama"}
     (subentry,) = entry.subentries.values()
     home.config_entries.async_update_subentry(entry, subentry, data={})

@@ -51,7 +51,7 @@ def test_actions() -> None:
 def test_issues() -> None:
     assert set(ENGLISH["issues"]) == set(issues.ALL)
     fixable = {kind for kind, texts in ENGLISH["issues"].items() if "fix_flow" in texts}
-    assert fixable == set(repairs._FLOWS)
+    assert fixable == set(repairs._FLOWS) | set(issues.ROLES)
     for texts in ENGLISH["issues"].values():
         assert texts["title"]
         assert texts.get("description") or texts["fix_flow"]["step"]["confirm"]["description"]

@@ -48,7 +48,7 @@ SHAPES = [
     "entity.*.*.(name|unit_of_measurement|state.*|state_attributes.*.(name|state.*))",
     "exceptions.*.message",
     "issues.*.(title|description)",
-    "issues.*.fix_flow.((abort|error).*|step.*.(title|description|submit|(data|data_description|menu_options).*))",
+    "issues.*.fix_flow.((abort|error|progress).*|step.*.(title|description|submit|(data|data_description|menu_options).*))",
     "selector.*.(options.*|unit_of_measurement.*|fields.*.(name|description))",
     "services.*.(name|description|fields.*.(name|description)|sections.*.(name|description))",
     "system_health.info.*",

@@ -67,10 +67,11 @@ def choose(entries: Sequence[Entry], budget_bytes: int, roles: Sequence[Role], e
 def _best(entries: Sequence[Entry], role: Role, left_bytes: int, needs: Mapping[str, int]) -> Entry | None:
     """Return the model with the highest score that fits, the smaller of two equals; the bundled one fits always."""
     fitting = [e for e in entries if e.bundled or (e.name in needs and needs[e.name] <= left_bytes)]
-    return max(fitting, key=lambda entry: (_score(entry, role), -needs[entry.name], entry.name), default=None)
+    return max(fitting, key=lambda entry: (score_for(entry, role), -needs[entry.name], entry.name), default=None)
 
 
-def _score(entry: Entry, role: Role) -> int:
+def score_for(entry: Entry, role: Role) -> int:
+    """Return how good the model is in the role, 0 where nobody measured."""
     score = entry.scores.tools if role in ("tools", "vision") else entry.scores.speed
     return 0 if score is None else score
 

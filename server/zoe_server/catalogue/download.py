@@ -26,14 +26,20 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Progress = Callable[[str, str, int, int | None], None]
 """Told what is being done (`fetch` or `check`), with which file, how many bytes are done, and of how many."""
+Manifest = Callable[[Sequence[RemoteFile]], None]
+"""Told which files are to come, before the first of them does."""
 
 
 class DownloadError(Exception):
     """A model cannot be downloaded; the message says why and what to do."""
 
 
-def pull(files: Sequence[HubFile], store: Store, hub: Hub, progress: Progress) -> list[Receipt]:
+def pull(
+    files: Sequence[HubFile], store: Store, hub: Hub, progress: Progress, manifest: Manifest = lambda _: None
+) -> list[Receipt]:
     """Bring `files` into the folder of `store` and return their receipts; those that are there stay.
+
+    What `progress` raises ends the download, which can be continued.
 
     Raises:
         DownloadError: the hub refuses or cannot be reached, the disk is too small, or a file is not what was promised.
@@ -41,6 +47,7 @@ def pull(files: Sequence[HubFile], store: Store, hub: Hub, progress: Progress) -
     try:
         store.folder.mkdir(parents=True, exist_ok=True)
         wanted = [hub.describe(file) for file in files if not store.whole(file)]
+        manifest(wanted)
         _check_space(wanted, store)
         for remote in wanted:
             _pull_one(remote, store, hub, progress)

@@ -1,7 +1,7 @@
 """`Store`: the models folder: which files are there, which model they belong to, and what is known of each.
 
 A file under its own name is whole: a download gets that name only when all of it has arrived and was checked. What is
-still arriving, and a receipt for every file that came from the hub, lie in the subfolder `.zoe`.
+still arriving, a receipt for every file that came from the hub, and the roster lie in the subfolder `.zoe`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Final
 
 from zoe_server.catalogue.entry import Entry, HubFile
+from zoe_server.catalogue.roster import Roster
 from zoe_server.catalogue.spec import bundled_model_path
 
 _OWN_FOLDER: Final = ".zoe"
+_ROSTER: Final = "served.json"
 _SUFFIX: Final = ".gguf"
 _PROJECTOR: Final = "mmproj"
 _PART: Final = re.compile(r"-(\d{5})-of-\d{5}$")
@@ -50,6 +52,11 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    @property
+    def roster(self) -> Roster:
+        """What is served of this folder without being in zoe.toml."""
+        return Roster(self.folder / _OWN_FOLDER / _ROSTER)
 
     def path(self, file: HubFile) -> Path:
         """Return where `file` lies, or would."""
@@ -87,6 +94,16 @@ class Store:
         if entry.bundled or self.state(entry) is not State.PULLED:
             return entry.size_bytes
         return sum(self.path(file).stat().st_size for file in entry.files)
+
+    def bytes_to_come(self, entry: Entry) -> int | None:
+        """Return how much of the files of `entry` is not here yet, None where their sizes are unknown."""
+        if all(self.path(file).is_file() for file in entry.files):
+            return 0
+        whole_bytes = entry.size_bytes
+        if whole_bytes is None:
+            return None
+        here = [path for path in self.files_of(entry) if path.is_file()]
+        return max(0, whole_bytes - sum(path.stat().st_size for path in here))
 
     def extras(self, entries: Iterable[Entry]) -> tuple[Path, ...]:
         """Return the GGUF files that belong to none of `entries`, in order; of a split one, the first part."""

@@ -10,13 +10,20 @@ from zoe_server.catalogue import gguf_file, projectors, proposal
 from zoe_server.catalogue.entry import Entry
 from zoe_server.catalogue.known import Catalogue
 from zoe_server.catalogue.store import Store, model_name, parts_of
+from zoe_server.settings import Settings
 
 EXTRA = "extra"
 BROKEN = "broken"
 
 
-def rows(catalogue: Catalogue, store: Store) -> Iterator[dict[str, Any]]:
-    """Yield one row for each model, those of the catalogue first."""
+def rows(settings: Settings) -> Iterator[dict[str, Any]]:
+    """Yield one row for each model, those of the catalogue first; `served` says why it is, None that it is not."""
+    for row in _rows(Catalogue(settings.catalogue), settings.store):
+        configured = "configured" if settings.serves(row["name"]) else None
+        yield {**row, "served": "pulled" if row["name"] in settings.pulled else configured}
+
+
+def _rows(catalogue: Catalogue, store: Store) -> Iterator[dict[str, Any]]:
     for entry in catalogue:
         yield _entry_row(entry, store)
     for path in store.extras(catalogue):

@@ -33,13 +33,14 @@ def list_models(config: Config = None, as_json: _Json = False) -> None:
     with reported(settings.SettingsError):
         from zoe_server.commands.listing import rows
 
-        catalogue, store = _open(config)
-        found = list(rows(catalogue, store))
+        chosen = settings.read(config)
+        found = list(rows(chosen))
         if as_json:
             print_json(found)
             return
         OUT.print(_table(found))
-        OUT.print(f"models folder: {plain(str(store.folder))}", soft_wrap=True)
+        OUT.print(f"served: {plain(', '.join(_served(found)) or 'none of these')}", soft_wrap=True)
+        OUT.print(f"models folder: {plain(str(chosen.store.folder))}", soft_wrap=True)
 
 
 @app.command()
@@ -78,18 +79,21 @@ def pull(names: _Names, config: Config = None) -> None:
 
 @app.command(name="rm")
 def remove(name: str, config: Config = None, yes: _Yes = False) -> None:
-    """Delete the files of one model from the models folder."""
+    """Delete the files of one model from the models folder, and serve it no more because it was pulled."""
     with reported(settings.SettingsError, OSError, ValueError):
         chosen = settings.read(config)
         paths = _removable(name, chosen)
         for path in paths:
             OUT.print(plain(str(path)), soft_wrap=True)
-        if not yes and not typer.confirm(f"Delete {'this file' if len(paths) == 1 else 'these files'}?"):
+        question = f"Delete {'this file' if len(paths) == 1 else 'these files'}?" if paths else f"Forget {name}?"
+        if not yes and not typer.confirm(question):
             OUT.print("nothing was deleted")
             return
         for path in paths:
             chosen.store.remove(path)
-        OUT.print(f"deleted {plain(name)}")
+        entry = Catalogue(chosen.catalogue).find(name)
+        chosen.store.roster.remove(name if entry is None else entry.name)
+        OUT.print(f"{'deleted' if paths else 'forgot'} {plain(name)}")
 
 
 @app.command()
@@ -135,10 +139,10 @@ def _file(name: str, catalogue: Catalogue, store: Store) -> Path:
 
 
 def _removable(name: str, chosen: settings.Settings) -> list[Path]:
-    """Return the files to delete.
+    """Return the files to delete; there may be none of a model that a server remembers.
 
     Raises:
-        CommandError: the model is part of Zoe, lies elsewhere, or is not here.
+        CommandError: the model is part of Zoe, lies elsewhere, or is not here, and no server remembers it.
     """
     catalogue, store = Catalogue(chosen.catalogue), chosen.store
     configured = chosen.models.get(name)
@@ -147,11 +151,12 @@ def _removable(name: str, chosen: settings.Settings) -> list[Path]:
     entry = catalogue.find(name)
     if entry is None:
         return parts_of(_file(name, catalogue, store))
-    if entry.bundled:
+    is_remembered = entry.name in store.roster.names
+    if entry.bundled and not is_remembered:
         raise CommandError(f"{entry.name} is part of Zoe and stays")
     shared = {store.path(part) for other in catalogue if other is not entry for part in _projector(other, store)}
     paths = [path for path in store.files_of(entry) if path not in shared]
-    if not paths:
+    if not paths and not is_remembered:
         raise CommandError(f"{entry.name} is not in the models folder {store.folder}")
     return paths
 
@@ -178,6 +183,11 @@ def _table(found: list[dict[str, Any]]) -> Table:
         numbers = [row.get("context_tokens"), scores.get("tools"), scores.get("speed")]
         table.add_row(*map(plain, cells), *("-" if number is None else str(number) for number in numbers))
     return table
+
+
+def _served(found: list[dict[str, Any]]) -> list[str]:
+    marks = {"configured": "", "pulled": " (pulled through a server)"}
+    return [f"{row['name']}{marks[row['served']]}" for row in found if row["served"] is not None]
 
 
 def _text(key: str, value: Any) -> str:  # noqa: ANN401 -- JSON

@@ -9,10 +9,14 @@ from zoe_server.fleet.process import EngineKeeper
 
 
 class Berth:
-    """The place of one model in the fleet: its keeper, and what the planner has to know of it besides."""
+    """The place of one model in the fleet: its keeper, and what the planner has to know of it besides.
 
-    def __init__(self, keeper: EngineKeeper) -> None:
+    A newcomer arrived after the server had begun, which was ready without it.
+    """
+
+    def __init__(self, keeper: EngineKeeper, *, is_newcomer: bool = False) -> None:
         self.keeper = keeper
+        self.is_newcomer = is_newcomer
         self.size_bytes = self.estimated_bytes = 0
         self.pinned = keeper.spec.pinned
         self.draining = False

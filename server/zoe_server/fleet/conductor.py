@@ -53,6 +53,26 @@ class Conductor:
         """How much memory all models together may take; None while that is unknown, or where it is not bounded."""
         return None if self._budget_bytes == UNBOUNDED_BYTES else self._budget_bytes
 
+    @property
+    def extra_bytes(self) -> int:
+        """What a model takes in addition to its size because of how this machine computes."""
+        return self._scales.extra_bytes
+
+    @property
+    def berths(self) -> tuple[Berth, ...]:
+        """All that are conducted, in the order of their first loads."""
+        return tuple(self._berths.values())
+
+    async def admit(self, berth: Berth) -> None:
+        """Conduct `berth`, too, from now on."""
+        berth.size_bytes = berth.estimated_bytes = await self._scales.estimate(berth.keeper.spec)
+        self._berths = {**self._berths, berth.keeper.spec.name: berth}
+        self.wake()
+
+    def dismiss(self, berth: Berth) -> None:
+        """Conduct `berth` no more, of which nothing is in memory."""
+        self._berths = {name: other for name, other in self._berths.items() if other is not berth}
+
     def wake(self) -> None:
         """Take note that something has changed."""
         self._changed.set()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from zoe_server import errors
@@ -75,8 +75,9 @@ class Fleet:
         self._clock = clock or Clock()
         self._ready_wait_s = ready_wait_s
         self._observers: list[Callable[[FleetEvent], None]] = []
-        care = Care(policy or RestartPolicy(), health or HealthPolicy(), self._clock)
-        self._berths = {spec.name: Berth(EngineKeeper(spec, create, care, self._wake)) for spec in specs}
+        self._create = create
+        self._care = Care(policy or RestartPolicy(), health or HealthPolicy(), self._clock)
+        self._berths = {spec.name: Berth(self._keeper(spec)) for spec in specs}
         self._conductor = Conductor(
             tuple(self._berths.values()), scales or NoScales(), planning or FleetPolicy(), self._clock, self.tell
         )
@@ -85,13 +86,18 @@ class Fleet:
 
     @property
     def specs(self) -> tuple[ModelSpec, ...]:
-        """The models, in the order of the configuration."""
+        """The models, in the order of preference."""
         return tuple(berth.keeper.spec for berth in self._berths.values())
 
     @property
     def budget_bytes(self) -> int | None:
         """How much memory all models together may take; None while that is unknown, or where it is not bounded."""
         return self._conductor.budget_bytes
+
+    @property
+    def extra_bytes(self) -> int:
+        """What a model takes in addition to its size because of how this machine computes."""
+        return self._conductor.extra_bytes
 
     def observe(self, observer: Callable[[FleetEvent], None]) -> None:
         """Call `observer` with everything that happens from now on."""
@@ -121,6 +127,27 @@ class Fleet:
         """Return when the first start of every model that is at home here has succeeded or failed."""
         home = [berth.keeper for berth in self._berths.values() if berth.keeper.spec.load == "start"]
         await self._conductor.until(lambda: all(keeper.state is not State.LOADING for keeper in home))
+
+    async def enlist(self, name: str, specs: Sequence[ModelSpec]) -> None:
+        """Serve `specs` from now on: those that are here, and a new one called `name`.
+
+        A new model that is at home here is loaded first, as far as there is room; until then nobody sees it, and the
+        others answer as before. What may change of these is their order, and who answers in their place.
+
+        Raises:
+            errors.EngineUnavailableError: it cannot be loaded; everything stays as it was.
+        """
+        known = {spec.name: spec for spec in specs}
+        newcomer = Berth(self._keeper(known[name]), is_newcomer=True)
+        keeper = newcomer.keeper
+        self._check_order()
+        await self._conductor.admit(newcomer)
+        await self._conductor.until(lambda: keeper.state is not State.LOADING)
+        if keeper.state in (State.FAILED, State.STOPPED):
+            self._conductor.dismiss(newcomer)
+            raise keeper.error(keeper.reason)
+        self._open[name] = 0
+        self._berths = _in_order({**self._berths, name: newcomer}, known)
 
     @asynccontextmanager
     async def lease(self, model: str, n_requests: int = 1, *, background: bool = False) -> AsyncGenerator[Engine, None]:
@@ -197,7 +224,10 @@ class Fleet:
         if self._conducting is not None:
             self._conducting.cancel()
             await asyncio.wait({self._conducting})
-        await asyncio.gather(*(berth.keeper.stop() for berth in self._berths.values()))
+        await asyncio.gather(*(berth.keeper.stop() for berth in self._conductor.berths))
+
+    def _keeper(self, spec: ModelSpec) -> EngineKeeper:
+        return EngineKeeper(spec, self._create, self._care, self._wake)
 
     async def _engine_for(self, berth: Berth, ticket: Ticket) -> Engine:
         keeper = berth.keeper
@@ -236,6 +266,7 @@ class Fleet:
 
     def _status(self, name: str, berth: Berth) -> ModelStatus:
         keeper, now_s = berth.keeper, self._clock.now_s()
+        is_loading = keeper.state is State.LOADING and keeper.spec.load == "start"
         quarantined = keeper.state is State.QUARANTINED
         return ModelStatus(
             name=name,
@@ -246,7 +277,7 @@ class Fleet:
             open_requests=self._open[name],
             health=keeper.health,
             info=keeper.info,
-            is_starting=keeper.state is State.LOADING and keeper.spec.load == "start" and not keeper.n_ready,
+            is_starting=is_loading and not keeper.n_ready and not berth.is_newcomer,
             restarts=max(0, keeper.n_ready - 1),
             waiting_requests=len(keeper.tickets.waiting),
             pinned=berth.pinned,
@@ -258,3 +289,11 @@ class Fleet:
 
     def _wake(self) -> None:
         self._conductor.wake()
+
+
+def _in_order(berths: Mapping[str, Berth], specs: Mapping[str, ModelSpec]) -> dict[str, Berth]:
+    """Return the berths in the order of `specs`, with their fallbacks; those that `specs` lack come last, unchanged."""
+    for name, spec in specs.items():
+        keeper = berths[name].keeper
+        keeper.spec = replace(keeper.spec, fallback=spec.fallback)
+    return {name: berths[name] for name in (*specs, *(name for name in berths if name not in specs))}

@@ -37,6 +37,11 @@ class Scales(Protocol):
         """Return how much memory all models together may take; asked once, first of all."""
         ...
 
+    @property
+    def extra_bytes(self) -> int:
+        """What a model takes in addition to its size because of how this machine computes."""
+        ...
+
     async def estimate(self, spec: ModelSpec) -> int:
         """Return how much the model will take."""
         ...
@@ -56,6 +61,11 @@ class NoScales:
     async def budget_bytes(self) -> int:
         """Return more than there can be."""
         return UNBOUNDED_BYTES
+
+    @property
+    def extra_bytes(self) -> int:
+        """Return 0."""
+        return 0
 
     async def estimate(self, spec: ModelSpec) -> int:
         """Return 0."""
@@ -91,6 +101,11 @@ class MachineScales:
             _LOGGER.warning("%s", "; ".join(hardware.notes))
             return UNBOUNDED_BYTES
         return recommend(hardware, can_offload=offloads).budget_bytes
+
+    @property
+    def extra_bytes(self) -> int:
+        """Return what the driver of a GPU takes, where one computes."""
+        return memory.GPU_OVERHEAD_BYTES if self._on_gpu else 0
 
     async def estimate(self, spec: ModelSpec) -> int:
         """Read the model's file and return what the book says of it; see `Scales`. Without a file it is 0."""

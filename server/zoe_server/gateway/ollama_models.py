@@ -50,7 +50,7 @@ async def list_tags(request: web.Request) -> web.Response:
     plans = {_tagged(name): state.router.route(name) for name in state.router.names}
     listed = []
     for tagged, plan in plans.items():
-        (name,) = plan.candidates
+        name = plan.candidates[0]
         listed.append(_listed(tagged, specs[name], status[name].info, state.started_at, plan.adapter))
     return web.json_response({"models": listed})
 

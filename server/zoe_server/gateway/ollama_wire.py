@@ -207,6 +207,17 @@ class ShowBody(_Wire):
         return wanted
 
 
+class PullBody(ShowBody):
+    """The body of POST /api/pull; `insecure` and credentials for a registry mean nothing here."""
+
+    stream: bool | None = None
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the progress comes in records; that is what clients get that do not say."""
+        return self.stream is not False
+
+
 def _request(
     body: AnswerBody, request_id: str, model: str, messages: list[Message], tools: list[ToolSpec] | None = None
 ) -> protocol.ChatRequest:

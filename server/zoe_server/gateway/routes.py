@@ -6,7 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
-from zoe_server.gateway import admin, ollama_wire, openai_wire
+from zoe_server.gateway import admin, offers, ollama_wire, openai_wire
 from zoe_server.gateway.chat import chat_completions
 from zoe_server.gateway.completions import completions
 from zoe_server.gateway.completions_wire import CompletionBody
@@ -18,6 +18,7 @@ from zoe_server.gateway.monitoring import metrics, metrics_json, metrics_prometh
 from zoe_server.gateway.ollama_chat import chat, generate
 from zoe_server.gateway.ollama_embed import embed, embed_prompt
 from zoe_server.gateway.ollama_models import list_running, list_tags, show, version
+from zoe_server.gateway.ollama_pull import pull
 from zoe_server.gateway.openapi import EVENTS, JSON, RECORDS, TEXT, Route, document
 from zoe_server.gateway.responses import responses
 from zoe_server.gateway.responses_wire import ResponseBody
@@ -40,6 +41,7 @@ ROUTES: Final = (
     Route("GET", "/stats", stats, "The requests in work"),
     Route("GET", "/admin/requests", recent_requests, "The last requests"),
     Route("GET", "/admin/status", admin.status, "The server and its models"),
+    Route("GET", "/admin/catalogue", offers.catalogue, "The models that could be served, too"),
     Route("POST", "/admin/route", admin.explain_route, "Which model would answer, and why", admin.RouteBody),
     Route("POST", "/admin/models/{id:.+}/load", admin.load, "Bring a model into memory"),
     Route("POST", "/admin/models/{id:.+}/unload", admin.unload, "Take a model out of memory", admin.UnloadBody),
@@ -62,6 +64,7 @@ ROUTES: Final = (
     Route("GET", "/api/tags", list_tags, "Ollama: the models"),
     Route("GET", "/api/ps", list_running, "Ollama: the models that are loaded"),
     Route("POST", "/api/show", show, "Ollama: one model", ollama_wire.ShowBody),
+    Route("POST", "/api/pull", pull, "Ollama: download and serve a model", ollama_wire.PullBody, (JSON, RECORDS)),
     Route("POST", "/api/chat", chat, "Ollama: a chat's answer", ollama_wire.ChatBody, (JSON, RECORDS)),
     Route("POST", "/api/generate", generate, "Ollama: a prompt's answer", ollama_wire.GenerateBody, (JSON, RECORDS)),
     Route("POST", "/api/embed", embed, "Ollama: vectors of texts", ollama_wire.EmbedBody),

@@ -22,6 +22,7 @@ from zoe_server.fleet.scales import MachineScales
 from zoe_server.gateway.app import create_app
 from zoe_server.gateway.identity import server_id
 from zoe_server.gateway.services import Services
+from zoe_server.gateway.supply import Supply
 from zoe_server.routing.router import Router
 from zoe_server.settings import Settings, SettingsError, check_bind, is_loopback
 
@@ -49,9 +50,11 @@ async def serve(settings: Settings, listening: Announce, settled: Announce) -> N
         health=HealthPolicy(stuck_s=settings.server.stuck_after_s),
         scales=MachineScales(MemoryBook(settings.memory_book), settings.server.memory_budget_bytes),
     )
-    for problem in settings.shortcomings():
+    for problem in (*settings.shortcomings(), *settings.left_out()):
         _LOGGER.warning("%s", problem)
     state = Services(settings.server, settings.key, fleet, Router(fleet.specs), server_id(settings.server_id_file))
+    if not settings.is_closed:
+        state.supply = Supply(settings, fleet, state.enlist)
     signals = _Signals()
     runner = web.AppRunner(create_app(state), handler_cancellation=True, access_log=None, shutdown_timeout=_CLOSE_S)
     await runner.setup()
@@ -121,6 +124,8 @@ async def _announced(state: Services, runner: web.AppRunner) -> None:
 async def _drain(state: Services, signals: _Signals) -> None:
     """Let the requests in work finish: bounded by the grace time and by a second signal."""
     state.draining = True
+    if state.supply is not None:
+        await state.supply.stop()
     _LOGGER.info("stopping; %d requests in work", state.open_requests)
     waits = [asyncio.ensure_future(state.wait_idle()), asyncio.ensure_future(signals.next())]
     _, pending = await asyncio.wait(waits, timeout=state.settings.shutdown_grace_s, return_when=asyncio.FIRST_COMPLETED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,8 @@ from zoe_server.settings import ServerSettings
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
+    from zoe_server.catalogue.spec import ModelSpec
+    from zoe_server.gateway.supply import Supply
     from zoe_server.metrics.state import ServerState
 
 
@@ -27,7 +30,7 @@ class Services:
     """The parts that answer requests.
 
     `server_id` says who the server is, None where that cannot be kept. `open_requests` counts those in work; `draining`
-    says that no new ones are taken. `look` says what the machine is.
+    says that no new ones are taken. `look` says what the machine is. Without a `supply` no other models can be had.
     """
 
     settings: ServerSettings
@@ -35,6 +38,7 @@ class Services:
     fleet: Fleet
     router: Router
     server_id: str | None = None
+    supply: Supply | None = None
     started_at: int = field(default_factory=lambda: int(time.time()))
     draining: bool = False
     open_requests: int = 0
@@ -55,6 +59,16 @@ class Services:
     async def read_metrics(self) -> tuple[Metric, ...]:
         """Return all metrics as they are now."""
         return self.metrics.families(await self.read_state())
+
+    async def enlist(self, name: str, specs: Sequence[ModelSpec]) -> None:
+        """Serve `specs` from now on, among them a new model called `name`; see `Fleet.enlist`.
+
+        Raises:
+            errors.EngineUnavailableError: it cannot be loaded.
+        """
+        await self.fleet.enlist(name, specs)
+        self.router = Router(self.fleet.specs)
+        self.metrics.begin(name)
 
     async def wait_idle(self) -> None:
         """Return when no request is in work."""

@@ -27,7 +27,10 @@ _TRACKED: Final = web.RequestKey("tracked", Tracked)
 _UNKNOWN: Final = "unknown"
 _LOGGER: Final = logging.getLogger(REQUEST_LOG)
 LOOKING_PATHS: Final = frozenset(
-    ("/", "/health", "/metrics", "/metrics/prometheus", "/metrics/json", "/stats", "/admin/requests", "/admin/status")
+    (
+        *("/", "/health", "/metrics", "/metrics/prometheus", "/metrics/json", "/stats"),
+        *("/admin/requests", "/admin/status", "/admin/catalogue"),
+    )
 )
 """The paths of those who only look."""
 

@@ -99,9 +99,10 @@ class Metrics:
             registry=registry,
         )
         for model in models:
-            self._begin(model)
+            self.begin(model)
 
-    def _begin(self, model: str) -> None:
+    def begin(self, model: str) -> None:
+        """Let what is counted of `model` begin at zero; what was counted already stays."""
         for metric in (self._queued, self._first_tokens, self._next_tokens, self._completion_tokens):
             metric.labels(model)
         for source in (COMPUTED, REUSED):

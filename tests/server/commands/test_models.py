@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from tests.server.catalogue.local_hub import LocalHub
 from zoe_server import settings
 from zoe_server.cli import app
+from zoe_server.doctor import check_pulled
 from zoe_server.fleet import recommendation
 from zoe_server.fleet.hardware import Hardware, Machine
 from zoe_server.fleet.policy import recommend
@@ -268,3 +269,66 @@ def test_setup_counts_with_the_configured_budget_and_with_the_policy_s(
     (tmp_path / "zoe.toml").write_text("server = { memory_budget_bytes = 3_000_000_000 }", encoding="utf-8")
     assert "of 3.0 GB" in zoe("setup", answer="n\n").stdout
     assert "of 2.0 GB" in zoe("setup", "--memory", "2", answer="n\n").stdout
+
+
+def test_what_a_server_pulled_is_listed_examined_and_forgotten(zoe: Zoe, models: Path, content: bytes) -> None:
+    models.mkdir()
+    (models / "mine.gguf").write_bytes(content)
+    assert [rows(zoe)[name]["served"] for name in ("zoe-nano", "mine")] == ["configured", None]
+    roster = settings.load().store.roster
+    roster.add("mine")
+    assert [rows(zoe)[name]["served"] for name in ("zoe-nano", "mine")] == ["configured", "pulled"]
+    shown = zoe("models", "list").stdout
+    assert "served: zoe-nano, mine (pulled through a server)\n" in shown
+    assert [spec.name for spec in settings.load().specs()] == ["mine", "zoe-nano"]
+    assert [finding.text for finding in check_pulled(settings.load())] == [
+        f"mine: served because they were pulled through a server ({roster.path})"
+    ]
+    zoe("models", "rm", "old-mine", "--yes")
+    assert [spec.name for spec in settings.load().specs()] == ["zoe-nano"]
+    assert [path for path in models.rglob("*") if path.is_file()] == []
+
+
+def test_a_pulled_model_that_is_gone_keeps_no_server_from_starting(zoe: Zoe, models: Path) -> None:
+    settings.load().store.roster.add("mine")
+    chosen = settings.load()
+    assert [spec.name for spec in chosen.specs()] == ["zoe-nano"]
+    assert chosen.left_out() == [
+        "mine was pulled, but its file is not here any more; pull it again, or forget it with `zoe models rm mine`"
+    ]
+    assert "nothing was deleted" in zoe("models", "rm", "mine", answer="n\n").stdout
+    assert "forgot mine" in zoe("models", "rm", "mine", answer="y\n").stdout
+    assert settings.load().left_out() == []
+
+
+@pytest.mark.parametrize(
+    ("table", "served", "why"),
+    [
+        ("[models.mine]", ["mine"], None),
+        ("[models.old-mine]", ["old-mine"], None),
+        ("[models.zoe-nano]", ["zoe-nano", "mine"], None),
+        (
+            "[models.zoe-nano]\naliases = ['mine']",
+            ["zoe-nano"],
+            "zoe.toml gives the name 'mine' to its model 'zoe-nano'",
+        ),
+    ],
+)
+def test_the_tables_of_zoe_toml_go_before_what_was_pulled(
+    models: Path, content: bytes, tmp_path: Path, table: str, served: list[str], why: str | None
+) -> None:
+    models.mkdir()
+    (models / "mine.gguf").write_bytes(content)
+    (tmp_path / "zoe.toml").write_text(f"{CONFIGURATION}\n{table}", encoding="utf-8")
+    chosen = settings.load()
+    chosen.store.roster.add("mine")
+    assert [spec.name for spec in chosen.specs()] == served
+    assert [why in text for text in chosen.left_out()] == ([True] if why else [])
+
+
+def test_a_pulled_model_that_the_catalogue_does_not_know_any_more(models: Path, tmp_path: Path) -> None:
+    settings.load().store.roster.add("mine")
+    (tmp_path / "zoe.toml").unlink()
+    chosen = settings.load()
+    assert [spec.name for spec in chosen.specs()] == ["zoe-nano"]
+    assert "the catalogue has no model 'mine' any more" in chosen.left_out()[0]

@@ -149,7 +149,7 @@ async def test_a_model_that_cannot_be_loaded_says_why(start: Start, spec: ModelS
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("POST", "/api/pull", 404), ("POST", "/api/push", 404), ("GET", "/api/chat", 405), ("POST", "/api/tags", 405)],
+    [("POST", "/api/push", 404), ("GET", "/api/chat", 405), ("POST", "/api/tags", 405)],
 )
 async def test_what_is_not_there_is_said_in_ollama_s_form(
     gateway: Gateway, method: str, path: str, status: int
