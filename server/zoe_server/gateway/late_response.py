@@ -9,6 +9,8 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
+from zoe_server.gateway.tracking import account
+
 
 class LateResponse:
     """The answer to one request, in pieces, with status 200."""
@@ -29,17 +31,26 @@ class LateResponse:
         Raises:
             ConnectionError: the client is gone.
         """
+        response = await self._begin()
+        await response.write(text.encode())
+        return response
+
+    async def end(self, text: str) -> web.StreamResponse:
+        """Write the last piece and end the body, in one go; from then on a client that leaves has got all of it.
+
+        Raises:
+            ConnectionError: the client is gone.
+        """
+        response = await self._begin()
+        await response.write_eof(text.encode())
+        account(self._request).delivered(response.status)
+        return response
+
+    async def _begin(self) -> web.StreamResponse:
         if self._response is None:
             self._response = web.StreamResponse(headers=self._headers)
             # The connection closes with the stream, announced from the start, so that no client sends its next request
             # into a closing one; and the body ends as it should, so that no client drops the error with the connection.
             self._response.force_close()
             await self._response.prepare(self._request)
-        await self._response.write(text.encode())
         return self._response
-
-    async def end(self, text: str) -> web.StreamResponse:
-        """Write the last piece and end the body."""
-        response = await self.write(text)
-        await response.write_eof()
-        return response

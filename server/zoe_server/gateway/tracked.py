@@ -130,12 +130,16 @@ class Tracked:
         self.prompt_tokens = answer.usage.prompt_tokens
         self.finishes.append(protocol.Finish("stop", answer.usage, answer.timings))
 
+    def delivered(self, status: int) -> None:
+        """Note that the whole answer was written, with `status`: who leaves now cancels nothing."""
+        self.status = status
+
     def end(self, status: int | None) -> None:
-        """Note the end; without a `status` the client has left, which is no reason if it failed before."""
-        self.phase, self.ended, self.status = "done", time.monotonic(), status
+        """Note the end; without a `status` the client has left, which is no reason if it failed or got all before."""
+        self.phase, self.ended, self.status = "done", time.monotonic(), status or self.status
         self._tools = ()
         self._open_calls.clear()
-        if status is None:
+        if self.status is None:
             self.code = self.code or CANCELLED
 
     def outcome(self) -> Outcome:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import EMBEDDINGS_ROLE
+from zoe_server.gateway import middleware
 from zoe_server.gateway.tracked import PROMPT_CHARACTERS, Tracked, prompt_end
 from zoe_server.gateway.tracking import KEPT_REQUESTS, REQUEST_LOG, request_id
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tests.server.gateway.conftest import Gateway, Start
     from zoe_server.catalogue.spec import ModelSpec
     from zoe_server.engines.scripted import ScriptedEngine
+    from zoe_server.gateway.services import Services
 
 TURN_ON = {"name": "turn_on", "parameters": {"type": "object", "required": ["name"]}}
 TURN_OFF = {"name": "turn_off", "parameters": {"type": "object", "required": ["name"]}}
@@ -191,6 +193,37 @@ async def test_who_leaves_is_no_failure(gateway: Gateway) -> None:
     found = await last(gateway)
     assert (found["error"], found["status"], found["phase"]) == ("cancelled", None, "done")
     assert gateway.state.tracker.running == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "last_part"),
+    [
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "hi"}]}, b"[DONE]"),
+        ("/v1/responses", {"input": "hi"}, b"response.completed"),
+        ("/api/chat", {"model": "m", "messages": [{"role": "user", "content": "hi"}]}, b'"done":true'),
+    ],
+)
+async def test_who_leaves_with_the_whole_answer_has_cancelled_nothing(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any], last_part: bytes
+) -> None:
+    """The handler is still at the end of its work when the client has read the last line and hangs up."""
+    winding_up = asyncio.Event()
+
+    async def _leave(state: Services) -> None:
+        state.open_requests -= 1
+        winding_up.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(middleware, "_leave", _leave)
+    response = await gateway.client.post(path, json={**body, "stream": True})
+    seen = b""
+    while last_part not in seen:
+        seen += await response.content.readany()
+    await winding_up.wait()
+    response.close()
+    await until_ended(gateway, 1)
+    found = await last(gateway)
+    assert (found["error"], found["status"], found["finish"]) == (None, 200, "stop")
 
 
 @pytest.mark.parametrize(
