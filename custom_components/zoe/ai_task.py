@@ -98,7 +98,7 @@ class ZoeAITaskEntity(ZoeLLMEntity, ai_task.AITaskEntity):
 
         The server is asked now: a model may have been added since this entry was set up.
         """
-        facts = await self.entry.runtime_data.client.async_model_facts()
+        facts = await self.client.async_model_facts()
         if not sees_pictures(facts, self.options.model):
             raise ZoeNoVisionError(self.options.model)
 

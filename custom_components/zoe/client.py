@@ -10,6 +10,7 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
+from .chunk import decoded_chunk
 from .errors import (
     ZoeCannotConnectError,
     ZoeInvalidUrlError,
@@ -134,7 +135,7 @@ class ZoeClient:
             async for event in _events(response):
                 if event == _END_OF_STREAM:
                     break
-                chunk = _decode_chunk(event)
+                chunk = decoded_chunk(event)
                 finished = finished or any(choice.get("finish_reason") for choice in chunk["choices"])
                 yield chunk
             else:
@@ -197,19 +198,3 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncGenerator[str]:
     async for piece in response.content.iter_any():
         for event in decoder.feed(piece):
             yield event
-
-
-def _decode_chunk(event: str) -> dict[str, Any]:
-    """Return a chat completion chunk, whose `choices` is surely a list of objects."""
-    try:
-        chunk = json.loads(event)
-    except ValueError as err:
-        raise ZoeStreamBrokenError("a part of the answer is not JSON") from err
-    if not isinstance(chunk, dict):
-        raise ZoeStreamBrokenError("a part of the answer is not a JSON object")
-    if "error" in chunk:
-        raise error_from_body(chunk, status=500)
-    choices = chunk.setdefault("choices", [])
-    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
-        raise ZoeStreamBrokenError("the choices of an answer are not a list of objects")
-    return chunk
