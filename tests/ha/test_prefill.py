@@ -394,7 +394,8 @@ async def test_a_sentence_does_not_wait_for_its_preparation(hass: HomeAssistant,
 async def test_a_failure_is_told_once(
     hass: HomeAssistant, home: HomeAssistant, zoe: FakeZoe, agent: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    zoe.prime_answers = [error_response(503, "unavailable_error", "a model is being loaded")] * 2
+    loading = "unavailable_error", "a model is being loaded"
+    zoe.prime_answers = [error_response(503, *loading), error_response(503, *loading)]
     entity = hass.data["conversation"].get_entity(AGENT)
     assert entity is not None
 
