@@ -423,6 +423,15 @@ class _NameTool(_Tool):
     parameters = probatio.Schema({probatio.Optional("name"): str, probatio.Optional("domain"): [str]})
 
 
+async def test_what_is_neither_a_device_nor_an_area_is_refused(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
+    zoe.calls((TURN_ON, {"name": "Chandelier", "domain": ["light"]}))
+    zoe.says("There is no chandelier.")
+    await say("turn on the chandelier")
+    (result,) = tool_results(zoe)
+    assert result["data"]["error"] == "unknown_name"
+    assert sorted(result["data"]["candidates"]) == ["Desk lamp", "Kitchen light"]
+
+
 async def test_an_area_is_no_device_for_a_tool_that_knows_no_areas(
     home: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, agent: str, say: Say
 ) -> None:
