@@ -16,6 +16,7 @@ from .errors import (
     ZoeInvalidUrlError,
     ZoeNotZoeError,
     ZoeStreamBrokenError,
+    ZoeUnauthorizedError,
     error_from_body,
 )
 from .models import Health, ModelFacts, model_facts, model_ids
@@ -54,7 +55,7 @@ class ZoeClient:
     def __init__(self, session: aiohttp.ClientSession, url: str, api_key: str | None = None) -> None:
         self._session = session
         self._url = normalised_url(url)
-        self._api_key = api_key
+        self._api_key = (api_key or "").strip()
         self.on_route: Callable[[Route], None] = _ignore
         """Called with the server's choice for each chat request that is to be answered, once it begins to."""
         self.on_lost: Callable[[], None] = _ignore
@@ -158,7 +159,7 @@ class ZoeClient:
         With `public` no key is sent and every status is handed to the caller. Redirects are not followed: a Zoe server
         sends none, and a key must not travel to another address.
         """
-        headers = {} if public or not self._api_key else {"Authorization": f"Bearer {self._api_key}"}
+        headers = {} if public else self._authorization()
         answered = False
         try:
             async with self._session.request(
@@ -168,10 +169,22 @@ class ZoeClient:
                 if not public:
                     await _raise_for_status(response)
                 yield response
-        except (aiohttp.ClientError, TimeoutError, UnicodeDecodeError) as err:
+        except (aiohttp.ClientError, TimeoutError, UnicodeError) as err:  # some resolvers encode what is no host name
             message = str(err) or type(err).__name__
             self.on_lost()
             raise (ZoeStreamBrokenError(message) if answered else ZoeCannotConnectError(message)) from err
+
+    def _authorization(self) -> dict[str, str]:
+        """Return the header with the key, if there is one.
+
+        Raises:
+            ZoeUnauthorizedError: it is a text that no header can carry.
+        """
+        if not self._api_key:
+            return {}
+        if not self._api_key.isprintable():
+            raise ZoeUnauthorizedError("there are characters in it that no key has, such as a line break")
+        return {"Authorization": f"Bearer {self._api_key}"}
 
 
 def _ignore(*_: object) -> None:
@@ -189,7 +202,7 @@ async def _body(response: aiohttp.ClientResponse) -> object:
     """Return the JSON in the body of a response, or None if there is none."""
     try:
         return json.loads(await response.read())
-    except ValueError:
+    except ValueError, RecursionError:
         return None
 
 
