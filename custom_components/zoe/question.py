@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _WORDS: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")  # noqa: RUF001 (the apostrophe of typographers)
-_SENTENCE: Final = re.compile(r"[.!?;]+\s+\S")
+_SENTENCE: Final = re.compile(r"[.!?;]\s+\S")
 
 
 @dataclass(frozen=True, slots=True)
