@@ -14,6 +14,7 @@ from .errors import ZoeError
 from .issues import async_remove_all
 from .memory import async_load_memory
 from .models import Health, ZoeConfigEntry, ZoeData
+from .satellites import async_load_satellites
 from .server_entity import server_device
 from .services import async_setup_services
 
@@ -46,10 +47,11 @@ async def async_unload_entry(hass: HomeAssistant, entry: ZoeConfigEntry) -> bool
 
 
 async def async_remove_entry(hass: HomeAssistant, entry: ZoeConfigEntry) -> None:
-    """Forget what was wrong with the server; with the last server, also what the household told its agents."""
+    """Forget what was wrong with the server; with the last server, also what was told to its agents, and where."""
     async_remove_all(hass, entry)
     if not [other for other in hass.config_entries.async_entries(DOMAIN) if other.entry_id != entry.entry_id]:
         await (await async_load_memory(hass)).async_clear()
+        await (await async_load_satellites(hass)).async_clear()
 
 
 async def _async_connect(hass: HomeAssistant, entry: ZoeConfigEntry) -> ZoeData:

@@ -99,11 +99,11 @@ class ZoeAITaskEntity(ZoeLLMEntity, ai_task.AITaskEntity):
 
         The server is asked now: a model may have been added since this entry was set up.
         """
-        facts = await self.entry.runtime_data.client.async_model_facts()
+        facts = await self.client.async_model_facts()
         if sees_pictures(facts, self.options.model):
             return
         if self.options.model == MODEL_AUTOMATIC:
-            served = self.entry.runtime_data.coordinator.data.models
+            served = self.coordinator.data.models
             async_raise(self.hass, self.entry, NO_VISION_MODEL, models=", ".join(model.name for model in served))
         raise ZoeNoVisionError(self.options.model)
 

@@ -60,6 +60,12 @@ class ZoeSelfTest(ZoeServerEntity, ButtonEntity):
 class ZoeReloadModel(ZoeServerEntity, ButtonEntity):
     """Takes a model out of memory and brings it back; out of quarantine, too."""
 
+    @property
+    @override
+    def available(self) -> bool:
+        """Return whether the server has the model; one that was taken from its configuration may come again."""
+        return super().available and any(model.name == self.about for model in self.coordinator.data.models)
+
     @override
     async def async_press(self) -> None:
         """Load the model anew.

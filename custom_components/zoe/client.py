@@ -11,11 +11,13 @@ import aiohttp
 from aiohttp.http import HttpProcessingError
 from yarl import URL
 
+from .chunk import decoded_chunk
 from .errors import (
     ZoeCannotConnectError,
     ZoeInvalidUrlError,
     ZoeNotZoeError,
     ZoeStreamBrokenError,
+    ZoeUnauthorizedError,
     error_from_body,
 )
 from .models import Health, ModelFacts, model_facts, model_ids
@@ -55,7 +57,7 @@ class ZoeClient:
     def __init__(self, session: aiohttp.ClientSession, url: str, api_key: str | None = None) -> None:
         self._session = session
         self._url = normalised_url(url)
-        self._api_key = api_key
+        self._api_key = (api_key or "").strip()
         self.on_route: Callable[[Route], None] = _ignore
         """Called with the server's choice for each chat request that is to be answered, once it begins to."""
         self.on_lost: Callable[[], None] = _ignore
@@ -162,7 +164,7 @@ class ZoeClient:
             async for event in _events(response):
                 if event == _END_OF_STREAM:
                     break
-                chunk = _decode_chunk(event)
+                chunk = decoded_chunk(event)
                 finished = finished or any(choice.get("finish_reason") for choice in chunk["choices"])
                 yield chunk
             else:
@@ -185,7 +187,7 @@ class ZoeClient:
         With `public` no key is sent and every status is handed to the caller. Redirects are not followed: a Zoe server
         sends none, and a key must not travel to another address.
         """
-        headers = {} if public or not self._api_key else {"Authorization": f"Bearer {self._api_key}"}
+        headers = {} if public else self._authorization()
         answered = False
         try:
             async with self._session.request(
@@ -195,10 +197,22 @@ class ZoeClient:
                 if not public:
                     await _raise_for_status(response)
                 yield response
-        except (aiohttp.ClientError, TimeoutError, UnicodeDecodeError) as err:
+        except (aiohttp.ClientError, TimeoutError, UnicodeError) as err:  # some resolvers encode what is no host name
             message = str(err) or type(err).__name__
             self.on_lost()
             raise (ZoeStreamBrokenError(message) if answered else ZoeCannotConnectError(message)) from err
+
+    def _authorization(self) -> dict[str, str]:
+        """Return the header with the key, if there is one.
+
+        Raises:
+            ZoeUnauthorizedError: it is a text that no header can carry.
+        """
+        if not self._api_key:
+            return {}
+        if not self._api_key.isprintable():
+            raise ZoeUnauthorizedError("there are characters in it that no key has, such as a line break")
+        return {"Authorization": f"Bearer {self._api_key}"}
 
 
 def _ignore(*_: object) -> None:
@@ -216,7 +230,7 @@ async def _body(response: aiohttp.ClientResponse) -> object:
     """Return the JSON in the body of a response, or None if there is none."""
     try:
         return json.loads(await response.read())
-    except ValueError:
+    except ValueError, RecursionError:
         return None
 
 
@@ -232,21 +246,5 @@ async def _records(response: aiohttp.ClientResponse) -> AsyncGenerator[object]:
     try:
         async for line in response.content:
             yield json.loads(line)
-    except (ValueError, HttpProcessingError) as err:  # the latter of a line that does not end
+    except (ValueError, RecursionError, HttpProcessingError) as err:  # the latter of a line that does not end
         raise ZoeStreamBrokenError("a part of the answer is not a line of JSON") from err
-
-
-def _decode_chunk(event: str) -> dict[str, Any]:
-    """Return a chat completion chunk, whose `choices` is surely a list of objects."""
-    try:
-        chunk = json.loads(event)
-    except ValueError as err:
-        raise ZoeStreamBrokenError("a part of the answer is not JSON") from err
-    if not isinstance(chunk, dict):
-        raise ZoeStreamBrokenError("a part of the answer is not a JSON object")
-    if "error" in chunk:
-        raise error_from_body(chunk, status=500)
-    choices = chunk.setdefault("choices", [])
-    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
-        raise ZoeStreamBrokenError("the choices of an answer are not a list of objects")
-    return chunk

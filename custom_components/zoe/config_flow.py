@@ -1,5 +1,6 @@
 """The dialogs: connecting a server, and adding or changing the conversation agents that use it."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, override
 
@@ -138,9 +139,9 @@ class ZoeSubentryFlow(ConfigSubentryFlow):
         )
         return probatio.Schema({**fields, **self._more_fields()})
 
+    @abstractmethod
     def _more_fields(self) -> dict[probatio.Marker, Any]:
         """Return the fields below name and model."""
-        raise NotImplementedError
 
 
 class ConversationSubentryFlow(ZoeSubentryFlow):

@@ -14,7 +14,7 @@ from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from .consent import Consent, calls_awaiting_consent, consent
 from .const import DOMAIN, SUBENTRY_CONVERSATION
 from .entity import ZoeLLMEntity
-from .errors import translated_errors
+from .errors import ZoeError, translated_errors
 from .executor import Executor, Order, signature
 from .followup import asks
 from .honesty import correction
@@ -65,10 +65,9 @@ class ZoeConversationEntity(ZoeLLMEntity, conversation.ConversationEntity):
         """Begin to keep the prompts of this agent computed."""
         await super().async_added_to_hass()
         satellites = await async_load_satellites(self.hass)
-        data = self.entry.runtime_data
-        self._primer = Primer(self.hass, self.subentry, self._budget, data.client, satellites)
+        self._primer = Primer(self.hass, self.subentry, self._budget, self.client, satellites)
         self.async_on_remove(self._primer.async_start(await async_load_memory(self.hass)))
-        self.async_on_remove(data.coordinator.async_listen_return(self._primer.async_recompute))
+        self.async_on_remove(self.coordinator.async_listen_return(self._primer.async_recompute))
 
     @override
     async def async_prepare(self, language: str | None = None) -> None:
@@ -116,7 +115,12 @@ class ZoeConversationEntity(ZoeLLMEntity, conversation.ConversationEntity):
             language = user_input.language if self.options.plain_speech else None
             await self.async_request(chat_log, turn, kind, speech_language=language, addition=addition)
 
-        await ToolLoop(chat_log, self.entity_id, turn, sentences, executor, ask).async_run(agreed)
+        loop = ToolLoop(chat_log, self.entity_id, turn, sentences, executor, ask)
+        try:
+            await loop.async_run(agreed)
+        except ZoeError as err:
+            if not await loop.async_tell_done(err):
+                raise
 
     def _executor(
         self,

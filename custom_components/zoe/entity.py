@@ -29,6 +29,9 @@ class ZoeLLMEntity(Entity):
 
     def __init__(self, entry: ZoeConfigEntry, subentry: ConfigSubentry) -> None:
         self.entry = entry
+        # Kept, since a reload of the entry takes them from there, and a turn that runs then goes on to its end.
+        self.client = entry.runtime_data.client
+        self.coordinator = entry.runtime_data.coordinator
         self.subentry = subentry
         self.options = AgentOptions.from_data(subentry.data)
         self._budget = ContextBudget()
@@ -83,9 +86,8 @@ class ZoeLLMEntity(Entity):
     async def _async_stream(
         self, chat_log: conversation.ChatLog, turn: TurnStats, body: dict[str, Any], rules: StreamRules
     ) -> None:
-        client = self.entry.runtime_data.client
         async with (
-            aclosing(client.async_chat(body)) as chunks,
+            aclosing(self.client.async_chat(body)) as chunks,
             aclosing(chat_log_deltas(chunks, turn, rules)) as deltas,
         ):
             async for _ in chat_log.async_add_delta_content_stream(self.entity_id, deltas):

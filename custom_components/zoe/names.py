@@ -3,7 +3,7 @@
 In this order, and the first that finds anything decides:
 
     exact        "Desk lamp"              is Desk lamp
-    letters      "desk-lamp", "Büro"      the same letters; case, accents, spaces and signs aside
+    letters      "desk-lamp", "Buero"     the same letters; case, accents, umlauts, spaces and signs aside
     list         "Desk lamp, Glim"        several names of one thing, as prompts list them
     area         "kitchen ceiling light"  is Ceiling light, which is in the kitchen; or words in another order
     spelling     "Dask lamp"              a slip or two, never in a first letter, a number or a short word
@@ -18,6 +18,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from enum import StrEnum
+from functools import lru_cache
+from itertools import islice
 from typing import Final
 
 MAX_CANDIDATES: Final = 8
@@ -28,6 +30,12 @@ _LONGEST_NAME: Final = 100
 _MAX_SLIPS: Final = 2
 _LONG_WORD: Final = 7
 _SHORT_WORD: Final = 3
+_KEPT_NAMES: Final = 4096  # the names of a large home are folded once, not for every name that a model writes
+# Letters that no decomposition takes an accent from.
+_PLAIN: Final = str.maketrans(
+    {"ø": "o", "ł": "l", "đ": "d", "\N{LATIN SMALL LETTER DOTLESS I}": "i", "æ": "ae", "œ": "oe", "þ": "th", "ð": "d"}
+)
+_UMLAUTS: Final = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
 
 
 class Found(StrEnum):
@@ -90,7 +98,7 @@ def _exact(said: str, known: Sequence[Named]) -> list[Named]:
 
 def _same_letters(said: str, known: Sequence[Named]) -> list[Named]:
     letters = _letters(said)
-    return [named for named in known if letters and letters in (_letters(named.name), _letters(named.key))]
+    return [named for named in known if letters and letters in _spellings(named)]
 
 
 def _listed(said: str, known: Sequence[Named]) -> list[Named]:
@@ -126,7 +134,7 @@ def _misspelt(said: str, known: Sequence[Named]) -> list[Named]:
     return [named for named in known if _slips(words, _words(named.name)) <= _MAX_SLIPS]
 
 
-def _slips(said: list[str], name: list[str]) -> int:
+def _slips(said: Sequence[str], name: Sequence[str]) -> int:
     """Return how many letters are wrong, more than `_MAX_SLIPS` if a word cannot be the other one."""
     if len(said) != len(name) or not said:
         return _MAX_SLIPS + 1
@@ -164,10 +172,16 @@ def _distance(one: str, other: str) -> int:
 
 def _similar(said: str, known: Sequence[Named]) -> list[str]:
     """Return the names that are most like `said`, each thing once."""
-    letters = _letters(said)
-    ranked = sorted(known, key=lambda named: -SequenceMatcher(None, letters, _letters(named.name)).ratio())
+    matcher = SequenceMatcher(None, "", _letters(said))
+
+    def similarity(named: Named) -> float:
+        matcher.set_seq1(_letters(named.name))
+        return matcher.ratio()
+
+    ranked = sorted(known, key=similarity, reverse=True)
     once = {named.key: named for named in reversed(ranked)}
-    return [_with_area(named, known) for named in ranked if once[named.key] is named][:MAX_CANDIDATES]
+    nearest = islice((named for named in ranked if once[named.key] is named), MAX_CANDIDATES)
+    return [_with_area(named, known) for named in nearest]
 
 
 def _with_area(named: Named, known: Sequence[Named]) -> str:
@@ -176,17 +190,29 @@ def _with_area(named: Named, known: Sequence[Named]) -> str:
     return f"{named.name} ({named.areas[0]})" if shared and named.areas else named.name
 
 
-def _words(text: str) -> list[str]:
-    return _WORDS.findall(_folded(text))
+@lru_cache(_KEPT_NAMES)
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(_WORDS.findall(_folded(text)))
 
 
+@lru_cache(_KEPT_NAMES)
 def _letters(text: str) -> str:
     return "".join(_words(text))
 
 
+def _spellings(named: Named) -> tuple[str, str, str]:
+    """Return the letters of a name, of its key, and of the name with umlauts as those write them who have none."""
+    return _letters(named.name), _letters(named.key), _letters(_without_umlauts(named.name))
+
+
+@lru_cache(_KEPT_NAMES)
+def _without_umlauts(text: str) -> str:
+    return unicodedata.normalize("NFC", text.casefold()).translate(_UMLAUTS)
+
+
 def _folded(text: str) -> str:
     """Return `text` without case and accents."""
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    decomposed = unicodedata.normalize("NFKD", text.casefold().translate(_PLAIN))
     return "".join(char for char in decomposed if unicodedata.combining(char) < _ABOVE_AND_BELOW)
 
 

@@ -38,10 +38,6 @@ class Grounding:
         assistant = api.llm_context.assistant
         return cls(inventory(hass, assistant), argument_values(hass, assistant, api.tools))
 
-    def names(self) -> list[str]:
-        """Return all names of things and places."""
-        return [named.name for kind in ("name", "area", "floor") for named in self.inventory[kind]]
-
     def resolved(self, tool: llm.Tool, arguments: dict[str, Any], note: Note) -> dict[str, Any]:
         """Return `arguments` with names that exist; places first, because they tell apart things of one name.
 

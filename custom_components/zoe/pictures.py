@@ -35,6 +35,9 @@ async def async_data_url(hass: HomeAssistant, media: Mapping[str, Any]) -> str:
 
 async def _async_content(hass: HomeAssistant, content_id: str, mime_type: str | None) -> tuple[str, bytes]:
     """Return type and bytes of what `content_id` names."""
+    integration = content_id.removeprefix("media-source://").partition("/")[0]
+    if integration in ("camera", "image") and integration not in hass.config.components:
+        raise ZoeAttachmentError(f"{content_id}: there is no {integration} in this home")
     if content_id.startswith("media-source://camera/"):
         from homeassistant.components import camera  # noqa: PLC0415 -- its requirements are there only with cameras
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _WORDS: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")  # noqa: RUF001 (the apostrophe of typographers)
-_SENTENCE: Final = re.compile(r"[.!?;]+\s+\S")
+_SENTENCE: Final = re.compile(r"[.!?;]\s+\S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class _Language:
 
 
 def _language(openings: str, past: str, requests: str, imperatives: str) -> _Language:
+    requests, imperatives = requests.casefold(), imperatives.casefold()  # "schließe" is heard as "schliesse"
     return _Language(_phrases(openings), _phrases(past), frozenset(requests.split()), frozenset(imperatives.split()))
 
 
@@ -45,7 +46,7 @@ _LANGUAGES: Final[Mapping[str, _Language]] = {
         "how's, how are, does",
         "did, has, was, were, have you, had you",
         "please if then possible able can could would will should",
-        "turn switch make",
+        "turn switch make set dim close shut start stop play",
     ),
     "de": _language(
         "ist, sind, was ist, wie ist, wie sind, wie warm, wie kalt, wie hell, wie hoch, wie viel, wie viele, "
@@ -53,7 +54,8 @@ _LANGUAGES: Final[Mapping[str, _Language]] = {
         "wieviele, wo ist, wo sind, welche, welcher, welches, wer, brennt, brennen, läuft, laufen",
         "hast du, hat, haben, wurde, wurden, war, waren",
         "bitte wenn falls dann sonst möglich kannst könntest würdest sollst",
-        "schalte schalt schalten mach mache machen stell stelle stellen",
+        "schalte schalt schalten mach mache machen stell stelle stellen schließe schließ öffne dimme setze starte "
+        "stoppe fahre spiele",
     ),
     "fr": _language(
         "est-ce que, est-ce qu'il, est-ce qu'elle, est-il, est-elle, sont-ils, sont-elles, quel, quelle, quels, "
@@ -76,7 +78,7 @@ _LANGUAGES: Final[Mapping[str, _Language]] = {
         "welk, wie, waar is, waar zijn",
         "heb je, heeft, hebt u, hebben, was, waren, werd, werden",
         "als dan anders alsjeblieft alstublieft kun kan kunt kunnen zou wil mogelijk",
-        "zet doe maak schakel zetten doen maken",
+        "zet doe maak schakel zetten doen maken sluit dim start stop speel",
     ),
     "it": _language(
         "è, sono, c'è, ci sono, qual, quale, quali, quanto, quanta, quanti, quante, chi, dov'è, dove sono, com'è, "

@@ -1,5 +1,6 @@
 """How what is wrong with a server is put right: one flow for each kind of issue, which ends when it is."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, Final, override
 
@@ -81,13 +82,13 @@ class ZoeRepairFlow(RepairsFlow):
         """Return the fields of the form."""
         return probatio.Schema({})
 
+    @abstractmethod
     async def async_fix(self, user_input: dict[str, Any]) -> Errors:
         """Do what there is to do; return what still is wrong.
 
         Raises:
             ZoeError: the server or a model fails.
         """
-        raise NotImplementedError
 
 
 class UnreachableFlow(ZoeRepairFlow):

@@ -51,6 +51,11 @@ class Satellites:
         if satellite not in before:
             self._store.async_delay_save(self._data, _SAVE_DELAY_S)
 
+    async def async_clear(self) -> None:
+        """Forget all of them, on the disk too."""
+        self._seen.clear()
+        await self._store.async_remove()
+
     @callback
     def _data(self) -> Stored:
         """Return what is stored: nothing of agents that are gone."""

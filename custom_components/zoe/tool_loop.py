@@ -6,6 +6,7 @@ says nothing though something was done, the answer is the integration's own and 
     silence after a change          -> what was done, from the results
     silence otherwise               -> asked once more for words only, then an error
     consent needed                  -> the question
+    the server fails after a change -> that it stopped, and what was done (`async_tell_done`)
     unknown tools, repeated calls,
     more than `MAX_TOOL_ITERATIONS` -> that it stopped, and what was done
 """
@@ -18,8 +19,8 @@ from homeassistant.components import conversation
 from homeassistant.components.conversation import AssistantContentDeltaDict
 from homeassistant.helpers import llm
 
-from .const import MAX_TOOL_ITERATIONS
-from .errors import ZoeEmptyAnswerError
+from .const import LOGGER, MAX_TOOL_ITERATIONS
+from .errors import ZoeEmptyAnswerError, ZoeError
 from .executor import MAX_STRIKES, Executor
 from .intervention import Intervention
 from .outcome import anything_changed, done_names, failed_names
@@ -71,6 +72,14 @@ class ToolLoop:
                 return
         if self.executor:
             await self._add({"content": self._stopped("stopped_rounds", self.executor)})
+
+    async def async_tell_done(self, err: ZoeError) -> bool:
+        """Answer, instead of with `err` alone, with what was done before it; return whether there was anything."""
+        if not (self.executor and anything_changed(self.executor.outcomes)):
+            return False
+        LOGGER.warning("The server failed in the middle of a turn: %s", err)
+        await self._add({"content": self._stopped("stopped_server", self.executor)})
+        return True
 
     def _ending(self, executor: Executor) -> str:
         """Return what the turn has to end with now, "" if it may go on."""

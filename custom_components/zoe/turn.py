@@ -7,6 +7,8 @@ from typing import Any
 
 from homeassistant.helpers import llm
 
+from .const import MEMORY_ACTIONS
+
 type Clock = Callable[[], float]
 
 
@@ -70,10 +72,11 @@ class TurnStats:
         prompt_tokens, cached_tokens, completion_tokens: sums over these requests; the prompt includes what was cached
         ttft_ms: from the arrival of the sentence to the first piece of text or tool call
         total_ms: from the arrival of the sentence to the end of the answer, tools included
-        tool_calls: a list of {"name", "args"} as the model wrote them, in the order in which they were made
+        tool_calls: a list of {"name", "args"} as the model wrote them, in the order in which they were made; what the
+            household told its agents is left out
         repairs: how often each thing was put right that the model did wrong (`Intervention`)
 
-        The event never holds what was said, neither the sentence nor the answer.
+        The event never holds what was said, neither the sentence nor the answer; Home Assistant keeps events for days.
         """
         first_s = self._first_delta_s
         return {
@@ -86,9 +89,13 @@ class TurnStats:
             "completion_tokens": sum(request.completion_tokens for request in self.requests),
             "ttft_ms": None if first_s is None else self._milliseconds(first_s),
             "total_ms": self._milliseconds(self._clock()),
-            "tool_calls": [{"name": call.tool_name, "args": call.tool_args} for call in self.tool_calls],
+            "tool_calls": [{"name": call.tool_name, "args": _public_arguments(call)} for call in self.tool_calls],
             "repairs": {str(kind): count for kind, count in sorted(self.repairs.items())},
         }
 
     def _milliseconds(self, moment_s: float) -> float:
         return round((moment_s - self._start_s) * 1000, 1)
+
+
+def _public_arguments(call: llm.ToolInput) -> dict[str, Any]:
+    return {} if call.tool_name.rpartition("__")[2] in MEMORY_ACTIONS else call.tool_args

@@ -5,7 +5,8 @@ both have the same bytes up to the sentence. No entity is needed, only what a us
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, cast
 
 from homeassistant.components import conversation
 from homeassistant.components.conversation.chat_log import DATA_CHAT_LOGS
@@ -22,6 +23,13 @@ from .speaker import Speaker
 _CONVERSATION: Final = "zoe-prefill"
 
 
+@dataclass(frozen=True)
+class _PromptWithFacts(conversation.SystemContent):
+    """A system prompt with what the household wants its agents to know, which may be other facts with the next turn."""
+
+    bare: str = ""
+
+
 async def async_provide_prompt(
     chat_log: conversation.ChatLog,
     agent: Mapping[str, Any],
@@ -36,10 +44,11 @@ async def async_provide_prompt(
     await chat_log.async_provide_llm_data(
         llm_context, agent.get(CONF_LLM_HASS_API), agent.get(CONF_PROMPT), extra_prompt
     )
-    prompt = chat_log.content[0]
+    prompt = cast("conversation.SystemContent", chat_log.content[0])  # which every chat log begins with
+    # Home Assistant 2026.11 keeps the prompt of a conversation: then it is the one that we made in an earlier turn.
+    bare = prompt.bare if isinstance(prompt, _PromptWithFacts) else prompt.content
     facts = (await async_load_memory(chat_log.hass)).as_prompt()
-    if facts and isinstance(prompt, conversation.SystemContent):
-        chat_log.content[0] = conversation.SystemContent(f"{prompt.content}\n{facts}")
+    chat_log.content[0] = _PromptWithFacts(f"{bare}\n{facts}", bare) if facts else conversation.SystemContent(bare)
 
 
 async def async_upcoming_request(

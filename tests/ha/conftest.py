@@ -1,6 +1,8 @@
 """Zoe in Home Assistant's own test harness, against a real HTTP server on loopback."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from homeassistant.core import Context, HomeAssistant
 from homeassistant.helpers import area_registry as ar
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers import floor_registry as fr
+from homeassistant.helpers.chat_session import ChatSession, async_get_chat_session
 from homeassistant.setup import async_setup_component
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
@@ -118,6 +121,14 @@ def _template_light(key: str, name: str) -> dict[str, Any]:
         "turn_on": {"action": "input_boolean.turn_on", **target},
         "turn_off": {"action": "input_boolean.turn_off", **target},
     }
+
+
+@contextmanager
+def chat_session(hass: HomeAssistant, conversation_id: str | None = None) -> Iterator[ChatSession]:
+    """A conversation; from Home Assistant 2026.11 on, it is somebody's."""
+    owned = {"context": Context()} if "context" in signature(async_get_chat_session).parameters else {}
+    with async_get_chat_session(hass, conversation_id, **owned) as session:
+        yield session
 
 
 @pytest.fixture

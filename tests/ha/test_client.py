@@ -1,12 +1,18 @@
 """Addresses as users type them, and which request carries the key."""
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, TCPConnector, ThreadedResolver, web
+from aiohttp.abc import ResolveResult
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.aiohttp_client import async_get_clientsession
 
 from custom_components.zoe.client import ZoeClient, normalised_url
-from custom_components.zoe.errors import ZoeInvalidUrlError, ZoeStreamBrokenError
+from custom_components.zoe.errors import (
+    ZoeCannotConnectError,
+    ZoeInvalidUrlError,
+    ZoeStreamBrokenError,
+    ZoeUnauthorizedError,
+)
 from custom_components.zoe.models import Health
 from tests.ha.fake_zoe import FakeZoe
 
@@ -38,6 +44,40 @@ async def test_key_goes_only_where_it_is_needed(hass: HomeAssistant, zoe: FakeZo
     # The fake refuses a health request that carries a key, and a models request that does not.
     assert await client.async_health() == Health(ready=True, server_id="server-1", version="0.1.0", api_version=1)
     assert await client.async_models() == ["zoe", "zoe-nano", "llama-3.2-3b"]
+
+
+async def test_a_key_is_taken_as_people_paste_it(hass: HomeAssistant, zoe: FakeZoe) -> None:
+    zoe.api_key = "secret"
+    client = ZoeClient(async_get_clientsession(hass), zoe.url, " secret \n")
+    assert await client.async_models() == ["zoe", "zoe-nano", "llama-3.2-3b"]
+
+
+async def test_a_key_that_no_header_can_carry_is_refused(hass: HomeAssistant, zoe: FakeZoe) -> None:
+    with pytest.raises(ZoeUnauthorizedError, match="such as a line break"):
+        await ZoeClient(async_get_clientsession(hass), zoe.url, "two\nlines").async_models()
+
+
+class SystemResolver(ThreadedResolver):
+    """Encodes names as Python's `getaddrinfo` does, and asks nobody."""
+
+    async def resolve(self, host: str, *_: object, **__: object) -> list[ResolveResult]:
+        raise OSError(host.encode("idna"))
+
+
+@pytest.mark.parametrize("host", ["a" * 64, "a..b", "."])
+async def test_what_is_no_host_name_cannot_be_reached(socket_enabled: None, host: str) -> None:
+    async with ClientSession(connector=TCPConnector(resolver=SystemResolver())) as session:
+        with pytest.raises(ZoeCannotConnectError):
+            await ZoeClient(session, f"http://{host}").async_health()
+
+
+async def test_an_answer_without_an_end_of_brackets(hass: HomeAssistant, zoe: FakeZoe) -> None:
+    async def models(request: web.Request) -> web.StreamResponse:
+        return web.Response(text="[" * 200_000)
+
+    zoe.overrides["/v1/models"] = models
+    with pytest.raises(ZoeStreamBrokenError):
+        await ZoeClient(async_get_clientsession(hass), zoe.url).async_models()
 
 
 async def test_base_path_is_kept(hass: HomeAssistant, zoe: FakeZoe) -> None:

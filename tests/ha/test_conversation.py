@@ -8,11 +8,10 @@ import pytest
 from homeassistant.components import conversation
 from homeassistant.core import Context, Event, HomeAssistant
 from homeassistant.helpers import intent
-from homeassistant.helpers.chat_session import async_get_chat_session
 from pytest_homeassistant_custom_component.common import MockConfigEntry, async_capture_events
 
 from custom_components.zoe.const import EVENT_TURN, MAX_ANSWER_TOKENS
-from tests.ha.conftest import Say
+from tests.ha.conftest import Say, chat_session
 from tests.ha.fake_zoe import FakeZoe, delta, ending, role
 
 TURN_ON = "intent__HassTurnOn"
@@ -115,7 +114,7 @@ async def test_deltas_stream_while_the_answer_is_being_written(
         agent_id=agent,
     )
     with (
-        async_get_chat_session(hass) as session,
+        chat_session(hass) as session,
         conversation.async_get_chat_log(hass, session, user_input, chat_log_delta_listener=listen),
     ):
         result = await conversation.async_converse(hass, "count", session.conversation_id, Context(), "en", agent)

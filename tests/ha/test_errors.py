@@ -84,6 +84,10 @@ FAILURES: dict[str, tuple[Any, str]] = {
         lambda: ["data: []\n\n"],
         "The answer of the Zoe server broke off: a part of the answer is not a JSON object",
     ),
+    "bad delta": (
+        lambda: [chunk(choices=[{"index": 0, "delta": "Well, "}])],
+        "The answer of the Zoe server broke off: a part of the answer has not the shape that it should have",
+    ),
     "bad choices": (
         lambda: [chunk(choices=[None])],
         "The answer of the Zoe server broke off: the choices of an answer are not a list of objects",
@@ -129,6 +133,31 @@ async def test_silent_server_is_given_up(
 async def test_server_gone(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
     zoe.overrides["/v1/chat/completions"] = _drop
     assert "I cannot reach the Zoe server" in (await say("hello")).response.speech["plain"]["speech"]
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [
+        ("en", "I could not get to an end, because the server failed. This was done: Desk lamp."),
+        ("de", "Ich konnte nicht fertig werden, weil der Server ausgefallen ist. Das ist geschehen: Desk lamp."),
+    ],
+)
+async def test_what_was_done_before_the_server_failed_is_told(
+    home: HomeAssistant, zoe: FakeZoe, say: Say, language: str, told: str
+) -> None:
+    zoe.calls((TURN_ON, {"name": "Desk lamp"}))
+    zoe.script.append(error_response(503, "unavailable_error", "the engine restarts"))
+    result = await say("turn on the desk lamp and tell me a joke", language=language)
+    assert result.response.speech["plain"]["speech"] == told
+    await home.async_block_till_done()
+    assert home.states.is_state("light.desk_lamp", "on")
+
+
+async def test_a_failure_after_looking_is_a_failure(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
+    zoe.calls(("homeassistant__GetLiveContext", {}))
+    zoe.script.append(error_response(503, "unavailable_error", "the engine restarts"))
+    result = await say("is the desk lamp on?")
+    assert result.response.speech["plain"]["speech"] == "The Zoe server cannot answer right now: the engine restarts"
 
 
 async def _drop(request: web.Request) -> web.StreamResponse:

@@ -9,6 +9,7 @@ import pytest
 from homeassistant.components import conversation
 from homeassistant.components.homeassistant.exposed_entities import async_expose_entity
 from homeassistant.core import Context, Event, HomeAssistant
+from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers import area_registry as ar
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers import llm
@@ -206,6 +207,18 @@ async def test_unknown_tools_end_in_an_honest_sentence(
     assert repairs(turns) == {"unknown_tool": 2, "stopped": 1}
 
 
+async def test_a_turn_that_stops_after_a_change_that_names_nothing(
+    home: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, agent: str, say: Say
+) -> None:
+    """Nobody can say what was done, but "nothing was changed" would be wrong."""
+    await options(home, entry, llm_hass_api=["test"])
+    llm.async_register_api(home, _API(home, _Tool()))
+    zoe.calls(("test__tool", {}))
+    zoe.calls(("make_coffee", {}))
+    zoe.calls(("brew_coffee", {}))
+    assert speech(await say("make coffee")) == "I have no means to do that."
+
+
 async def test_the_same_call_again_is_not_made(home: HomeAssistant, zoe: FakeZoe, say: Say, turns: list[Event]) -> None:
     zoe.calls((TURN_ON, {"name": "Desk lamp"}), (TURN_ON, {"name": "desk lamp"}))
     zoe.calls((TURN_ON, {"name": "Desk lamp"}))
@@ -339,13 +352,21 @@ async def test_an_agent_without_tools_claims_nothing(
     assert "Correction" in speech(await say("turn on the desk lamp"))
 
 
+class _MuteError(HomeAssistantError):
+    """As Home Assistant's are that put a number where they expect a name."""
+
+    def __str__(self) -> str:
+        names: list[Any] = [1]
+        return ", ".join(names)
+
+
 class _Tool(llm.Tool):
     name = "test__tool"
     description = "Tests."
     integration = "test"
     parameters = probatio.Schema({probatio.Optional("name"): str})
 
-    def __init__(self, fail: bool = False) -> None:
+    def __init__(self, fail: Exception | None = None) -> None:
         self.fail = fail
         self.calls: list[dict[str, Any]] = []
 
@@ -354,7 +375,7 @@ class _Tool(llm.Tool):
     ) -> llm.ToolResult:
         self.calls.append(tool_input.tool_args)
         if self.fail:
-            raise KeyError("oops")
+            raise self.fail
         return llm.ToolResult(data={"answer": 42})
 
 
@@ -372,7 +393,7 @@ class _API(llm.API):
 async def test_a_tool_that_breaks_does_not_end_the_turn(
     home: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, agent: str, say: Say
 ) -> None:
-    tool = _Tool(fail=True)
+    tool = _Tool(fail=KeyError("oops"))
     await options(home, entry, llm_hass_api=["test"])
     llm.async_register_api(home, _API(home, tool))
     zoe.calls(("tool", {"name": "anything"}))
@@ -381,6 +402,48 @@ async def test_a_tool_that_breaks_does_not_end_the_turn(
     (result,) = tool_results(zoe)
     assert result["data"]["error"] == "KeyError"
     assert tool.calls == [{"name": "anything"}]
+
+
+async def test_an_error_that_cannot_say_what_it_is_does_not_end_the_turn(
+    home: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, agent: str, say: Say
+) -> None:
+    await options(home, entry, llm_hass_api=["test"])
+    llm.async_register_api(home, _API(home, _Tool(fail=_MuteError())))
+    zoe.calls(("tool", {}))
+    zoe.says("It does not work.")
+    assert speech(await say("test")) == "It does not work."
+    (result,) = tool_results(zoe)
+    assert result["data"]["error_text"].startswith("An argument has the wrong type: ")
+
+
+class _NameTool(_Tool):
+    """Takes devices by name and domain, and nothing by its area."""
+
+    integration = "homeassistant"
+    parameters = probatio.Schema({probatio.Optional("name"): str, probatio.Optional("domain"): [str]})
+
+
+async def test_what_is_neither_a_device_nor_an_area_is_refused(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
+    zoe.calls((TURN_ON, {"name": "Chandelier", "domain": ["light"]}))
+    zoe.says("There is no chandelier.")
+    await say("turn on the chandelier")
+    (result,) = tool_results(zoe)
+    assert result["data"]["error"] == "unknown_name"
+    assert sorted(result["data"]["candidates"]) == ["Desk lamp", "Kitchen light"]
+
+
+async def test_an_area_is_no_device_for_a_tool_that_knows_no_areas(
+    home: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, agent: str, say: Say
+) -> None:
+    tool = _NameTool()
+    await options(home, entry, llm_hass_api=["test"])
+    llm.async_register_api(home, _API(home, tool))
+    zoe.calls(("test__tool", {"name": "Kitchen", "domain": ["light"]}))
+    zoe.says("There is no such light.")
+    await say("do it with the kitchen lights")
+    (result,) = tool_results(zoe)
+    assert (result["data"]["error"], tool.calls) == ("unknown_name", [])
+    assert "Kitchen light" in result["data"]["candidates"]
 
 
 async def test_a_question_may_use_a_tool_of_the_open_world(

@@ -1,16 +1,21 @@
 """Setting the entry up, taking it down, and what the server can do to either."""
 
+import asyncio
+from datetime import timedelta
+from typing import Any
+
 from homeassistant.components import conversation
 from homeassistant.config_entries import ConfigEntryState, ConfigSubentryData
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
 from homeassistant.setup import async_setup_component
-from pytest_homeassistant_custom_component.common import MockConfigEntry
+from homeassistant.util import dt as dt_util
+from pytest_homeassistant_custom_component.common import MockConfigEntry, async_fire_time_changed
 
 from custom_components.zoe.const import DOMAIN
-from tests.ha.conftest import AGENT
-from tests.ha.fake_zoe import FakeZoe
+from tests.ha.conftest import AGENT, Say
+from tests.ha.fake_zoe import FakeZoe, delta, ending, role
 
 
 async def set_up(hass: HomeAssistant, entry: MockConfigEntry) -> None:
@@ -114,3 +119,39 @@ async def test_other_subentries_are_no_agents(hass: HomeAssistant, zoe: FakeZoe)
     await set_up(hass, entry)
     assert entry.state is ConfigEntryState.LOADED
     assert hass.states.async_entity_ids("conversation") == ["conversation.home_assistant"]
+
+
+async def test_a_turn_goes_on_while_its_entry_is_set_up_anew(
+    hass: HomeAssistant, home: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, agent: str, say: Say
+) -> None:
+    """Somebody changes an option while a model answers: the tools are called once, and the answer comes."""
+    told = asyncio.Event()
+    call = {"index": 0, "id": "c0", "function": {"name": "intent__HassTurnOn", "arguments": '{"name": "Desk lamp"}'}}
+    zoe.script.append([role(), told, delta(tool_calls=[call]), *ending("tool_calls")])
+    zoe.says("It is on.")
+    asking = hass.async_create_task(say("turn on the desk lamp"))
+    await asyncio.wait_for(zoe.asked.wait(), 5)
+    assert await hass.config_entries.async_unload(entry.entry_id)
+    told.set()
+    result = await asking
+    assert result.response.speech["plain"]["speech"] == "It is on."
+    assert len(zoe.requests) == 2
+    assert hass.states.is_state("light.desk_lamp", "on")
+
+
+async def test_nothing_is_left_on_the_disk_of_a_server_that_is_removed(
+    hass: HomeAssistant,
+    home: HomeAssistant,
+    zoe: FakeZoe,
+    entry: MockConfigEntry,
+    say: Say,
+    hass_storage: dict[str, Any],
+) -> None:
+    zoe.calls(("zoe__remember", {"fact": "The cat is called Momo."}))
+    zoe.says("I will.")
+    await say("remember that the cat is called Momo")
+    async_fire_time_changed(hass, dt_util.utcnow() + timedelta(minutes=1))
+    await hass.async_block_till_done()
+    assert {key for key in hass_storage if key.startswith("zoe")} == {"zoe.memory", "zoe.satellites"}
+    await hass.config_entries.async_remove(entry.entry_id)
+    assert not [key for key in hass_storage if key.startswith("zoe")]

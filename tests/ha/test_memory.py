@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from homeassistant.components import conversation
 from homeassistant.core import Context, HomeAssistant
 from homeassistant.helpers import llm
 from homeassistant.helpers.storage import Store
@@ -248,3 +249,26 @@ async def test_the_last_server_takes_the_facts_with_it(
     await hass.config_entries.async_remove(entry.entry_id)
     assert memory.facts == []
     assert "zoe.memory" not in hass_storage
+
+
+async def test_a_prompt_that_is_kept_for_the_next_turn_has_the_facts_of_then(
+    home: HomeAssistant, zoe: FakeZoe, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Home Assistant 2026.11 makes the prompt of a conversation once."""
+    memory = await async_load_memory(home)
+    await memory.async_remember(CAT)
+    for _ in range(3):
+        zoe.says("OK.")
+    first = await say("hello")
+    kept = zoe.requests[0]["messages"][0]["content"]
+
+    async def keep(self: conversation.ChatLog, *_: object) -> None:
+        """Leave prompt and tools as they are."""
+
+    monkeypatch.setattr(conversation.ChatLog, "async_provide_llm_data", keep)
+    await say("hello again", first.conversation_id)
+    assert zoe.requests[1]["messages"][0]["content"] == kept
+    await memory.async_forget(CAT)
+    await memory.async_remember(DOG)
+    await say("and again", first.conversation_id)
+    assert zoe.requests[2]["messages"][0]["content"] == kept.replace(CAT, DOG)

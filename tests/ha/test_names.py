@@ -1,9 +1,12 @@
 """Which thing is meant: one and only one, or the candidates are told."""
 
+from unittest.mock import patch
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from custom_components.zoe import names
 from custom_components.zoe.names import MAX_CANDIDATES, Found, Named, resolve
 
 KITCHEN = ("Kitchen", "galley")
@@ -20,6 +23,9 @@ HOME = [
     Named("Bürolampe", "light.office", ("Büro",)),
     Named("客厅灯", "light.living"),
     Named("TV", "media_player.tv"),
+    Named("Tür", "cover.door"),
+    Named("Lampe på kjøkkenet", "light.kjokkenet"),
+    Named("Łazienka", "light.bath"),
 ]
 
 
@@ -34,6 +40,10 @@ HOME = [
         ("desklamp", "Desk lamp", Found.LETTERS),
         ("lamp", "Lamp", Found.LETTERS),
         ("burolampe", "Bürolampe", Found.LETTERS),
+        ("buerolampe", "Bürolampe", Found.LETTERS),
+        ("Tuer", "Tür", Found.LETTERS),
+        ("lampe pa kjokkenet", "Lampe på kjøkkenet", Found.LETTERS),
+        ("lazienka", "Łazienka", Found.LETTERS),
         ("Desk lamp, Glim", "Desk lamp", Found.LIST),
         ("kitchen ceiling light", "Ceiling light", Found.AREA),
         ("ceiling light in the galley", "Ceiling light", Found.AREA),
@@ -81,6 +91,19 @@ def test_two_things_that_fit_alike_are_ambiguous() -> None:
     resolution = resolve("Bidroom lamp", lamps)
     assert (resolution.name, resolution.ambiguous) == (None, True)
     assert resolution.candidates == ("Bedroom lamp", "Badroom lamp")
+
+
+def test_a_large_home_does_not_keep_others_waiting() -> None:
+    """The event loop waits for this: what is left is one look at each name, whatever was said."""
+    rooms = [f"Room {letter}" for letter in "ABCDEFGHIJ"]
+    home = [Named(f"{room} lamp {number}", f"light.{room}_{number}", (room,)) for room in rooms for number in range(30)]
+    resolve("a yellow elephant", home)
+    with (
+        patch.object(names, "_folded", wraps=names._folded) as folded,
+        patch.object(names, "_with_area", wraps=names._with_area) as told,
+    ):
+        assert resolve("a purple elephant", home).name is None
+    assert (folded.call_count, told.call_count) == (1, MAX_CANDIDATES)
 
 
 def test_nothing_known() -> None:

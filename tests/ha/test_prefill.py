@@ -11,12 +11,11 @@ from homeassistant.components import assist_pipeline, conversation, stt
 from homeassistant.components.homeassistant.exposed_entities import async_expose_entity
 from homeassistant.components.intent import async_register_timer_handler
 from homeassistant.config_entries import ConfigEntry, ConfigFlow
-from homeassistant.const import EVENT_HOMEASSISTANT_FINAL_WRITE
+from homeassistant.const import EVENT_HOMEASSISTANT_FINAL_WRITE, EVENT_HOMEASSISTANT_STOP
 from homeassistant.core import Context, HomeAssistant
 from homeassistant.helpers import area_registry as ar
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
-from homeassistant.helpers.chat_session import async_get_chat_session
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from homeassistant.setup import async_setup_component
 from homeassistant.util import dt as dt_util
@@ -32,8 +31,8 @@ from pytest_homeassistant_custom_component.typing import WebSocketGenerator
 
 from custom_components.zoe.memory import async_load_memory
 from custom_components.zoe.prefill import COOLDOWN_S
-from custom_components.zoe.satellites import MAX_PER_AGENT
-from tests.ha.conftest import AGENT, Say
+from custom_components.zoe.satellites import MAX_PER_AGENT, Satellite, async_load_satellites
+from tests.ha.conftest import AGENT, Say, chat_session
 from tests.ha.fake_zoe import FakeZoe, error_response
 
 TURN_ON = "intent__HassTurnOn"
@@ -78,7 +77,7 @@ async def ears(hass: HomeAssistant, home: HomeAssistant, zoe: FakeZoe, agent: st
     async def add(hass: HomeAssistant, entry: ConfigEntry, async_add_entities: AddConfigEntryEntitiesCallback) -> None:
         async_add_entities([ears])
 
-    mock_integration(hass, MockModule("ears", async_setup_entry=set_up))
+    mock_integration(hass, MockModule("ears", async_setup_entry=set_up), built_in=False)
     mock_platform(hass, "ears.stt", type("Platform", (), {"async_setup_entry": staticmethod(add)}))
     mock_platform(hass, "ears.config_flow")
     entry = MockConfigEntry(domain="ears")
@@ -132,7 +131,7 @@ async def speak(hass: HomeAssistant, ears: Ears, zoe: FakeZoe) -> Speak:
     async def _speak(text: str, device_id: str, satellite_id: str, conversation_id: str = "talk") -> None:
         ears.text = text
         zoe.prime_asked.clear()
-        with async_get_chat_session(hass, conversation_id) as session:
+        with chat_session(hass, conversation_id) as session:
             await assist_pipeline.async_pipeline_from_audio_stream(
                 hass,
                 context=Context(),
@@ -243,6 +242,21 @@ async def test_prepared_by_a_client(
     assert_prepared(zoe.primed[0], zoe.requests[0])
 
 
+async def test_prepared_in_a_conversation_without_a_pipeline(
+    hass: HomeAssistant, home: HomeAssistant, zoe: FakeZoe, say: Say
+) -> None:
+    """There is a conversation to go on with, and no run that knows a device."""
+    zoe.says("Hello.")
+    zoe.says("Hello again.")
+    first = await say("hello")
+    entity = hass.data["conversation"].get_entity(AGENT)
+    assert entity is not None
+    with chat_session(hass, first.conversation_id):
+        await entity.async_prepare("en")
+    await say("hello again", first.conversation_id)
+    assert_prepared(zoe.primed[0], zoe.requests[1])
+
+
 async def test_without_tools_the_time_is_left_out(
     hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, agent: str
 ) -> None:
@@ -299,6 +313,23 @@ async def test_a_state_computes_nothing(home: HomeAssistant, zoe: FakeZoe, say: 
     await home.async_block_till_done()
     await pass_time(home)
     assert len(zoe.primed) == 1
+
+
+async def test_a_satellite_that_comes_back_with_timers_is_computed(
+    home: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, say: Say
+) -> None:
+    """Its timers are registered when it connects, which nothing but its state tells."""
+    kitchen = satellite(home, "kitchen", "Kitchen", timers=False)
+    home.states.async_set("assist_satellite.kitchen", "unavailable")
+    seen = await async_load_satellites(home)
+    seen.see(next(iter(entry.subentries)), Satellite(kitchen, "en"))
+    await pass_time(home)
+    async_register_timer_handler(home, kitchen, lambda *args: None)
+    home.states.async_set("assist_satellite.kitchen", "idle")
+    await home.async_block_till_done()
+    await pass_time(home)
+    before, after = ([tool["function"]["name"] for tool in request["tools"]] for request in zoe.primed)
+    assert set(after) - set(before) >= {"intent__HassStartTimer"}
 
 
 async def test_a_change_that_leaves_the_prompt_as_it_was_computes_nothing(
@@ -394,7 +425,8 @@ async def test_a_sentence_does_not_wait_for_its_preparation(hass: HomeAssistant,
 async def test_a_failure_is_told_once(
     hass: HomeAssistant, home: HomeAssistant, zoe: FakeZoe, agent: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    zoe.prime_answers = [error_response(503, "unavailable_error", "a model is being loaded")] * 2
+    loading = "unavailable_error", "a model is being loaded"
+    zoe.prime_answers = [error_response(503, *loading), error_response(503, *loading)]
     entity = hass.data["conversation"].get_entity(AGENT)
     assert entity is not None
 
@@ -442,6 +474,18 @@ async def test_nothing_is_computed_after_unloading(
     await asyncio.wait_for(zoe.disconnected.wait(), 10)
     er.async_get(hass).async_update_entity("light.desk_lamp", name="Reading lamp")
     await (await async_load_memory(hass)).async_remember("The bins go out on Tuesday.")
+    await pass_time(hass)
+    assert len(zoe.primed) == 1
+
+
+async def test_home_assistant_does_not_wait_for_prompts_when_it_stops(
+    hass: HomeAssistant, home: HomeAssistant, zoe: FakeZoe, agent: str
+) -> None:
+    zoe.priming.clear()
+    async_fire_time_changed(hass, dt_util.utcnow() + timedelta(seconds=COOLDOWN_S + 1))
+    await zoe.prime_asked.wait()
+    hass.bus.async_fire(EVENT_HOMEASSISTANT_STOP)
+    await asyncio.wait_for(zoe.disconnected.wait(), 10)
     await pass_time(hass)
     assert len(zoe.primed) == 1
 

@@ -91,6 +91,11 @@ def test_arguments(written: dict[str, Any], meant: dict[str, Any], repairs: list
     assert repaired(written, SCHEMA) == (meant, repairs)
 
 
+def test_an_argument_that_may_be_anything_stays() -> None:
+    schema = {"properties": {"free": True, "number": {"type": ["number", "null"]}}}
+    assert repaired({"free": "5", "number": "5"}, schema) == ({"free": "5", "number": 5}, [Repair.NUMBER])
+
+
 def test_a_wrapper_that_is_an_argument_stays() -> None:
     written = {"arguments": {"a": 1}}
     assert repaired(written, {"properties": {"arguments": {"type": "object"}}}) == (written, [])

@@ -173,6 +173,21 @@ async def test_the_result_of_a_tool_is_no_choice_of_its_own(home: HomeAssistant,
     assert value(home, "sensor.zoe_server_last_route") == "automation"
 
 
+async def test_a_model_that_the_server_has_no_more_cannot_be_loaded(
+    hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, agent: str, freezer: FrozenDateTimeFactory
+) -> None:
+    enable_all(hass, entry)
+    await hass.config_entries.async_reload(entry.entry_id)
+    await hass.async_block_till_done()
+    assert value(hass, "button.zoe_server_reload_zoe_nano") == "unknown"
+    zoe.served = [served_model("qwen", "tools")]
+    await poll(hass, freezer)
+    assert value(hass, "button.zoe_server_reload_zoe_nano") == "unavailable"
+    zoe.served.append(served_model("zoe-nano", "tools"))
+    await poll(hass, freezer)
+    assert value(hass, "button.zoe_server_reload_zoe_nano") == "unknown"
+
+
 async def test_reload_a_model(hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, agent: str) -> None:
     zoe.served = [served_model("my/model:1", "tools")]
     await hass.config_entries.async_reload(entry.entry_id)

@@ -1,6 +1,7 @@
 """The actions: what they send, what they return, and what they say when it goes wrong."""
 
 import base64
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ from typing import Any
 
 import probatio
 import pytest
+from aiohttp import web
 from homeassistant.components import camera, image
 from homeassistant.components.media_source import MediaSource, MediaSourceItem, PlayMedia
 from homeassistant.core import HomeAssistant
@@ -245,3 +247,25 @@ async def test_without_a_server(hass: HomeAssistant, entry: MockConfigEntry, age
     await hass.config_entries.async_unload(entry.entry_id)
     with pytest.raises(ServiceValidationError):
         await call(hass, "ask", text="hi")
+
+
+@pytest.mark.parametrize("domain", ["camera", "image"])
+async def test_pictures_of_an_integration_that_this_home_has_not(
+    hass: HomeAssistant, agent: str, monkeypatch: pytest.MonkeyPatch, domain: str
+) -> None:
+    """What cameras need is installed when there is one; until then, they cannot even be imported."""
+    monkeypatch.setitem(sys.modules, f"homeassistant.components.{domain}", None)
+    monkeypatch.delattr(f"homeassistant.components.{domain}", raising=False)
+    picture = {"media_content_id": f"media-source://{domain}/{domain}.door"}
+    with pytest.raises(HomeAssistantError, match=f"there is no {domain} in this home"):
+        await call(hass, "ask", text="who is it?", images=[picture])
+
+
+@pytest.mark.parametrize("answer", [web.json_response([]), web.Response(text="oops")])
+async def test_explained_in_no_way(hass: HomeAssistant, zoe: FakeZoe, agent: str, answer: web.Response) -> None:
+    async def explain(request: web.Request) -> web.StreamResponse:
+        return answer
+
+    zoe.overrides["/admin/route"] = explain
+    with pytest.raises(HomeAssistantError, match="is not a JSON object"):
+        await call(hass, "explain", text="turn on the desk lamp")

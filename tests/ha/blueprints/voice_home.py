@@ -173,7 +173,9 @@ class VoiceHome:
             return await hass.config_entries.async_unload_platforms(entry, PLATFORMS)
 
         mock_platform(self.hass, "test.config_flow")
-        mock_integration(self.hass, MockModule("test", async_setup_entry=set_up, async_unload_entry=unload))
+        # Not built in: those may not return booleans from 2026.11 on, and have to before.
+        module = MockModule("test", async_setup_entry=set_up, async_unload_entry=unload)
+        mock_integration(self.hass, module, built_in=False)
         entities = (self.writer, self.satellite, self.ears, self.voice)
         for platform, entity in zip(PLATFORMS, entities, strict=True):
             setup_test_component_platform(self.hass, platform, [entity], from_config_entry=True)
