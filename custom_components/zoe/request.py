@@ -17,6 +17,7 @@ from .convert import content_to_message, tools_to_openai
 from .grounding import argument_values
 from .history import ContextBudget, start_after, start_within
 from .options import AgentOptions
+from .speaker_lines import without_speaker_lines
 from .time_line import with_time, without_time
 
 type Message = dict[str, Any]
@@ -56,7 +57,8 @@ def chat_request(
     pictures: Pictures,
 ) -> ChatRequest:
     """Return the request that continues `chat_log`, with as much of its history as fits."""
-    messages = _messages(chat_log.content, kind.language, pictures)
+    head, timed = _head(chat_log.content[0], kind.language)
+    messages = [head[0], *_said(chat_log.content[1:], timed, pictures)]
     body = _body(options, kind)
     if (api := chat_log.llm_api) and api.tools:
         body["tools"] = tools_to_openai(api.tools, api.custom_serializer)
@@ -64,11 +66,11 @@ def chat_request(
         if kind.words_only:
             body["tool_choice"] = "none"
     lengths = [_length(message) for message in messages]
-    fixed = lengths[0] + (len(json_dumps(body["tools"])) if "tools" in body else 0)
+    fixed = sum(map(_length, head)) + (len(json_dumps(body["tools"])) if "tools" in body else 0)
     start = start_within(chat_log.content, options.history_rounds)
     excess = budget.excess_chars(fixed + sum(lengths[start:]), options.max_tokens)
     start = start_after(chat_log.content, start, excess, lengths) if excess else start
-    body["messages"] = [messages[0], *messages[start:]]
+    body["messages"] = [*head, *messages[start:]]
     return ChatRequest(body, fixed + sum(lengths[start:]), start, "tools" in body and not kind.words_only)
 
 
@@ -90,12 +92,19 @@ def _body(options: AgentOptions, kind: RequestKind) -> dict[str, Any]:
     return body
 
 
-def _messages(content: Sequence[conversation.Content], language: str | None, pictures: Pictures) -> list[Message]:
-    """Return the messages of the whole chat log, of which the first is the system prompt."""
-    prompt, timed = without_time(content[0].content or "") if content[0].role == "system" else ("", False)
-    prompt = "\n".join(part for part in (prompt, language_line(language)) if part)
-    messages: list[Message] = [{"role": "system", "content": prompt}]
-    for item in content[1:]:
+def _head(first: conversation.Content, language: str | None) -> tuple[list[Message], bool]:
+    """Return the system messages, what differs by speaker behind what all share, and whether they told the time."""
+    prompt, timed = without_time(first.content or "") if first.role == "system" else ("", False)
+    shared, own = without_speaker_lines(prompt)
+    own = "\n".join(part for part in (own, language_line(language)) if part)
+    texts = [shared, own] if own else [shared]
+    return [{"role": "system", "content": text} for text in texts], timed
+
+
+def _said(content: Sequence[conversation.Content], timed: bool, pictures: Pictures) -> list[Message]:
+    """Return the messages of all that was said, `timed` if each sentence is to tell its time."""
+    messages: list[Message] = []
+    for item in content:
         message = content_to_message(item, pictures)
         if timed and isinstance(item, conversation.UserContent):
             _stamp(message, item)

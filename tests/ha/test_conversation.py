@@ -39,7 +39,7 @@ async def test_text_answer(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
     assert request["zoe"]["priority"] == "interactive"
     assert request["zoe"]["argument_values"]["name"] == ["Desk lamp", "Kitchen light", "Outside"]
     assert "temperature" not in request
-    assert [message["role"] for message in request["messages"]] == ["system", "user"]
+    assert [message["role"] for message in request["messages"]] == ["system", "system", "user"]
     assert "Kitchen light" in request["messages"][0]["content"]
 
 

@@ -90,7 +90,7 @@ async def test_sentences(home: HomeAssistant, engines: list[Told], entry: MockCo
     first, second, third = engines[0].requests
     assert (first.sampling.temperature, first.max_tokens, first.priority) == (0.5, 100, "interactive")
     assert first.argument_values["name"] == ("Desk lamp", "Kitchen light", "Outside")
-    assert second.messages[0]["content"].endswith("Answer in Italian.")
+    assert second.messages[1]["content"].endswith("Answer in Italian.")
     assert third.messages[-1]["role"] == "tool"
 
 

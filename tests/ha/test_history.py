@@ -78,7 +78,12 @@ async def test_rounds_beyond_the_option_are_left_out(
         await say(f"Question {index}", "talk")
     said = [message["content"] for message in zoe.requests[-1]["messages"] if message["role"] == "user"]
     assert said == ["Question 2", "Question 3"]
-    assert roles(zoe) == ["system", *("user", "assistant", "tool", "assistant"), *("user", "assistant", "tool")]
+    assert roles(zoe) == [
+        "system",
+        "system",
+        *("user", "assistant", "tool", "assistant"),
+        *("user", "assistant", "tool"),
+    ]
 
 
 async def test_what_does_not_fit_is_sent_again_with_less(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
@@ -91,8 +96,8 @@ async def test_what_does_not_fit_is_sent_again_with_less(home: HomeAssistant, zo
     result = await say("Question 3", "talk")
     assert result.response.speech["plain"]["speech"] == "Short."
     before, after = zoe.requests[-2:]
-    assert before["messages"][0] == after["messages"][0]
-    assert before["messages"][-len(after["messages"]) + 1 :] == after["messages"][1:]
+    assert before["messages"][:2] == after["messages"][:2]
+    assert before["messages"][-len(after["messages"]) + 2 :] == after["messages"][2:]
     assert len(after["messages"]) < len(before["messages"])
 
 
@@ -104,4 +109,4 @@ async def test_a_prompt_that_never_fits_is_an_error(home: HomeAssistant, zoe: Fa
         zoe.script.append(error_response(400, "exceed_context_size_error", "too long", **refusal))
     result = await say("hello again", "talk")
     assert "9000 tokens" in result.response.speech["plain"]["speech"]
-    assert roles(zoe) == ["system", "user"]
+    assert roles(zoe) == ["system", "system", "user"]

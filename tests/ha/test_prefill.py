@@ -182,7 +182,7 @@ async def test_what_is_being_said_is_prepared(hass: HomeAssistant, zoe: FakeZoe,
     await speak("turn on the kitchen light", kitchen, "assist_satellite.kitchen")
     (primed,) = zoe.primed
     assert_prepared(primed, zoe.requests[0])
-    assert "You are in area Kitchen" in primed["messages"][0]["content"]
+    assert "You are in area Kitchen" in primed["messages"][1]["content"]
     assert "Timer" in primed["tools"][-1]["function"]["name"]
 
 
@@ -197,7 +197,7 @@ async def test_a_second_sentence_is_prepared_with_what_was_said(
     await speak("thank you", kitchen, "assist_satellite.kitchen")
     assert_prepared(zoe.primed[1], zoe.requests[2])
     assert [message["role"] for message in zoe.primed[1]["messages"]] == [
-        *("system", "user", "assistant", "tool", "assistant", "user")
+        *("system", "system", "user", "assistant", "tool", "assistant", "user")
     ]
 
 
@@ -226,9 +226,9 @@ async def test_without_the_internals_what_devices_share_is_prepared(
     primed, real = zoe.primed[0], zoe.requests[0]
     shared = json.dumps(primed["tools"])[:-1]
     assert json.dumps(real["tools"]).startswith(shared)
-    overview = primed["messages"][0]["content"].partition("When a user asks")[0]
-    assert "Kitchen light" in overview
-    assert real["messages"][0]["content"].startswith(overview)
+    assert "Kitchen light" in primed["messages"][0]["content"]
+    assert primed["messages"][0] == real["messages"][0]
+    assert primed["messages"][1] != real["messages"][1]
 
 
 async def test_prepared_by_a_client(
@@ -359,12 +359,30 @@ async def test_each_kind_of_satellite_that_was_seen_is_computed(
     await hass.async_block_till_done()
     zoe.primed.clear()
     await pass_time(hass)
-    assert [("Cellar" in one["messages"][0]["content"].rpartition("You are in area")[2]) for one in zoe.primed] == [
+    assert [("You are in area Cellar" in one["messages"][1]["content"]) for one in zoe.primed] == [
         True,
         False,
     ]
     assert_prepared(zoe.primed[0], zoe.requests[2])
     assert_prepared(zoe.primed[1], zoe.requests[1])
+
+
+async def test_rooms_share_the_home_and_all_tools_that_both_have(
+    hass: HomeAssistant, home: HomeAssistant, zoe: FakeZoe, agent: str
+) -> None:
+    cellar = satellite(hass, "cellar", "Cellar", timers=False)
+    for device_id in (satellite(hass, "kitchen", "Kitchen"), cellar, None):
+        await talk(hass, zoe, device_id)
+    kitchen, below, nowhere = zoe.requests
+    assert kitchen["messages"][0] == below["messages"][0] == nowhere["messages"][0]
+    assert "Kitchen light" in kitchen["messages"][0]["content"]
+    lines = [request["messages"][1]["content"].splitlines() for request in zoe.requests]
+    assert [line[:29] for line in lines[0]] == ["You are in area Kitchen (floo"]
+    assert [line[:23] for line in lines[1]] == ["You are in area Cellar ", "This device is not able"]
+    assert [line[:19] for line in lines[2]] == ["When a user asks to", "This device is not "]
+    n_shared = len(below["tools"])
+    assert kitchen["tools"][:n_shared] == below["tools"] == nowhere["tools"]
+    assert len(kitchen["tools"]) > n_shared
 
 
 async def test_a_device_that_is_gone_is_computed_no_more(
@@ -375,7 +393,7 @@ async def test_a_device_that_is_gone_is_computed_no_more(
     dr.async_get(hass).async_remove_device(cellar)
     await hass.async_block_till_done()
     await pass_time(hass)
-    assert "You are in area" not in zoe.primed[-1]["messages"][0]["content"]
+    assert "You are in area" not in zoe.primed[-1]["messages"][1]["content"]
 
 
 async def test_satellites_are_stored_bounded_and_without_those_of_agents_that_are_gone(

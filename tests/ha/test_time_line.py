@@ -71,5 +71,6 @@ async def test_answers_are_in_the_language_of_the_pipeline(home: HomeAssistant, 
     await say("hallo", language="de")
     zoe.says("Hello.")
     await say("hello")
-    german, english = (request["messages"][0]["content"] for request in zoe.requests)
-    assert german == f"{english}\nAnswer in German."
+    (shared, german, _), (same, english, _) = (request["messages"] for request in zoe.requests)
+    assert shared == same
+    assert german["content"] == f"{english['content']}\nAnswer in German."

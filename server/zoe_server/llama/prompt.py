@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from itertools import takewhile
 from typing import Any, Final, NoReturn
 
 import jinja2
@@ -31,6 +32,11 @@ CHATML: Final = """\
 
 _REASONING: Final = ("<think>", "[THINK]", "<|channel>thought", "<|channel|>analysis")
 _LONE_SURROGATES: Final = re.compile("[\ud800-\udfff]")
+_FIRST, _LATE, _SAID = (
+    {"role": role, "content": text} for role, text in (("system", "Alpha."), ("system", "Beta."), ("user", "Gamma."))
+)
+_TOOL: Final = {"type": "function", "function": {"name": "delta", "description": "", "parameters": {"type": "object"}}}
+"""What a template is tried with."""
 
 
 class ChatTemplate:
@@ -56,6 +62,7 @@ class ChatTemplate:
             raise EngineUnavailableError(
                 f"the model's chat template is not valid jinja (line {error.lineno}: {error.message})"
             ) from error
+        self._takes_late_instructions = self._tells_late_instructions()
 
     def render(self, request: ChatRequest, picture_marker: str = "") -> str:
         """Return the prompt of `request`, ending where the assistant's answer begins.
@@ -67,11 +74,10 @@ class ChatTemplate:
             InvalidRequestError: the template refuses the messages, or fails on them.
         """
         try:
-            text = self._template.render(
-                messages=[_message(message, picture_marker) for message in request.messages],
-                tools=[_function(tool) for tool in request.tools] or None,
-                add_generation_prompt=True,
-                **self._names,
+            messages = [_message(message, picture_marker) for message in request.messages]
+            text = self._render(
+                messages if self._takes_late_instructions else _with_one_beginning(messages),
+                [_function(tool) for tool in request.tools],
             )
         except Exception as error:  # a template is a program: a request can make it raise anything
             raise InvalidRequestError(
@@ -79,6 +85,23 @@ class ChatTemplate:
                 param="messages",
             ) from error
         return text if text.isascii() else _LONE_SURROGATES.sub("\ufffd", text)
+
+    def _render(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> str:
+        return self._template.render(messages=messages, tools=tools or None, add_generation_prompt=True, **self._names)
+
+    def _tells_late_instructions(self) -> bool:
+        """Return whether a second system message becomes one in the prompt, and changes nothing else of it.
+
+        Some templates refuse it, and some take it for what the user said.
+        """
+        try:
+            short, long = (self._render(messages, [_TOOL]) for messages in ([_FIRST, _SAID], [_FIRST, _LATE, _SAID]))
+        except Exception:  # noqa: BLE001 -- a template is a program, see `render`
+            return False
+        start = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(short, long, strict=False)))
+        end = start + len(long) - len(short)
+        added = long[start:end]
+        return long[:start] + long[end:] == short and all(word in added for word in ("system", _LATE["content"]))
 
 
 def picture_parts(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -95,6 +118,15 @@ def knows_reasoning(source: str) -> bool:
 def opens_reasoning(prompt: str) -> bool:
     """Return whether a rendered prompt ends inside the reasoning, as the templates of some reasoning models do."""
     return prompt.rstrip().endswith("<think>")
+
+
+def _with_one_beginning(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the messages with all system messages that they begin with in one."""
+    n_system = sum(1 for _ in takewhile(lambda message: message["role"] == "system", messages))
+    if n_system <= 1:
+        return messages
+    text = "\n".join(message["content"] for message in messages[:n_system])
+    return [{"role": "system", "content": text}, *messages[n_system:]]
 
 
 def _message(message: Mapping[str, Any], picture_marker: str) -> dict[str, Any]:

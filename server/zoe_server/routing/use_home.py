@@ -31,6 +31,8 @@ _ADDED: Final = (
     *("Only if the user wants to control", "Call the `homeassistant__", "You are in area ", "Current time is "),
 )
 """How lines begin that Home Assistant 2026 puts behind the instructions of a household."""
+_LANGUAGE: Final = "Answer in "
+"""How the line begins that says in which language, at the end of all."""
 _SYSTEM: Final = frozenset({"system", "developer"})
 _HINT: Final = (
     "You cannot see or control the home yourself. If the user wants anything done in the home, or known about it, call "
@@ -70,14 +72,19 @@ def asks_for_home(event: protocol.ChatEvent) -> bool:
 
 
 def instructions(system: str) -> str:
-    """Return what somebody wrote for this household of a system prompt: whole lines, up to what is known to follow."""
+    """Return what somebody wrote for this household of a system prompt: whole lines, up to what is known to follow.
+
+    The language of the answer is kept wherever it is named.
+    """
     kept: list[str] = []
     room = MAX_INSTRUCTIONS
-    for line in system.splitlines():
+    lines = system.splitlines()
+    for line in lines:
         room -= len(line) + 1
         if line.startswith(_ADDED) or room < 0:
             break
         kept.append(line)
+    kept += [line for line in lines[len(kept) :] if line.startswith(_LANGUAGE)]
     return "\n".join(kept).strip()
 
 

@@ -125,6 +125,42 @@ def test_a_template_that_fails_says_why(source: str, words: str) -> None:
     assert caught.value.param == "messages"
 
 
+HOME, ROOM = ({"role": "system", "content": text} for text in ("The home.", "You are in area Kitchen and so on."))
+
+
+def test_what_differs_by_room_stands_behind_the_tools_where_a_template_lets_it() -> None:
+    here, nowhere = (render(HERMES_TEMPLATE, HOME, *room, user("x"), tools=TOOLS) for room in ([ROOM], []))
+    own = f"<|im_start|>system\n{ROOM['content']}<|im_end|>\n"
+    assert here.replace(own, "") == nowhere
+    assert here.index("turn_on") < here.index(own) < here.index("<|im_start|>user")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        """{% for m in messages %}{% if m.role == 'system' and not loop.first %}{{ raise_exception('no') }}{% endif %}
+           [{{ m.role }}: {{ m.content }}]{% endfor %}""",
+        # Like Llama 3.1: the tools stand before what is behind the first message, whoever said that.
+        """[system: {{ messages[0].content }}]{% for m in messages[1:] %}
+           {% if loop.first %}[user: {{ tools | tojson }} {{ m.content }}]{% else %}[{{ m.role }}: {{ m.content }}]
+           {% endif %}{% endfor %}""",
+        "[system: {{ messages[0].content }}]{% for m in messages if m.role != 'system' %}[{{ m.role }}]{% endfor %}",
+    ],
+    ids=["refuses", "takes for the user's", "drops"],
+)
+def test_elsewhere_all_system_messages_of_the_beginning_are_one(source: str) -> None:
+    text = render(source, HOME, ROOM, user("x"), tools=TOOLS)
+    assert text.lstrip().startswith("[system: The home.\nYou are in area Kitchen and so on.]")
+    assert text == render(source, {**HOME, "content": f"{HOME['content']}\n{ROOM['content']}"}, user("x"), tools=TOOLS)
+
+
+def test_zoe_nano_reads_the_room_wherever_it_stands() -> None:
+    source = ZOE_NANO_TEMPLATE.read_text()
+    text = render(source, HOME, ROOM, user("x"), tools=TOOLS)
+    assert text.count("turn_on") == 1
+    assert 'here="Kitchen and so on."' in text
+
+
 def test_a_template_that_is_not_jinja_is_refused_at_start() -> None:
     with pytest.raises(EngineUnavailableError, match="line 2"):
         template("a\n{% if %}")
