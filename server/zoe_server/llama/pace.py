@@ -19,21 +19,28 @@ class Pace:
     """Learns from the steps themselves what a step costs at all (`base_s`) and per prompt token (`token_s`).
 
     A step with decoding sequences should last `shared_step_s` at most for each prompt that waits, so that many who wait
-    for their first word count for more than few who wait for their next; and no step longer than `lone_step_s`. A fast
-    GPU then always takes whole batches, a small computer takes pieces. Where even a step of single tokens is slow,
-    prompt tokens may double it; without that the pieces would shrink to nothing on a busy computer, and gain nothing.
+    for their first word count for more than few who wait for their next; and no step longer than `lone_step_s`. Where
+    nobody decodes, prompts that somebody waits for take their turns whatever the pieces are, and long pieces read the
+    weights less often: they get `prompt_step_s`. Those that nobody waits for stay ready to give way. A fast GPU then
+    always takes whole batches, a small computer takes pieces. Where even a step of single tokens is slow, prompt tokens
+    may double it; without that the pieces would shrink to nothing on a busy computer, and gain nothing.
     """
 
     shared_step_s: float = 0.25
     lone_step_s: float = 1.0
+    prompt_step_s: float = 2.0
     base_s: float = 0.0
     token_s: float | None = None
 
-    def budget_tokens(self, n_batch_tokens: int, *, decoding: bool, n_prompts: int = 1) -> int:
+    def budget_tokens(
+        self, n_batch_tokens: int, *, decoding: bool, n_prompts: int = 1, background: bool = False
+    ) -> int:
         """Return how many tokens of the `n_prompts` that wait the next step may compute, at most `n_batch_tokens`."""
         if self.token_s is None:
             return min(n_batch_tokens, _FIRST_CHUNK_TOKENS)
-        step_s = min(self.lone_step_s, self.shared_step_s * max(1, n_prompts)) if decoding else self.lone_step_s
+        step_s = self.lone_step_s if background else self.prompt_step_s
+        if decoding:
+            step_s = min(self.lone_step_s, self.shared_step_s * max(1, n_prompts))
         wanted_s = max(step_s - self.base_s, self.base_s)
         wanted = n_batch_tokens if wanted_s >= self.token_s * n_batch_tokens else wanted_s / self.token_s
         return min(n_batch_tokens, max(_SMALLEST_CHUNK_TOKENS, _tiled(wanted)))

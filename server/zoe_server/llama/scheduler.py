@@ -287,9 +287,13 @@ class Scheduler:
 
     def _prefill_chunks(self, prompts: list[Sequence], n_decoding: int) -> list[Chunk]:
         """Step 5 of the module's docstring; streams and prompts of other adapters, too, want the step to be short."""
-        n_prompts = len(self._prompts())
-        decoding = any(not sequence.is_prefilling for sequence in self._running)
-        budget = self._pace.budget_tokens(self.limits.n_batch_tokens, decoding=decoding, n_prompts=n_prompts)
+        waiting = self._prompts()
+        budget = self._pace.budget_tokens(
+            self.limits.n_batch_tokens,
+            decoding=any(not sequence.is_prefilling for sequence in self._running),
+            n_prompts=len(waiting),
+            background=not any(map(self._is_urgent, waiting)),
+        )
         budget = min(budget, self.limits.n_batch_tokens - n_decoding, self.memory.n_free_cells - n_decoding)
         chunks: list[Chunk] = []
         for sequence in prompts:

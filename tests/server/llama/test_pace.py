@@ -31,7 +31,16 @@ def test_fast_machine_takes_whole_batches(decoding: bool) -> None:
 
 def test_two_cores_keep_a_voice_stream_going() -> None:
     assert 70 <= settle(0.02, 0.0025, decoding=True) <= 100
-    assert settle(0.02, 0.0025, decoding=False) == 384
+    assert settle(0.02, 0.0025, decoding=False) == 512
+
+
+def test_what_nobody_waits_for_is_soon_ready_to_give_way() -> None:
+    pace = Pace()
+    for _ in range(30):
+        pace.observe(512, 0.02 + 0.0025 * 512)
+        pace.observe(1, 0.02)
+    assert pace.budget_tokens(8192, decoding=False, background=True) == 384
+    assert pace.budget_tokens(8192, decoding=False) == 768
 
 
 def test_many_who_wait_for_their_first_word_count_for_more() -> None:
@@ -39,14 +48,15 @@ def test_many_who_wait_for_their_first_word_count_for_more() -> None:
     for _ in range(30):
         pace.observe(1000, 0.02 + 0.00025 * 1000)
         pace.observe(1, 0.02)
-    one, two, many, lone = (
+    one, two, many, nobody_decodes, background = (
         pace.budget_tokens(8192, decoding=True),
         pace.budget_tokens(8192, decoding=True, n_prompts=2),
         pace.budget_tokens(8192, decoding=True, n_prompts=50),
         pace.budget_tokens(8192, decoding=False, n_prompts=50),
+        pace.budget_tokens(8192, decoding=False, n_prompts=50, background=True),
     )
     assert 1.8 * one < two < 2.3 * one
-    assert two < many == lone
+    assert two < many == background < nobody_decodes
 
 
 @given(st.floats(0, 1), st.floats(1e-6, 0.1), st.booleans())
