@@ -206,31 +206,31 @@ class ConnectionFlow(ConfigFlow):
 
     async def async_step_reauth_confirm(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
         """Ask for another key."""
-        entry = self._get_reauth_entry()
-        errors: dict[str, str] = {}
-        if user_input is not None:
-            try:
-                return self._finish(entry, await async_verify(self.hass, entry, user_input))
-            except ZoeError as err:
-                errors = form_errors(err)
-        return self.async_show_form(step_id="reauth_confirm", data_schema=KEY_SCHEMA, errors=errors)
+        result, errors = await self._async_change(self._get_reauth_entry(), user_input)
+        return result or self.async_show_form(step_id="reauth_confirm", data_schema=KEY_SCHEMA, errors=errors)
 
     async def async_step_reconfigure(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
         """Ask for another address or key; a key that is left out stays as it is."""
         entry = self._get_reconfigure_entry()
-        errors: dict[str, str] = {}
-        if user_input is not None:
-            try:
-                return self._finish(entry, await async_verify(self.hass, entry, user_input))
-            except ZoeError as err:
-                errors = form_errors(err)
+        result, errors = await self._async_change(entry, user_input)
         suggested = user_input or {CONF_URL: entry.data[CONF_URL]}
-        return self.async_show_form(
+        return result or self.async_show_form(
             step_id="reconfigure",
             data_schema=self.add_suggested_values_to_schema(RECONFIGURE_SCHEMA, suggested),
             errors=errors,
             description_placeholders={"example_url": DEFAULT_URL},
         )
+
+    async def _async_change(
+        self, entry: ConfigEntry, user_input: dict[str, Any] | None
+    ) -> tuple[ConfigFlowResult | None, dict[str, str]]:
+        """Store an answer that the server accepts, and return the end of the dialog; else what is wrong with it."""
+        if user_input is None:
+            return None, {}
+        try:
+            return self._finish(entry, await async_verify(self.hass, entry, user_input)), {}
+        except ZoeError as err:
+            return None, form_errors(err)
 
     def _finish(self, entry: ConfigEntry, data: dict[str, Any]) -> ConfigFlowResult:
         """Store the answer. An entry that is set up reloads by itself, another one has to be told to."""

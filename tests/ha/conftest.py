@@ -11,16 +11,16 @@ from aiohttp.test_utils import TestServer
 from homeassistant.components import conversation
 from homeassistant.components.homeassistant.exposed_entities import async_expose_entity
 from homeassistant.config_entries import ConfigSubentryData
-from homeassistant.core import Context, HomeAssistant
+from homeassistant.core import Context, Event, HomeAssistant
 from homeassistant.helpers import area_registry as ar
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers import floor_registry as fr
 from homeassistant.helpers.chat_session import ChatSession, async_get_chat_session
 from homeassistant.setup import async_setup_component
-from pytest_homeassistant_custom_component.common import MockConfigEntry
+from pytest_homeassistant_custom_component.common import MockConfigEntry, async_capture_events
 
 # Imported before Home Assistant puts its own test folder, which also has a `custom_components`, on the path.
-from custom_components.zoe.const import DOMAIN
+from custom_components.zoe.const import DOMAIN, EVENT_TURN
 from tests.ha.fake_zoe import FakeZoe
 
 AGENT = "conversation.zoe"
@@ -141,3 +141,10 @@ def say(hass: HomeAssistant, agent: str) -> Say:
         return await conversation.async_converse(hass, text, conversation_id, Context(), language, agent)
 
     return _say
+
+
+@pytest.fixture
+def turns(home: HomeAssistant) -> list[Event]:
+    """The turns that have ended, as the integration tells them."""
+    events: list[Event] = async_capture_events(home, EVENT_TURN)
+    return events

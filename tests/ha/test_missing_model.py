@@ -13,7 +13,7 @@ from freezegun.api import FrozenDateTimeFactory
 from homeassistant.components import ai_task
 from homeassistant.components.media_source import PlayMedia
 from homeassistant.config_entries import ConfigSubentry
-from homeassistant.core import Event, HomeAssistant
+from homeassistant.core import Event, HomeAssistant, callback
 from homeassistant.data_entry_flow import EVENT_DATA_ENTRY_FLOW_PROGRESS_UPDATE
 from homeassistant.exceptions import HomeAssistantError
 from hypothesis import given
@@ -135,6 +135,7 @@ async def test_the_recommended_model_is_offered_and_others_that_fit(repairs: Rep
 async def test_it_is_downloaded_and_the_issue_is_gone(home: HomeAssistant, repairs: Repairs, supply: Supply) -> None:
     shares: list[float] = []
 
+    @callback  # else each runs in a thread, and their order is anybody's guess
     def note(event: Event[dict[str, Any]]) -> None:
         shares.append(event.data["progress"])
 
