@@ -12,7 +12,7 @@ from typing import Any, Final
 from homeassistant.components import conversation
 from homeassistant.components.homeassistant.exposed_entities import async_should_expose
 from homeassistant.config_entries import ConfigEntry
-from homeassistant.core import Context, Event, HomeAssistant, State
+from homeassistant.core import Context, Event, HomeAssistant, State, callback
 from homeassistant.data_entry_flow import FlowResultType
 
 from zoe_server.evaluation.core import home_assistant, load_home, unload_home
@@ -42,6 +42,7 @@ class JudgedHome:
         self._turns: list[Mapping[str, Any]] = []
         hass.bus.async_listen(EVENT_TURN, self._remember)
 
+    @callback
     def _remember(self, event: Event) -> None:
         self._turns.append(event.data)
 
