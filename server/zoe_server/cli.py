@@ -23,6 +23,7 @@ from zoe_server.routing import rules
 from zoe_server.routing.intent import bundled_classifier
 from zoe_server.routing.question import RouteQuestion
 from zoe_server.routing.router import AUTOMATIC, Router
+from zoe_server.routing.said import bundled_said
 
 app = typer.Typer(help="Zoe, a private voice brain for Home Assistant.", no_args_is_help=True, add_completion=False)
 app.add_typer(models.app, name="models")
@@ -81,11 +82,13 @@ def route(
     plan = Router(specs).route(AUTOMATIC, question)
     intent = bundled_classifier().judge(sentence)
     named = rules.names_in(sentence, (*question.devices, *question.places))
+    said = rules.said(question, bundled_said()).wire()
     for what, text in (
         ("rule", f"{plan.rule} ({plan.why})"),
         ("model", plan.candidates[0]),
         ("candidates", ", ".join(plan.candidates)),
         ("classifier", f"log odds of automation {intent.automation:+.2f}, of reasoning {intent.reasoning:+.2f}"),
+        ("said", ", ".join(f"{kind} {share:.3f}" for kind, share in said.items())),
         ("names", f"{', '.join(named) or 'none'} ({rules.home_evidence(question):+.2f})"),
     ):
         OUT.print(f"[bold]{what + ':':<12}[/]{plain(text)}", soft_wrap=True)

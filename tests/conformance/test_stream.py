@@ -51,6 +51,20 @@ async def test_the_engine_s_timings_are_told(client: Client) -> None:
     assert set((await client.stream())[-1]["timings"]) == set(timings)
 
 
+@pytest.mark.zoe_only("what was said, and what is answered")
+async def test_what_was_said_comes_first_and_what_was_answered_last_to_those_who_know_our_extension(
+    client: Client,
+) -> None:
+    first, *others, last = await client.stream("Is the window open, then turn off the heating", zoe={})
+    assert set(first["zoe"]["said"]) == {"order", "question", "reply", "talk", "state"}
+    assert first["zoe"]["said"]["order"] > 0.9
+    assert 0 <= last["zoe"]["answered"]["denies"] <= 1
+    assert not any("zoe" in chunk for chunk in others)
+    whole = await client.chat("Is the window open, then turn off the heating", zoe={})
+    assert whole["zoe"] == first["zoe"] | last["zoe"]
+    assert not any("zoe" in chunk for chunk in await client.stream())
+
+
 async def test_19_comments_keep_an_idle_connection_alive(
     scripted: Callable[..., Any], connect: Callable[[ZoeProcess], Client]
 ) -> None:

@@ -128,7 +128,7 @@ def test_serving_waits_for_no_library_that_it_does_not_need() -> None:
 
 
 def test_pure_parts_do_no_input_or_output() -> None:
-    pure = [f"routing/{noun}.py" for noun in ("router", "rules", "question", "intent")]
+    pure = [f"routing/{noun}.py" for noun in ("router", "rules", "question", "intent", "said")]
     pure += ["fleet/restart.py", "gateway/answer.py", "gateway/body.py", "gateway/openai_wire.py"]
     pure += ["gateway/ollama_answer.py", "gateway/ollama_messages.py", "gateway/ollama_wire.py"]
     pure += ["gateway/call_check.py", "gateway/embeddings_wire.py", "llama/embedding_queue.py"]

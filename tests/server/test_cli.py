@@ -56,8 +56,8 @@ def test_route_explains_its_decision(tmp_path: Path) -> None:
     run = zoe("route", "is the desk lamp on?", "--device", "Desk lamp", "--area", "Office", folder=tmp_path)
     lines = [line.split(":", 1) for line in run.stdout.splitlines()]
     assert run.returncode == 0, run.stderr
-    assert [head for head, _ in lines] == ["rule", "model", "candidates", "classifier", "names"]
+    assert [head for head, _ in lines] == ["rule", "model", "candidates", "classifier", "said", "names"]
     assert lines[0][1].strip().startswith("automation (")
     assert [text.strip() for _, text in lines[1:3]] == ["zoe-nano", "zoe-nano, talker, eyes"]
-    assert "Desk lamp (+" in lines[4][1]
+    assert "Desk lamp (+" in lines[5][1]
     assert "model:      talker" in zoe("route", "tell me a joke", folder=tmp_path).stdout

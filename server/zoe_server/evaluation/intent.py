@@ -1,7 +1,8 @@
 """How well the classifier tells what is said to the home from talk: `python -m zoe_server.evaluation.intent FILE`.
 
 The file holds sentences of each kind in each language, `{"en": {"automation": [...], "talk": [...], "reasoning":
-[...]}}`; `zoe_server.training.intent_classifier --all-held-out FILE` writes those that training did not see.
+[...]}}`; `zoe_server.training.intent_classifier --all-held-out FILE` writes those that training did not see. With
+`--said` the file is one for `evaluation.said`, and the tables are its own.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from zoe_server.evaluation.said import tables
 from zoe_server.routing.intent import IntentClassifier, bundled_classifier
+from zoe_server.routing.said import bundled_said
 
 Sentences = Mapping[str, Sequence[str]]
 """For each kind (`automation`, `talk`, `reasoning`) some sentences of it."""
@@ -71,9 +74,16 @@ def _share(answers: Sequence[bool]) -> float:
     return sum(answers) / (len(answers) or 1)
 
 
-def main(file: Annotated[Path, typer.Argument(help="The sentences, as JSON.")]) -> None:
+def main(
+    file: Annotated[Path, typer.Argument(help="The sentences, as JSON.")],
+    said: Annotated[bool, typer.Option("--said", help="Tell what was said, and what answers say.")] = False,
+) -> None:
     """Print the confusion matrix of every language."""
     data: dict[str, Sentences] = json.loads(file.read_text(encoding="utf-8"))
+    if said:
+        for table in tables(bundled_said(), data):
+            Console().print(table)
+        return
     classifier = bundled_classifier()
     confusions = {language: confusion(classifier, sentences) for language, sentences in data.items()}
     table = Table(

@@ -126,7 +126,10 @@ async def judged_home(
     async with home_assistant({"zoe": zoe}) as hass:
         home = JudgedHome(hass, inventory)
         await home.reset({})
-        await connect(hass, url, api_key)
+        entry = await connect(hass, url, api_key)
+        (agent,) = entry.get_subentries_of_type("conversation")
+        # Each sentence is a conversation of its own, so nobody says yes.
+        hass.config_entries.async_update_subentry(entry, agent, data={**agent.data, "confirm": "never"})
         await hass.async_block_till_done()
         yield home
 

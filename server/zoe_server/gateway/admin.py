@@ -12,8 +12,10 @@ from zoe_server import __version__
 from zoe_server.fleet.fleet import ModelStatus
 from zoe_server.gateway.body import parse_json, validated
 from zoe_server.gateway.services import Services, services
+from zoe_server.routing import rules
 from zoe_server.routing.question import RouteQuestion
 from zoe_server.routing.router import AUTOMATIC
+from zoe_server.routing.said import bundled_said
 
 _MAX_TEXT: Final = 100_000
 _LONGEST_WAIT_S: Final = 600.0
@@ -56,7 +58,10 @@ async def status(request: web.Request) -> web.Response:
 
 
 async def explain_route(request: web.Request) -> web.Response:
-    """Answer with the models that would be asked, in their order, and why; nothing is asked or loaded."""
+    """Answer with the models that would be asked, in their order, and why, and with what kind of sentence it is.
+
+    Nothing is asked or loaded.
+    """
     state = services(request)
     body = validated(RouteBody, parse_json(await request.read()))
     question = RouteQuestion(
@@ -69,6 +74,7 @@ async def explain_route(request: web.Request) -> web.Response:
             "why": plan.why,
             "model": plan.model,
             "candidates": [plan.named(candidate) for candidate in plan.candidates],
+            "said": rules.said(question, bundled_said()).wire(),
             "handover": None if plan.handover is None else list(plan.handover.candidates),
         }
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zoe_server import protocol
+from zoe_server.routing.said import Said, SaidClassifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,22 @@ class AnswerHead:
     def wire(self, kind: str) -> dict[str, Any]:
         """Return the members that every object of kind `kind` begins with."""
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """What a client that sends the member `zoe` is told: what was `said`, None if nothing was, and if answers deny."""
+
+    said: Said | None
+    classifier: SaidClassifier
+
+    def before(self) -> dict[str, Any]:
+        """Return what is known before anything is answered."""
+        return {} if self.said is None else {"said": self.said.wire()}
+
+    def after(self, text: str) -> dict[str, Any]:
+        """Return what is known of the `text` of an answer."""
+        return {"answered": {"denies": round(self.classifier.denies(text), 3)}} if text.strip() else {}
 
 
 @dataclass(slots=True)
@@ -74,22 +91,29 @@ def _is_whole(call: dict[str, Any]) -> bool:
     return True
 
 
-def completion(head: AnswerHead, choices: Sequence[Choice]) -> dict[str, Any]:
-    """Return the whole answer."""
+def completion(head: AnswerHead, choices: Sequence[Choice], judge: Judge | None = None) -> dict[str, Any]:
+    """Return the whole answer; of several choices, the first is judged."""
     finishes = [choice.finish for choice in choices if choice.finish]
+    judged = {} if judge is None else {**judge.before(), **judge.after("".join(choices[0].text))}
     return {
         **head.wire("chat.completion"),
         "choices": [choice.wire() for choice in choices],
         "usage": usage(finishes),
         "timings": timings(finishes),
+        **({"zoe": judged} if judged else {}),
     }
 
 
 class ChunkWriter:
-    """The chunks of a stream, in order: role, pieces, one finish per choice; at the end usage, if it was asked for."""
+    """The chunks of a stream, in order: role, pieces, one finish per choice; at the end usage, if it was asked for.
 
-    def __init__(self, head: AnswerHead, n_choices: int, *, include_usage: bool) -> None:
+    With a `judge`, the first of all chunks tells what was said, and that of each finish whether its choice denies.
+    """
+
+    def __init__(self, head: AnswerHead, n_choices: int, *, include_usage: bool, judge: Judge | None = None) -> None:
         self._head = head
+        self._judge = judge
+        self._texts: list[list[str]] = [[] for _ in range(n_choices)]
         self._n_choices = n_choices
         self._include_usage = include_usage
         self._begun: set[int] = set()
@@ -101,12 +125,15 @@ class ChunkWriter:
         if delta is None and not isinstance(event, protocol.Finish):
             return
         if index not in self._begun:
+            first = not self._begun
             self._begun.add(index)
-            yield self._chunk(index, {"role": "assistant", "content": ""})
+            known = self._judge.before() if self._judge is not None and first else {}
+            yield self._chunk(index, {"role": "assistant", "content": ""}) | ({"zoe": known} if known else {})
         if delta is not None:
             chunk = self._chunk(index, delta)
             if isinstance(event, protocol.Text):
                 chunk["choices"][0]["logprobs"] = logprobs(event.tokens)
+                self._texts[index].append(event.text)
             yield chunk
         if isinstance(event, protocol.Finish):
             yield from self._finish(index, event)
@@ -117,6 +144,8 @@ class ChunkWriter:
         chunk = self._chunk(index, {}, event.reason)
         if last:
             chunk["timings"] = timings(self._finishes)
+        if self._judge is not None and (known := self._judge.after("".join(self._texts[index]))):
+            chunk["zoe"] = known
         yield chunk
         if last and self._include_usage:
             yield {**self._head.wire("chat.completion.chunk"), "choices": [], "usage": usage(self._finishes)} | {

@@ -12,15 +12,17 @@ from aiohttp import web
 
 from zoe_server import errors, protocol
 from zoe_server.gateway import openai_wire
-from zoe_server.gateway.answer import AnswerHead, Choice, ChunkWriter, completion
+from zoe_server.gateway.answer import AnswerHead, Choice, ChunkWriter, Judge, completion
 from zoe_server.gateway.body import parse_json
 from zoe_server.gateway.fanout import Fanout, fan_out
 from zoe_server.gateway.middleware import error_body
 from zoe_server.gateway.services import Services, services
 from zoe_server.gateway.sse import EventStream
 from zoe_server.gateway.tracking import track
+from zoe_server.routing import rules
 from zoe_server.routing.question import RouteQuestion
 from zoe_server.routing.router import AUTOMATIC, RoutePlan
+from zoe_server.routing.said import bundled_said
 
 _ROUTE_HEADER: Final = "X-Zoe-Route"
 
@@ -34,6 +36,7 @@ class _Call:
     body: openai_wire.ChatBody
     plan: RoutePlan
     requests: Sequence[protocol.ChatRequest]
+    judge: Judge | None = None
 
     def head(self, model: str) -> AnswerHead:
         return AnswerHead(self.id, int(time.time()), model)
@@ -55,12 +58,20 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
     call_id = f"chatcmpl-{uuid.uuid4().hex}"
     requests = openai_wire.to_requests(body, call_id, AUTOMATIC)
     tracked = track(request, body.model)
-    plan = state.router.route(body.model, RouteQuestion.of(requests[0]))
-    call = _Call(state, call_id, body, plan, requests)
+    question = RouteQuestion.of(requests[0])
+    plan = state.router.route(body.model, question)
+    call = _Call(state, call_id, body, plan, requests, _judge(body, question))
     async with fan_out(state.fleet, plan, call.requests, tracked) as fanout:
         if body.stream:
             return await _stream(call, fanout, EventStream(request, route_headers(plan)))
         return await _whole(call, fanout)
+
+
+def _judge(body: openai_wire.ChatBody, question: RouteQuestion) -> Judge | None:
+    """Return who judges for clients that know our extension; the others get what they always got."""
+    if not body.extended:
+        return None
+    return Judge(rules.said(question, bundled_said()) if question.text.strip() else None, bundled_said())
 
 
 async def _whole(call: _Call, fanout: Fanout) -> web.Response:
@@ -69,7 +80,7 @@ async def _whole(call: _Call, fanout: Fanout) -> web.Response:
         index, event = await fanout.next()
         choices[index].add(event)
     headers = route_headers(call.plan, fanout.model)
-    return web.json_response(completion(call.head(fanout.model), choices), headers=headers)
+    return web.json_response(completion(call.head(fanout.model), choices, call.judge), headers=headers)
 
 
 async def _stream(call: _Call, fanout: Fanout, stream: EventStream) -> web.StreamResponse:
@@ -93,7 +104,8 @@ async def _write_chunks(call: _Call, fanout: Fanout, stream: EventStream) -> Non
             await stream.comment()
             continue
         if writer is None:
-            writer = ChunkWriter(call.head(fanout.model), n_open, include_usage=call.body.include_usage)
+            head = call.head(fanout.model)
+            writer = ChunkWriter(head, n_open, include_usage=call.body.include_usage, judge=call.judge)
         for chunk in writer.chunks(index, event):
             await stream.send(chunk)
         n_open -= isinstance(event, protocol.Finish)

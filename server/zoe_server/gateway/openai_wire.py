@@ -123,6 +123,11 @@ class AnswerBody(_Wire):
     zoe: ZoeExtension = Field(default_factory=ZoeExtension)
 
     @property
+    def extended(self) -> bool:
+        """Whether the client sent the member `zoe`, be it empty."""
+        return "zoe" in self.model_fields_set
+
+    @property
     def include_usage(self) -> bool:
         """Whether the stream ends with a usage chunk."""
         return self.stream_options is not None and self.stream_options.include_usage

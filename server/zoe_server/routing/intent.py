@@ -45,10 +45,15 @@ def normalize(text: str) -> str:
 
     Of a long text only its beginning and its end are kept: that is where people say what they want.
     """
-    if len(text) > _READ_CHARACTERS:
-        text = f"{text[:_HEAD_CHARACTERS]} {text[_HEAD_CHARACTERS - _READ_CHARACTERS :]}"
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    folded = unicodedata.normalize("NFKC", shortened(text)).casefold()
     return " ".join("".join(_plain(character) for character in folded).split())
+
+
+def shortened(text: str) -> str:
+    """Return the beginning and the end of a long text, 257 characters in all, and a shorter one as it is."""
+    if len(text) <= _READ_CHARACTERS:
+        return text
+    return f"{text[:_HEAD_CHARACTERS]} {text[_HEAD_CHARACTERS - _READ_CHARACTERS :]}"
 
 
 @functools.lru_cache(maxsize=4096)

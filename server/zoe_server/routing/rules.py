@@ -24,6 +24,7 @@ from typing import Final
 from zoe_server.catalogue.spec import CHAT_ROLE, TOOLS_ROLE, VISION_ROLE
 from zoe_server.routing.intent import Intent, IntentClassifier, normalize
 from zoe_server.routing.question import RouteQuestion
+from zoe_server.routing.said import Said, SaidClassifier, spoken
 
 DEVICE_ODDS: Final = 2.5
 PLACE_ODDS: Final = 1.0
@@ -109,6 +110,12 @@ def decide(question: RouteQuestion, classifier: IntentClassifier) -> Decision:
 def _first(question: RouteQuestion, intent: Intent) -> Decision:
     decisions = (rule(question, intent) for rule in _RULES)
     return next(decision for decision in decisions if decision is not None)
+
+
+def said(question: RouteQuestion, classifier: SaidClassifier) -> Said:
+    """Return what kind of sentence was said, by the words, and by the names of this home among them."""
+    heard = dataclasses.replace(question, text=spoken(question.text))
+    return classifier.said(heard.text, home_evidence(heard))
 
 
 def home_evidence(question: RouteQuestion) -> float:

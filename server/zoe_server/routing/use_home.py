@@ -5,13 +5,14 @@ chat model none of the time and memory that they cost. If it finds that the sent
 calls `use_home`, and the request, as it came, goes to the model for tools; the client sees nothing of that.
 
 Pure: it makes requests of requests. What it cannot know: which part of a system prompt somebody wrote for this
-household; it takes the beginning for that, up to what Home Assistant is known to add.
+household; it takes the beginning for that, up to what Home Assistant is known to add. What the integration remembers
+for a household stands between two lines of its own, and is kept wherever it is.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from zoe_server import protocol
@@ -23,8 +24,18 @@ USE_HOME: Final = protocol.Tool(
     "outside, or the time.",
     {"type": "object", "properties": {}, "additionalProperties": False},
 )
+_MEMORY: Final = (
+    "zoe__remember",
+    " Call it, too, when the user wants something remembered for later conversations, or a remembered fact forgotten.",
+)
+"""The tool that a request has where the household has a memory, and what is said then of the one in its place."""
 MAX_INSTRUCTIONS: Final = 1000
 """Of a system prompt, at most so many characters are kept."""
+MAX_FACTS: Final = 6000
+"""Of what the household wants remembered: the integration gives 2,000 characters, quoted, with a heading."""
+
+_FACTS: Final = ("<household_facts>", "</household_facts>")
+"""The lines around them (`custom_components/zoe/memory.py`); a fact is quoted, so that it cannot be such a line."""
 
 _ADDED: Final = (
     *("You ARE equipped to answer", "Static Context", "An overview of the areas", "When controlling Home Assistant"),
@@ -55,8 +66,16 @@ def suits(request: protocol.ChatRequest) -> bool:
 def lightened(request: protocol.ChatRequest) -> protocol.ChatRequest:
     """Return the request with the short prompt and the one tool; of the conversation, what was said is left."""
     return dataclasses.replace(
-        request, messages=tuple(_messages(request.messages)), tools=(USE_HOME,), argument_values={}
+        request, messages=tuple(_messages(request.messages)), tools=(_tool(request.tools),), argument_values={}
     )
+
+
+def _tool(tools: Sequence[protocol.Tool]) -> protocol.Tool:
+    """Return `use_home`, told to be the way to the household's memory if `tools` are."""
+    memory, told = _MEMORY
+    if not any(tool.name.endswith(memory) for tool in tools):
+        return USE_HOME
+    return dataclasses.replace(USE_HOME, description=USE_HOME.description + told)
 
 
 def without_calls(request: protocol.ChatRequest) -> protocol.ChatRequest:
@@ -88,9 +107,26 @@ def instructions(system: str) -> str:
     return "\n".join(kept).strip()
 
 
+def facts(system: str) -> str:
+    """Return what the household wants remembered, with the lines around it; "" if there is nothing.
+
+    Somebody may write such lines in his own instructions; the last ones are those of the integration.
+    """
+    lines = system.splitlines()
+    first, last = _FACTS
+    if first not in lines or last not in lines:
+        return ""
+    end = len(lines) - 1 - lines[::-1].index(last)
+    begin = next((at for at in range(end, -1, -1) if lines[at] == first), None)
+    found = "" if begin is None else "\n".join(lines[begin : end + 1])
+    return found if len(found) <= MAX_FACTS else ""
+
+
 def _messages(messages: tuple[Mapping[str, Any], ...]) -> Iterator[Mapping[str, Any]]:
     system = "\n".join(_text(message) for message in messages if message["role"] in _SYSTEM)
-    yield {"role": "system", "content": f"{instructions(system)}\n{_HINT}".strip()}
+    remembered = facts(system)
+    parts = (instructions(system.replace(remembered, "") if remembered else system), remembered, _HINT)
+    yield {"role": "system", "content": "\n".join(part for part in parts if part)}
     for message in messages:
         if message["role"] == "user":
             yield message

@@ -20,7 +20,7 @@ from homeassistant.helpers import area_registry as ar
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import llm
 
-from custom_components.zoe.convert import content_to_message, tools_to_openai
+from custom_components.zoe.turn.messages import content_to_message, tools_to_openai
 from zoe_server.evaluation.core import load_home, unload_home
 from zoe_server.training import commands as c
 from zoe_server.training.appliances import fan_speed, temperature, vacuum

@@ -31,7 +31,7 @@ from hassil.util import normalize_whitespace
 from zoe_server.training.phrases import say
 from zoe_server.training.small_talk import SmallTalk, split
 
-_DATA: Final = Path(home_assistant_intents.__file__).parent / "data"
+DATA: Final = Path(home_assistant_intents.__file__).parent / "data"
 _TALK: Final = {"HassRespond", "HassNevermind"}
 _COURTESY: Final = 0.15
 _OPTIONAL: Final = 0.4
@@ -43,6 +43,7 @@ _REMARK: Final = 0.04
 class HomeTemplate:
     """One way to say something to the home; `key` is its text, by which it is held out or trained on."""
 
+    intent: str
     key: str
     sentence: Sentence
     lists: Mapping[str, SlotList]
@@ -53,7 +54,7 @@ class HomeLanguage:
     """The templates of one language, and how their gaps are filled."""
 
     def __init__(self, language: str, talk: SmallTalk) -> None:
-        data = json.loads((_DATA / f"{language}.json").read_text(encoding="utf-8"))
+        data = json.loads((DATA / f"{language}.json").read_text(encoding="utf-8"))
         self._intents = Intents.from_dict(data)
         self._talk = talk
         self._trained_talk = split(talk.talk, held_out=False)
@@ -68,7 +69,7 @@ class HomeLanguage:
                 lists = {**self._intents.slot_lists, **block.slot_lists}
                 rules = {**self._intents.expansion_rules, **block.expansion_rules}
                 for sentence in block.sentences:
-                    yield HomeTemplate(sentence.text or "", sentence, lists, rules)
+                    yield HomeTemplate(name, sentence.text or "", sentence, lists, rules)
 
     def say(self, rng: random.Random, template: HomeTemplate) -> str:
         """Return one way to say `template`, now and then with a courtesy of the language before or behind it."""

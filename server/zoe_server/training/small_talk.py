@@ -17,7 +17,8 @@ from zoe_server.training.phrases import say
 
 FOLDER: Final = Path(__file__).with_name("small_talk")
 HELD_OUT_EVERY: Final = 4
-_SAME: Final = {"de-CH": "de", "pt-BR": "pt", "zh-HK": "zh-TW"}
+SAME: Final = {"de-CH": "de", "pt-BR": "pt", "zh-HK": "zh-TW"}
+"""Languages that share the file of another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ def load_small_talk(language: str) -> SmallTalk:
     Raises:
         FileNotFoundError: there is nothing for this language.
     """
-    lines = (FOLDER / f"{_SAME.get(language, language)}.txt").read_text(encoding="utf-8").splitlines()
+    lines = (FOLDER / f"{SAME.get(language, language)}.txt").read_text(encoding="utf-8").splitlines()
     if language == "de-CH":
         lines = [line.replace("ß", "ss") for line in lines]
     words = {}
