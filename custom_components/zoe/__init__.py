@@ -2,21 +2,18 @@
 
 from homeassistant.const import CONF_URL, Platform
 from homeassistant.core import HomeAssistant
-from homeassistant.exceptions import ConfigEntryNotReady
 from homeassistant.helpers import config_validation as cv
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers.typing import ConfigType
 
-from .connection import client_for
+from .api.status import Health
 from .const import DOMAIN
-from .coordinator import ZoeCoordinator
-from .errors import ZoeError
+from .coordinator import ZoeConfigEntry, ZoeCoordinator
+from .entity import server_device
 from .issues import async_remove_all
 from .memory import async_load_memory
-from .models import Health, ZoeConfigEntry, ZoeData
-from .satellites import async_load_satellites
-from .server_entity import server_device
 from .services import async_setup_services
+from .speaker import async_load_satellites
 
 CONFIG_SCHEMA = cv.config_entry_only_config_schema(DOMAIN)
 PLATFORMS = (Platform.AI_TASK, Platform.CONVERSATION)
@@ -32,9 +29,11 @@ async def async_setup(hass: HomeAssistant, config: ConfigType) -> bool:
 
 async def async_setup_entry(hass: HomeAssistant, entry: ZoeConfigEntry) -> bool:
     """Connect to the server and set up its agents."""
-    entry.runtime_data = await _async_connect(hass, entry)
-    _adopt_server_id(hass, entry, entry.runtime_data.health)
-    device = server_device(entry.runtime_data.coordinator)
+    coordinator = ZoeCoordinator(hass, entry)
+    await coordinator.async_config_entry_first_refresh()
+    entry.runtime_data = coordinator
+    _adopt_server_id(hass, entry, coordinator.data.health)
+    device = server_device(coordinator)
     dr.async_get(hass).async_get_or_create(config_entry_id=entry.entry_id, **device)
     await hass.config_entries.async_forward_entry_setups(entry, (*PLATFORMS, *SERVER_PLATFORMS))
     entry.async_on_unload(entry.add_update_listener(_async_reload))
@@ -52,25 +51,6 @@ async def async_remove_entry(hass: HomeAssistant, entry: ZoeConfigEntry) -> None
     if not [other for other in hass.config_entries.async_entries(DOMAIN) if other.entry_id != entry.entry_id]:
         await (await async_load_memory(hass)).async_clear()
         await (await async_load_satellites(hass)).async_clear()
-
-
-async def _async_connect(hass: HomeAssistant, entry: ZoeConfigEntry) -> ZoeData:
-    """Poll the server for the first time.
-
-    Raises:
-        ConfigEntryAuthFailed: it refuses the key; Home Assistant asks for another one.
-        ConfigEntryNotReady: it cannot be used now; Home Assistant tries again.
-    """
-    client = client_for(hass, entry.data)
-    coordinator = ZoeCoordinator(hass, entry, client)
-    await coordinator.async_config_entry_first_refresh()
-    try:
-        models = await client.async_models()
-    except ZoeError as err:
-        raise ConfigEntryNotReady(
-            translation_domain=DOMAIN, translation_key=err.translation_key, translation_placeholders=err.placeholders
-        ) from err
-    return ZoeData(client=client, health=coordinator.data.health, models=models, coordinator=coordinator)
 
 
 def _adopt_server_id(hass: HomeAssistant, entry: ZoeConfigEntry, health: Health) -> None:

@@ -10,17 +10,22 @@ from homeassistant.helpers import llm
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from homeassistant.util.json import JSON_DECODE_EXCEPTIONS, json_loads
 
+from .api.errors import ZoeNoVisionError, ZoeStructureError, translated_errors
+from .api.offers import sees_pictures
 from .const import MODEL_AUTOMATIC, SUBENTRY_AI_TASK
+from .coordinator import ZoeConfigEntry
 from .entity import ZoeLLMEntity
-from .errors import ZoeNoVisionError, ZoeStructureError, translated_errors
-from .executor import Executor, Order
-from .intervention import Intervention
+from .home import async_load_kinds
 from .issues import NO_VISION_MODEL, async_raise
-from .models import ZoeConfigEntry, sees_pictures
-from .request import RequestKind
-from .sentences import Sentences
-from .tool_loop import ToolLoop, spoken_answer
-from .turn import TurnStats
+from .options import guarded_entities
+from .speech.sentences import Sentences
+from .turn.executor import Executor, Order
+from .turn.guard import Rules
+from .turn.loop import ToolLoop, spoken_answer
+from .turn.outcome import Intervention
+from .turn.reach import Sentence
+from .turn.request import RequestKind
+from .turn.stats import TurnStats
 
 # The server does its own queueing; Home Assistant need not hold tasks back.
 PARALLEL_UPDATES = 0
@@ -82,13 +87,17 @@ class ZoeAITaskEntity(ZoeLLMEntity, ai_task.AITaskEntity):
     async def _async_loop(self, task: ai_task.GenDataTask, chat_log: conversation.ChatLog, turn: TurnStats) -> ToolLoop:
         executor = None
         if chat_log.llm_api is not None:
-            order = Order(task.instructions, self.hass.config.language)
+            language = self.hass.config.language
+            kinds = await async_load_kinds(self.hass, language)
+            order = Order(
+                Sentence(task.instructions, language), Rules(unattended=True), kinds, guarded_entities(self.entry)
+            )
             executor = Executor(self.hass, chat_log.llm_api, order, turn, chat_log.async_trace)
             chat_log.llm_api = executor
         schema = _schema(task.structure)
 
-        async def ask(words_only: bool) -> None:
-            kind = RequestKind(priority="background", answer_schema=schema, words_only=words_only)
+        async def ask(tool_choice: str) -> None:
+            kind = RequestKind(priority="background", answer_schema=schema, tool_choice=tool_choice)
             await self.async_request(chat_log, turn, kind)
 
         sentences = await Sentences.async_load(self.hass, self.hass.config.language)

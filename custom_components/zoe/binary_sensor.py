@@ -1,6 +1,8 @@
 """Whether the server answers and is ready."""
 
-from typing import override
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, override
 
 from homeassistant.components.binary_sensor import (
     BinarySensorDeviceClass,
@@ -10,34 +12,49 @@ from homeassistant.components.binary_sensor import (
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
-from .models import ZoeConfigEntry
-from .server_entity import ZoeServerEntity
+from .coordinator import ZoeConfigEntry, ZoeCoordinator
+from .entity import ZoeServerEntity
 
 PARALLEL_UPDATES = 0
 
-READY = BinarySensorEntityDescription(
-    key="ready", translation_key="ready", device_class=BinarySensorDeviceClass.CONNECTIVITY
+
+@dataclass(frozen=True, kw_only=True)
+class ZoeBinarySensorDescription(BinarySensorEntityDescription):
+    """Something about the server that is so or not."""
+
+    is_on_fn: Callable[[ZoeCoordinator], bool]
+
+
+BINARY_SENSORS: Final = (
+    ZoeBinarySensorDescription(
+        key="ready",
+        translation_key="ready",
+        device_class=BinarySensorDeviceClass.CONNECTIVITY,
+        is_on_fn=lambda coordinator: coordinator.usable,
+    ),
 )
 
 
 async def async_setup_entry(
     hass: HomeAssistant, entry: ZoeConfigEntry, async_add_entities: AddConfigEntryEntitiesCallback
 ) -> None:
-    """Add the entity."""
-    async_add_entities([ZoeReady(entry.runtime_data.coordinator, READY)])
+    """Add the binary sensors."""
+    async_add_entities(ZoeBinarySensor(entry.runtime_data, description) for description in BINARY_SENSORS)
 
 
-class ZoeReady(ZoeServerEntity, BinarySensorEntity):
-    """On while requests are answered; a server that cannot be reached is off, and not unknown."""
+class ZoeBinarySensor(ZoeServerEntity, BinarySensorEntity):
+    """Says whether the others are available, so it always is itself: a server that cannot be reached is not ready."""
+
+    entity_description: ZoeBinarySensorDescription
 
     @property
     @override
     def available(self) -> bool:
-        """Return true: this is the entity that says whether the others are."""
+        """Return true."""
         return True
 
     @property
     @override
     def is_on(self) -> bool:
-        """Return whether the server is there and ready."""
-        return self.coordinator.usable
+        """Return whether it is so."""
+        return self.entity_description.is_on_fn(self.coordinator)

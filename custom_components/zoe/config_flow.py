@@ -1,50 +1,295 @@
-"""The dialogs: connecting a server, and adding or changing the conversation agents that use it."""
+"""The dialogs that connect a server: by its address or by discovery, its key, the check, and changing any of it later.
 
-from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar, override
+user ────────────┐                       ┌─> checked ───────┐
+                 ├─> (api_key) ─> check ─┼─> no_tool_calls ─┼─> entry
+zeroconf ─> discovery_confirm            ├─> too_long ──────┘
+                                         └─> check_failed ─> check
+reauth ─> reauth_confirm     reconfigure
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any, ClassVar, Final, override
 
 import probatio
 from homeassistant.config_entries import (
-    SOURCE_USER,
     ConfigEntry,
-    ConfigEntryState,
+    ConfigFlow,
+    ConfigFlowResult,
     ConfigSubentryData,
     ConfigSubentryFlow,
-    SubentryFlowResult,
 )
-from homeassistant.const import CONF_LLM_HASS_API, CONF_NAME, CONF_PROMPT
+from homeassistant.const import CONF_API_KEY, CONF_LLM_HASS_API, CONF_URL
 from homeassistant.core import callback
+from homeassistant.data_entry_flow import AbortFlow
 from homeassistant.helpers import llm
-from homeassistant.helpers.selector import (
-    SelectOptionDict,
-    SelectSelector,
-    SelectSelectorConfig,
-    SelectSelectorMode,
-    TemplateSelector,
-    TextSelector,
-)
+from homeassistant.helpers.selector import TextSelector, TextSelectorConfig, TextSelectorType
+from homeassistant.helpers.service_info.zeroconf import ZeroconfServiceInfo
+from homeassistant.setup import async_setup_component
+from yarl import URL
 
-from .connection_flow import ConnectionFlow
+from .api.client import client_for, normalised_url
+from .api.errors import ZoeError, ZoeUnauthorizedError
+from .checks import PromptSize, Trial, async_measure_prompt, async_try_model
+from .connection import async_reach, async_verify, form_errors, free_title
 from .const import (
     CONF_MODEL,
     DEFAULT_AI_TASK_NAME,
     DEFAULT_NAME,
+    DEFAULT_URL,
     DOMAIN,
     MODEL_AUTOMATIC,
     SUBENTRY_AI_TASK,
     SUBENTRY_CONVERSATION,
 )
-from .errors import ZoeError
-from .memory import MAX_FACT_CHARS, MAX_FACTS, MemoryRefusedError, async_load_memory
-from .models import ZoeConfigEntry
-from .options import CONF_FACTS, SECTION_MEMORY, flattened, generation_fields, section_fields, sectioned
+from .subentry_flow import AITaskSubentryFlow, ConversationSubentryFlow
 
-DEFAULT_OPTIONS: dict[str, Any] = {
-    CONF_LLM_HASS_API: [llm.LLM_API_ASSIST],
-    CONF_MODEL: MODEL_AUTOMATIC,
-    CONF_PROMPT: llm.DEFAULT_INSTRUCTIONS_PROMPT,
-}
+_URL_FIELD: Final = TextSelector(TextSelectorConfig(type=TextSelectorType.URL))
+_KEY_FIELD: Final = TextSelector(TextSelectorConfig(type=TextSelectorType.PASSWORD, autocomplete="off"))
+USER_SCHEMA: Final = probatio.Schema({probatio.Required(CONF_URL, default=DEFAULT_URL): _URL_FIELD})
+KEY_SCHEMA: Final = probatio.Schema({probatio.Required(CONF_API_KEY): _KEY_FIELD})
+RECONFIGURE_SCHEMA: Final = probatio.Schema(
+    {probatio.Required(CONF_URL): _URL_FIELD, probatio.Optional(CONF_API_KEY): _KEY_FIELD}
+)
+type Outcome = tuple[Trial, PromptSize]
+
+_ANNOUNCED: Final = "Zoe on "
+"""What servers announce themselves as, with the name of their machine behind it."""
+
+
+class ConnectionFlow(ConfigFlow):
+    """Connects a server. `first_subentries` are what an entry begins with; the first of them is the agent to check."""
+
+    first_subentries: ClassVar[tuple[ConfigSubentryData, ...]]
+
+    def __init__(self) -> None:
+        self._data: dict[str, Any] = {}
+        self._where = ""
+        self._check: asyncio.Task[Outcome] | None = None
+        self._outcome: Outcome | None = None
+        self._failure: ZoeError | None = None
+
+    @override
+    async def async_step_user(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Ask for the address of the server."""
+        errors: dict[str, str] = {}
+        if user_input is not None:
+            try:
+                url = normalised_url(user_input[CONF_URL])
+                health = await async_reach(self.hass, url)
+            except ZoeError as err:
+                errors = form_errors(err)
+            else:
+                await self.async_set_unique_id(health.server_id or url, raise_on_progress=False)
+                self._abort_if_unique_id_configured(updates={CONF_URL: url})
+                self._data = {CONF_URL: url}
+                self._where = (URL(url).host or "").removesuffix(".local")
+                return await self.async_step_api_key()
+        return self.async_show_form(
+            step_id="user",
+            data_schema=self.add_suggested_values_to_schema(USER_SCHEMA, user_input),
+            errors=errors,
+            description_placeholders={"example_url": DEFAULT_URL},
+        )
+
+    @override
+    async def async_step_zeroconf(self, discovery_info: ZeroconfServiceInfo) -> ConfigFlowResult:
+        """Offer a server that announces itself; one that is known already and has moved gets its new address."""
+        server_id = str(discovery_info.properties.get("id") or "")
+        if not server_id:
+            return self.async_abort(reason="not_zoe")
+        await self.async_set_unique_id(server_id)
+        if (entry := self._configured(server_id)) is not None and await self._async_stays(entry, server_id):
+            return self.async_abort(reason="already_configured")
+        url = await self._async_find(discovery_info, server_id)
+        self._abort_if_unique_id_configured(updates={CONF_URL: url})
+        self._data = {CONF_URL: url}
+        name = discovery_info.name.partition(".")[0]
+        self._where = name.removeprefix(_ANNOUNCED)
+        self.context["title_placeholders"] = {"name": name}
+        return await self.async_step_discovery_confirm()
+
+    def _configured(self, server_id: str) -> ConfigEntry | None:
+        return self.hass.config_entries.async_entry_for_domain_unique_id(self.handler, server_id)
+
+    async def _async_stays(self, entry: ConfigEntry, server_id: str) -> bool:
+        """Return whether an entry keeps its address: announcements are anybody's, and would get the key with it.
+
+        One on this very machine always does, any other while the server is still there.
+        """
+        if _is_loopback(entry.data[CONF_URL]):
+            return True
+        with suppress(ZoeError):
+            return (await client_for(self.hass, {CONF_URL: entry.data[CONF_URL]}).async_health()).server_id == server_id
+        return False
+
+    async def _async_find(self, discovery_info: ZeroconfServiceInfo, server_id: str) -> str:
+        """Return the first of the announced addresses at which the announced server answers.
+
+        Raises:
+            AbortFlow: there is none.
+        """
+        path = str(discovery_info.properties.get("path") or "")
+        for address in (discovery_info.ip_address, *discovery_info.ip_addresses):
+            with suppress(ZoeError):
+                url = normalised_url(f"http://{_host(address)}:{discovery_info.port}{path}")
+                if (await client_for(self.hass, {CONF_URL: url}).async_health()).server_id == server_id:
+                    return url
+        raise AbortFlow("cannot_connect")
+
+    async def async_step_discovery_confirm(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Ask whether a server that was found is to be connected."""
+        errors: dict[str, str] = {}
+        if user_input is not None:
+            try:
+                await async_reach(self.hass, self._data[CONF_URL])
+            except ZoeError as err:
+                errors = form_errors(err)
+            else:
+                return await self.async_step_api_key()
+        return self.async_show_form(
+            step_id="discovery_confirm",
+            errors=errors,
+            description_placeholders={**self.context["title_placeholders"], "url": self._data[CONF_URL]},
+        )
+
+    async def async_step_api_key(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Ask for the key, if the server wants one."""
+        errors: dict[str, str] = {}
+        self._data |= user_input or {}
+        try:
+            await client_for(self.hass, self._data).async_models()
+        except ZoeUnauthorizedError as err:
+            errors = form_errors(err) if user_input is not None else {}
+        except ZoeError as err:
+            errors = form_errors(err)
+        else:
+            return await self.async_step_check()
+        return self.async_show_form(step_id="api_key", data_schema=KEY_SCHEMA, errors=errors)
+
+    async def async_step_check(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Let a model answer, and the server count this home's prompt; on a small machine this takes a minute."""
+        if self._check is None:
+            self._check = self.hass.async_create_task(self._async_check(), "check of a Zoe server")
+        if not self._check.done():
+            return self.async_show_progress(step_id="check", progress_action="check", progress_task=self._check)
+        next_step = "check_failed"
+        try:
+            self._outcome = await self._check
+            next_step = _step_for(self._outcome)
+        except ZoeError as err:
+            self._failure = err
+        self._check = None
+        return self.async_show_progress_done(next_step_id=next_step)
+
+    @override
+    def async_remove(self) -> None:
+        """Stop checking a server that nobody wants to connect any more."""
+        if self._check is not None:
+            self._check.cancel()
+
+    async def _async_check(self) -> Outcome:
+        # Before the first server is connected nothing has set up the component, and its own tools are in no prompt yet.
+        await async_setup_component(self.hass, DOMAIN, {})
+        agent = next(one for one in self.first_subentries if one["subentry_type"] == SUBENTRY_CONVERSATION)
+        client = client_for(self.hass, self._data)
+        trial = await async_try_model(client, agent["data"].get(CONF_MODEL, MODEL_AUTOMATIC))
+        return trial, await async_measure_prompt(self.hass, client, agent["data"])
+
+    async def async_step_check_failed(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Say what went wrong, and try again."""
+        if user_input is not None:
+            return await self.async_step_check()
+        message = "" if self._failure is None else self._failure.message
+        return self.async_show_form(step_id="check_failed", description_placeholders={"message": message})
+
+    async def async_step_checked(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Say what was found, and connect the server."""
+        return self._async_show_outcome("checked", user_input)
+
+    async def async_step_no_tool_calls(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Say that the model does not control anything, and connect the server nevertheless."""
+        return self._async_show_outcome("no_tool_calls", user_input)
+
+    async def async_step_too_long(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Say that the home does not fit, and connect the server nevertheless."""
+        return self._async_show_outcome("too_long", user_input)
+
+    def _async_show_outcome(self, step_id: str, user_input: dict[str, Any] | None) -> ConfigFlowResult:
+        if user_input is not None or self._outcome is None:
+            self._abort_if_unique_id_configured()
+            title = free_title(self.hass, DEFAULT_NAME, self._where)
+            subentries = [self._named(subentry, title) for subentry in self.first_subentries]
+            return self.async_create_entry(title=title, data=self._data, subentries=subentries)
+        trial, size = self._outcome
+        placeholders = {"model": trial.model, "first_token_ms": f"{trial.first_token_ms:,.0f}", **size.placeholders}
+        return self.async_show_form(step_id=step_id, description_placeholders=placeholders)
+
+    def _named(self, subentry: ConfigSubentryData, title: str) -> ConfigSubentryData:
+        """Return one of the first subentries with a title that tells it from those of other servers."""
+        own = title if subentry["title"] == DEFAULT_NAME else free_title(self.hass, subentry["title"], self._where)
+        return ConfigSubentryData(
+            subentry_type=subentry["subentry_type"], data=subentry["data"], title=own, unique_id=subentry["unique_id"]
+        )
+
+    async def async_step_reauth(self, entry_data: Mapping[str, Any]) -> ConfigFlowResult:
+        """Begin to ask for another key: the server refuses the one it was connected with."""
+        return await self.async_step_reauth_confirm()
+
+    async def async_step_reauth_confirm(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Ask for another key."""
+        result, errors = await self._async_change(self._get_reauth_entry(), user_input)
+        return result or self.async_show_form(step_id="reauth_confirm", data_schema=KEY_SCHEMA, errors=errors)
+
+    async def async_step_reconfigure(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Ask for another address or key; a key that is left out stays as it is."""
+        entry = self._get_reconfigure_entry()
+        result, errors = await self._async_change(entry, user_input)
+        suggested = user_input or {CONF_URL: entry.data[CONF_URL]}
+        return result or self.async_show_form(
+            step_id="reconfigure",
+            data_schema=self.add_suggested_values_to_schema(RECONFIGURE_SCHEMA, suggested),
+            errors=errors,
+            description_placeholders={"example_url": DEFAULT_URL},
+        )
+
+    async def _async_change(
+        self, entry: ConfigEntry, user_input: dict[str, Any] | None
+    ) -> tuple[ConfigFlowResult | None, dict[str, str]]:
+        """Store an answer that the server accepts, and return the end of the dialog; else what is wrong with it."""
+        if user_input is None:
+            return None, {}
+        try:
+            return self._finish(entry, await async_verify(self.hass, entry, user_input)), {}
+        except ZoeError as err:
+            return None, form_errors(err)
+
+    def _finish(self, entry: ConfigEntry, data: dict[str, Any]) -> ConfigFlowResult:
+        """Store the answer. An entry that is set up reloads by itself, another one has to be told to."""
+        if entry.update_listeners:
+            return self.async_update_and_abort(entry, data=data)
+        return self.async_update_reload_and_abort(entry, data=data)
+
+
+def _step_for(outcome: Outcome) -> str:
+    trial, size = outcome
+    if not size.fits:
+        return "too_long"
+    return "checked" if trial.calls_tools else "no_tool_calls"
+
+
+def _is_loopback(url: str) -> bool:
+    host = URL(url).host or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _host(address: IPv4Address | IPv6Address) -> str:
+    return f"[{address}]" if isinstance(address, IPv6Address) else str(address)
 
 
 class ZoeConfigFlow(ConnectionFlow, domain=DOMAIN):
@@ -69,132 +314,3 @@ class ZoeConfigFlow(ConnectionFlow, domain=DOMAIN):
     def async_get_supported_subentry_types(cls, config_entry: ConfigEntry) -> dict[str, type[ConfigSubentryFlow]]:
         """Return what can be added to a server."""
         return {SUBENTRY_CONVERSATION: ConversationSubentryFlow, SUBENTRY_AI_TASK: AITaskSubentryFlow}
-
-
-class ZoeSubentryFlow(ConfigSubentryFlow):
-    """Adds or changes something that uses a model of the server."""
-
-    default_name: ClassVar[str]
-    default_options: ClassVar[dict[str, Any]]
-
-    async def async_step_user(self, user_input: dict[str, Any] | None = None) -> SubentryFlowResult:
-        """Add one."""
-        return await self.async_step_set_options(user_input)
-
-    async def async_step_reconfigure(self, user_input: dict[str, Any] | None = None) -> SubentryFlowResult:
-        """Change one."""
-        return await self.async_step_set_options(user_input)
-
-    async def async_step_set_options(self, user_input: dict[str, Any] | None = None) -> SubentryFlowResult:
-        """Ask for the model and everything else there is to choose."""
-        entry: ZoeConfigEntry = self._get_entry()
-        if entry.state is not ConfigEntryState.LOADED:
-            return self.async_abort(reason="entry_not_loaded")
-        errors: dict[str, str] = {}
-        if user_input is not None:
-            errors = await self._async_store_shared(user_input)
-            if not errors:
-                return self._finish(entry, user_input)
-        try:
-            models = await entry.runtime_data.client.async_models()
-        except ZoeError:
-            return self.async_abort(reason="cannot_connect")
-        suggested = user_input or self._suggested_options()
-        return self.async_show_form(
-            step_id="set_options",
-            data_schema=self.add_suggested_values_to_schema(self._schema(models, suggested), suggested),
-            errors=errors,
-            description_placeholders={"max_facts": str(MAX_FACTS), "max_chars": str(MAX_FACT_CHARS)},
-        )
-
-    async def _async_store_shared(self, user_input: dict[str, Any]) -> dict[str, str]:
-        """Store what the form asks for and all agents share; returns the errors of the form."""
-        del user_input
-        return {}
-
-    def _finish(self, entry: ZoeConfigEntry, user_input: dict[str, Any]) -> SubentryFlowResult:
-        """Store the answer; an agent that may control nothing stores no list."""
-        data = flattened(user_input)
-        data.pop(CONF_FACTS, None)
-        if not data.get(CONF_LLM_HASS_API):
-            data.pop(CONF_LLM_HASS_API, None)
-        if self.source == SOURCE_USER:
-            return self.async_create_entry(title=data.pop(CONF_NAME), data=data)
-        return self.async_update_and_abort(entry, self._get_reconfigure_subentry(), data=data)
-
-    def _suggested_options(self) -> dict[str, Any]:
-        """Return what the form starts with."""
-        if self.source == SOURCE_USER:
-            return self.default_options
-        return {CONF_MODEL: MODEL_AUTOMATIC, **self._get_reconfigure_subentry().data}
-
-    def _schema(self, models: list[str], suggested: dict[str, Any]) -> probatio.Schema:
-        """Return the form; a stored model that the server no longer lists stays selectable."""
-        choices = dict.fromkeys([MODEL_AUTOMATIC, *models, suggested[CONF_MODEL]])
-        fields: dict[probatio.Marker, Any] = {}
-        if self.source == SOURCE_USER:
-            fields[probatio.Required(CONF_NAME, default=self.default_name)] = TextSelector()
-        fields[probatio.Required(CONF_MODEL, default=MODEL_AUTOMATIC)] = SelectSelector(
-            SelectSelectorConfig(options=list(choices), mode=SelectSelectorMode.DROPDOWN, translation_key=CONF_MODEL)
-        )
-        return probatio.Schema({**fields, **self._more_fields()})
-
-    @abstractmethod
-    def _more_fields(self) -> dict[probatio.Marker, Any]:
-        """Return the fields below name and model."""
-
-
-class ConversationSubentryFlow(ZoeSubentryFlow):
-    """Adds or changes a conversation agent."""
-
-    default_name = DEFAULT_NAME
-    default_options = DEFAULT_OPTIONS
-    _shown_facts: Sequence[str] = ()
-
-    @override
-    async def async_step_set_options(self, user_input: dict[str, Any] | None = None) -> SubentryFlowResult:
-        """Ask for everything there is to choose, and show what the household wants its agents to know."""
-        if user_input is None:
-            self._shown_facts = (await async_load_memory(self.hass)).facts
-        return await super().async_step_set_options(user_input)
-
-    @override
-    async def _async_store_shared(self, user_input: dict[str, Any]) -> dict[str, str]:
-        """Store the facts."""
-        memory = await async_load_memory(self.hass)
-        try:
-            await memory.async_edit(self._shown_facts, user_input[SECTION_MEMORY].get(CONF_FACTS, ()))
-        except MemoryRefusedError:
-            return {"base": "facts_refused"}
-        return {}
-
-    @override
-    def _suggested_options(self) -> dict[str, Any]:
-        """Return what the form starts with, without APIs that no longer exist: the form would reject them."""
-        suggested = sectioned(super()._suggested_options())
-        known = {api.id for api in llm.async_get_apis(self.hass)}
-        suggested[CONF_LLM_HASS_API] = [api for api in suggested.get(CONF_LLM_HASS_API, ()) if api in known]
-        suggested[SECTION_MEMORY] = {CONF_FACTS: list(self._shown_facts)}
-        return suggested
-
-    @override
-    def _more_fields(self) -> dict[probatio.Marker, Any]:
-        """Return the instructions, what the agent may control, and the sections."""
-        apis = [SelectOptionDict(label=api.name, value=api.id) for api in llm.async_get_apis(self.hass)]
-        return {
-            probatio.Optional(CONF_PROMPT): TemplateSelector(),
-            probatio.Optional(CONF_LLM_HASS_API): SelectSelector(SelectSelectorConfig(options=apis, multiple=True)),
-            **section_fields(),
-        }
-
-
-class AITaskSubentryFlow(ZoeSubentryFlow):
-    """Adds or changes what answers AI tasks."""
-
-    default_name = DEFAULT_AI_TASK_NAME
-    default_options: ClassVar[dict[str, Any]] = {CONF_MODEL: MODEL_AUTOMATIC}
-
-    @override
-    def _more_fields(self) -> dict[probatio.Marker, Any]:
-        """Return how an answer is made."""
-        return generation_fields()

@@ -1,26 +1,22 @@
-"""Whether a server can be used with an address and a key: what every dialog that changes one of them has to know."""
+"""Whether a server can be used, as dialogs ask it: who is there, is it the one that was meant, does it take the key?"""
 
 from collections.abc import Mapping
+from itertools import chain, count
 from typing import Any, Final
 
 from homeassistant.config_entries import ConfigEntry
-from homeassistant.const import CONF_API_KEY, CONF_URL
-from homeassistant.core import HomeAssistant
-from homeassistant.helpers.aiohttp_client import async_get_clientsession
+from homeassistant.const import CONF_URL
+from homeassistant.core import HomeAssistant, callback
 
-from .client import ZoeClient, normalised_url
-from .errors import ZoeError, ZoeOtherServerError
-from .models import Health
+from .api.client import client_for, normalised_url
+from .api.errors import ZoeError, ZoeOtherServerError
+from .api.status import Health
+from .const import DOMAIN
 
 # What the forms tell apart; any other failure of the server reads "cannot connect".
 FORM_ERRORS: Final = frozenset(
     {"invalid_url", "cannot_connect", "invalid_auth", "not_zoe", "other_server", "server_too_old", "loading"}
 )
-
-
-def client_for(hass: HomeAssistant, data: Mapping[str, Any]) -> ZoeClient:
-    """Return a client of the server at the address in `data`, with the key that is there, if any."""
-    return ZoeClient(async_get_clientsession(hass), data[CONF_URL], data.get(CONF_API_KEY))
 
 
 async def async_reach(hass: HomeAssistant, url: str) -> Health:
@@ -61,3 +57,14 @@ def _is_other_server(entry: ConfigEntry, health: Health) -> bool:
     if health.server_id is None or entry.unique_id == entry.data[CONF_URL]:
         return False
     return health.server_id != entry.unique_id
+
+
+@callback
+def free_title(hass: HomeAssistant, wanted: str, where: str = "") -> str:
+    """Return a title that nothing of ours has: the one that is wanted, or with its place, or with a number behind."""
+    entries = hass.config_entries.async_entries(DOMAIN)
+    subentries = chain.from_iterable(entry.subentries.values() for entry in entries)
+    taken = {title.casefold() for title in (*(one.title for one in entries), *(one.title for one in subentries))}
+    placed = f"{wanted} ({where})" if where else wanted
+    candidates = chain((wanted, placed), (f"{placed} {number}" for number in count(2)))
+    return next(title for title in candidates if title.casefold() not in taken)

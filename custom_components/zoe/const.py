@@ -27,9 +27,6 @@ MAX_ANSWER_TOKENS: Final = 1024
 EVENT_TURN: Final = "zoe_turn"
 """Fired once per finished turn; `turn.TurnStats.as_event_data` documents its data."""
 
-MEMORY_ACTIONS: Final = frozenset({"remember", "forget", "recall"})
-"""The tools of the household's memory, without their prefix."""
-
 # The connection to the server.
 
 REQUIRED_API_VERSION: Final = 1

@@ -1,34 +1,37 @@
 """Polls the server: what its entities show, and the issues that can be told from it."""
 
-from collections.abc import Callable
-from typing import override
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, override
 
+from homeassistant.config_entries import ConfigEntry
 from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.exceptions import ConfigEntryAuthFailed
 from homeassistant.helpers.update_coordinator import DataUpdateCoordinator, UpdateFailed
 
-from .client import ZoeClient
+from .api.client import RULE_TOOL_RESULTS, ChatStream, Route, client_for
+from .api.errors import ZoeCannotConnectError, ZoeError, ZoeStreamBrokenError, ZoeUnauthorizedError
+from .api.status import ServerStatus, Speed
 from .const import DOMAIN, LOGGER, POLL_INTERVAL
-from .errors import ZoeError, ZoeUnauthorizedError
 from .issues import async_note_failure, async_note_status
-from .models import ZoeConfigEntry
-from .route import RULE_TOOL_RESULTS, Route
-from .server_status import ServerStatus, Speed
+
+type ZoeConfigEntry = ConfigEntry[ZoeCoordinator]
 
 
 class ZoeCoordinator(DataUpdateCoordinator[ServerStatus]):
-    """Keeps the latest status of the server, and its latest choice of a model."""
+    """Keeps the door to the server, its latest status, and its latest choice of a model.
+
+    `model_names` are those that a request could ask for when the entry was set up.
+    """
 
     config_entry: ZoeConfigEntry
 
-    def __init__(self, hass: HomeAssistant, entry: ZoeConfigEntry, client: ZoeClient) -> None:
+    def __init__(self, hass: HomeAssistant, entry: ZoeConfigEntry) -> None:
         super().__init__(hass, LOGGER, config_entry=entry, name=entry.title, update_interval=POLL_INTERVAL)
-        self.client = client
+        self.client = client_for(hass, entry.data)
+        self.model_names: list[str] = []
         self.route: Route | None = None
-        self._polling = False
         self._last: ServerStatus | None = None
-        client.on_route = self._async_note_route
-        client.on_lost = self._async_look_again
 
     @override
     async def _async_update_data(self) -> ServerStatus:
@@ -38,7 +41,6 @@ class ZoeCoordinator(DataUpdateCoordinator[ServerStatus]):
             ConfigEntryAuthFailed: it does not take the key; Home Assistant asks for another one, and polls no more.
             UpdateFailed: it does not answer, or not as it should; at the start also if it will be ready soon.
         """
-        self._polling = True
         try:
             status = await self._async_read()
         except ZoeError as err:
@@ -49,22 +51,40 @@ class ZoeCoordinator(DataUpdateCoordinator[ServerStatus]):
                 translation_key=err.translation_key,
                 translation_placeholders=err.placeholders,
             ) from err
-        finally:
-            self._polling = False
         async_note_status(self.hass, self.config_entry, status)
         return status
 
     async def _async_read(self) -> ServerStatus:
         health = await self.client.async_health()
         health.raise_if_outdated()
-        if self._last is None and health.will_change:
-            health.raise_if_not_ready()
+        last = self._last
+        if last is None:
+            if health.will_change:
+                health.raise_if_not_ready()
+            self.model_names = await self.client.async_models()
         metrics = await self.client.async_metrics()
         models = await self.client.async_status()
-        last = self._last
         speed = Speed.until(metrics) if last is None else last.speed.after(last.metrics, metrics)
         self._last = ServerStatus(health, tuple(models), metrics, speed)
         return self._last
+
+    @asynccontextmanager
+    async def async_chat(self, body: dict[str, Any], within_s: float | None = None) -> AsyncIterator[ChatStream]:
+        """Send a chat request of the household, see `ZoeClient.async_chat`.
+
+        The server's choice is shown at once, and whether it has gone, or come back, is found out before the next poll.
+
+        Raises:
+            ZoeError: the server or the model fails.
+        """
+        try:
+            async with self.client.async_chat(body, within_s) as answer:
+                self._async_note_route(answer.route)
+                yield answer
+        except ZoeCannotConnectError, ZoeStreamBrokenError:
+            self._async_look_again(if_answered=True)
+            raise
+        self._async_look_again(if_answered=False)
 
     @callback
     def async_listen_return(self, listener: Callable[[], None]) -> CALLBACK_TYPE:
@@ -87,13 +107,13 @@ class ZoeCoordinator(DataUpdateCoordinator[ServerStatus]):
 
     @callback
     def _async_note_route(self, route: Route) -> None:
-        """Show the server's latest choice at once; going on with a tool's result is none of its own."""
+        """Show a choice; going on with a tool's result is none of its own."""
         if route.rule != RULE_TOOL_RESULTS:
             self.route = route
             self.async_update_listeners()
 
     @callback
-    def _async_look_again(self) -> None:
-        """Find out whether the server is gone as soon as a request meets it so, and not with the next poll."""
-        if self.last_update_success and not self._polling:
+    def _async_look_again(self, *, if_answered: bool) -> None:
+        """Poll the server now if the last poll found it there, or did not, and a request has met it otherwise."""
+        if self.last_update_success == if_answered:
             self.config_entry.async_create_task(self.hass, self.async_request_refresh(), "look for the server")

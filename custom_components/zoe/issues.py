@@ -18,15 +18,15 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
+from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import CONF_LLM_HASS_API
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.util.hass_dict import HassKey
 
+from .api.errors import ZoeCannotConnectError, ZoeError, ZoeNotZoeError, ZoeOutdatedError, ZoeStreamBrokenError
+from .api.status import QUARANTINED, ServerStatus
 from .const import DOMAIN, SUBENTRY_CONVERSATION, UNREACHABLE_AFTER_S
-from .errors import ZoeCannotConnectError, ZoeError, ZoeNotZoeError, ZoeOutdatedError, ZoeStreamBrokenError
-from .models import ZoeConfigEntry
-from .server_status import QUARANTINED, ServerStatus
 
 UNREACHABLE: Final = "server_unreachable"
 TOO_OLD: Final = "server_too_old"
@@ -49,7 +49,7 @@ _MISSED: HassKey[dict[str, float]] = HassKey("zoe_missed")
 
 
 @callback
-def async_note_failure(hass: HomeAssistant, entry: ZoeConfigEntry, err: ZoeError) -> None:
+def async_note_failure(hass: HomeAssistant, entry: ConfigEntry, err: ZoeError) -> None:
     """Raise the issues that a poll which ended with `err` tells of."""
     if isinstance(err, ZoeOutdatedError):
         async_raise(hass, entry, TOO_OLD, version=err.message)
@@ -62,7 +62,7 @@ def async_note_failure(hass: HomeAssistant, entry: ZoeConfigEntry, err: ZoeError
 
 
 @callback
-def async_note_status(hass: HomeAssistant, entry: ZoeConfigEntry, status: ServerStatus) -> None:
+def async_note_status(hass: HomeAssistant, entry: ConfigEntry, status: ServerStatus) -> None:
     """Raise and remove what a poll that succeeded tells of."""
     _async_forget_missed(hass, entry)
     async_remove(hass, entry, TOO_OLD)
@@ -76,7 +76,7 @@ def async_note_status(hass: HomeAssistant, entry: ZoeConfigEntry, status: Server
 
 
 @callback
-def _async_note_quarantines(hass: HomeAssistant, entry: ZoeConfigEntry, status: ServerStatus) -> None:
+def _async_note_quarantines(hass: HomeAssistant, entry: ConfigEntry, status: ServerStatus) -> None:
     reasons = {model.name: model.reason for model in status.models if model.state == QUARANTINED}
     kept = {_issue_id(entry.entry_id, MODEL_QUARANTINED, name) for name in reasons}
     for issue_id in _issue_ids(hass, _issue_id(entry.entry_id, MODEL_QUARANTINED, "")):
@@ -87,7 +87,7 @@ def _async_note_quarantines(hass: HomeAssistant, entry: ZoeConfigEntry, status: 
 
 
 @callback
-def async_raise(hass: HomeAssistant, entry: ZoeConfigEntry, kind: str, *, about: str = "", **placeholders: str) -> None:
+def async_raise(hass: HomeAssistant, entry: ConfigEntry, kind: str, *, about: str = "", **placeholders: str) -> None:
     """Raise an issue of `kind`; `about` tells several of one kind apart."""
     ir.async_create_issue(
         hass,
@@ -102,13 +102,13 @@ def async_raise(hass: HomeAssistant, entry: ZoeConfigEntry, kind: str, *, about:
 
 
 @callback
-def async_remove(hass: HomeAssistant, entry: ZoeConfigEntry, kind: str, *, about: str = "") -> None:
+def async_remove(hass: HomeAssistant, entry: ConfigEntry, kind: str, *, about: str = "") -> None:
     """Remove an issue, if there is such a one."""
     ir.async_delete_issue(hass, DOMAIN, _issue_id(entry.entry_id, kind, about))
 
 
 @callback
-def async_remove_all(hass: HomeAssistant, entry: ZoeConfigEntry) -> None:
+def async_remove_all(hass: HomeAssistant, entry: ConfigEntry) -> None:
     """Remove all issues of a server that is not wanted any more."""
     _async_forget_missed(hass, entry)
     for kind in ALL:
@@ -117,12 +117,12 @@ def async_remove_all(hass: HomeAssistant, entry: ZoeConfigEntry) -> None:
 
 
 @callback
-def _async_forget_missed(hass: HomeAssistant, entry: ZoeConfigEntry) -> None:
+def _async_forget_missed(hass: HomeAssistant, entry: ConfigEntry) -> None:
     hass.data.get(_MISSED, {}).pop(entry.entry_id, None)
     async_remove(hass, entry, UNREACHABLE)
 
 
-def _controls_home(entry: ZoeConfigEntry) -> bool:
+def _controls_home(entry: ConfigEntry) -> bool:
     agents = entry.get_subentries_of_type(SUBENTRY_CONVERSATION)
     return any(agent.data.get(CONF_LLM_HASS_API) for agent in agents)
 

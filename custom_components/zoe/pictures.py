@@ -1,15 +1,49 @@
-"""Pictures for a request: of cameras, of image entities, or files from media sources, as data URLs."""
+"""Pictures for a request, as data URLs: attachments of a chat log, cameras, image entities, files of media sources."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from homeassistant.components import media_source
+from homeassistant.components import conversation, media_source
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError
 
-from .errors import ZoeAttachmentError
+from .api.errors import ZoeAttachmentError
+
+type Pictures = dict[Path, str]
+
+
+async def async_load_pictures(hass: HomeAssistant, content: Sequence[conversation.Content]) -> Pictures:
+    """Return the attachments of a chat log by their paths.
+
+    Raises:
+        ZoeAttachmentError: one is not a picture, or cannot be read.
+    """
+    attachments = [
+        attachment
+        for item in content
+        if isinstance(item, conversation.UserContent)
+        for attachment in item.attachments or ()
+    ]
+    if not attachments:
+        return {}
+    return await hass.async_add_executor_job(_load, attachments)
+
+
+def _load(attachments: Sequence[conversation.Attachment]) -> Pictures:
+    return {attachment.path: _data_url(attachment) for attachment in attachments}
+
+
+def _data_url(attachment: conversation.Attachment) -> str:
+    if not attachment.mime_type.startswith("image/"):
+        raise ZoeAttachmentError(f"{attachment.media_content_id} is {attachment.mime_type}, not a picture")
+    try:
+        data = attachment.path.read_bytes()
+    except OSError as err:
+        raise ZoeAttachmentError(f"{attachment.media_content_id}: {err.strerror}") from err
+    return f"data:{attachment.mime_type};base64,{base64.b64encode(data).decode('ascii')}"
+
 
 _MOST_BYTES: Final = 5 * 1024 * 1024
 """A third more in base64, which is what the server takes in one request unless it is configured otherwise."""

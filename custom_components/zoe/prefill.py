@@ -1,36 +1,48 @@
 """Prompts that are computed before there is a sentence: while somebody speaks, at the start, and after every change.
 
-The server computes a prompt once and shares it. A prompt of a home has thousands of tokens, a sentence has ten; what is
-left to do when the sentence is there is the sentence. Nothing here may fail a turn: what goes wrong is logged once, and
-the turn computes the prompt itself. One prompt of an agent is computed at a time, and whoever is speaking goes first:
-a request that is abandoned ends on the server, which keeps what it has computed.
+The server computes a prompt once and shares it. A prompt of a home has thousands of tokens, a sentence has ten; what
+is left to do when the sentence is there is the sentence. Nothing here may fail a turn: what goes wrong is logged
+once, and the turn computes the prompt itself. One prompt of an agent is computed at a time, and whoever is speaking
+goes first: a request that is abandoned ends on the server, which keeps what it has computed.
+
+A prompt changes with what is exposed, how it is called, where it is, and which tools there are (`prompt_changes.py`).
+What cannot be seen here: what a user's own prompt template reads. The request takes the way of the real one
+(`async_provide_prompt`, `request.chat_request`), with a chat log that is a copy, so both have the same bytes up to
+the sentence.
 """
 
 import asyncio
-from collections.abc import Collection
-from contextlib import aclosing
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, cast
 
+from homeassistant.components import conversation
+from homeassistant.components.conversation.chat_log import DATA_CHAT_LOGS
 from homeassistant.config_entries import ConfigSubentry
-from homeassistant.const import EVENT_HOMEASSISTANT_STOP
+from homeassistant.const import (
+    CONF_LLM_HASS_API,
+    CONF_PROMPT,
+    EVENT_HOMEASSISTANT_STOP,
+)
 from homeassistant.core import CALLBACK_TYPE, Event, HomeAssistant, callback
 from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers import device_registry as dr
+from homeassistant.helpers import llm
 from homeassistant.helpers.debounce import Debouncer
 from homeassistant.helpers.json import json_bytes
 from homeassistant.helpers.start import async_at_started
 
-from .client import ZoeClient
+from .api.client import ZoeClient
+from .api.errors import ZoeError
 from .const import LOGGER
-from .errors import ZoeError
-from .history import ContextBudget
-from .memory import Memory
-from .prompt_changes import async_listen_prompt_changes
-from .satellites import Satellite, Satellites
-from .speaker import Speaker, current_speaker
-from .turn import RequestStats
-from .upcoming import async_upcoming_request
+from .memory import Memory, async_load_memory
+from .options import AgentOptions
+from .prompt_changes import PromptChanges
+from .speaker import Satellite, Satellites, Speaker, current_speaker
+from .turn.history import ContextBudget
+from .turn.request import RequestKind, chat_request
+from .turn.stats import RequestStats
 
 COOLDOWN_S: Final = 5.0
 """Changes come in bursts: a renamed area is one, its hundred entities are others."""
@@ -41,13 +53,13 @@ SWEEP_TIMEOUT_S: Final = 300.0
 
 
 class Primer:
-    """Computes the prompts of one agent ahead of time; `budget` is what it learns about the length of requests."""
+    """Computes the prompts of one agent ahead of time; `budget` tells what is known of how long a request may be."""
 
     def __init__(
         self,
         hass: HomeAssistant,
         subentry: ConfigSubentry,
-        budget: ContextBudget,
+        budget: Callable[[], ContextBudget],
         client: ZoeClient,
         satellites: Satellites,
     ) -> None:
@@ -60,6 +72,7 @@ class Primer:
         self._sweep: asyncio.Task[None] | None = None
         self._computed: set[bytes] = set()
         self._failing = False
+        self._changes = PromptChanges(hass, self.async_schedule, self._devices)
         self._debouncer = Debouncer(
             hass, LOGGER, cooldown=COOLDOWN_S, immediate=False, function=self._start_sweep, background=True
         )
@@ -79,7 +92,7 @@ class Primer:
 
         ends = [
             async_at_started(hass, started),
-            async_listen_prompt_changes(hass, schedule),
+            self._changes.async_start(),
             memory.async_listen(schedule),
             hass.bus.async_listen(EVENT_HOMEASSISTANT_STOP, stopping),
         ]
@@ -106,7 +119,10 @@ class Primer:
     @callback
     def async_see(self, device_id: str | None, language: str) -> None:
         """Take note of a device that a sentence came from: its prompt is worth keeping computed."""
+        known = self._devices()
         self._satellites.see(self._subentry.subentry_id, Satellite(device_id, language))
+        if self._devices() != known:
+            self._changes.async_look()
 
     async def async_prepare(self, language: str | None) -> None:
         """Compute the prompt of what is being said right now."""
@@ -119,9 +135,14 @@ class Primer:
             if interrupted:
                 self.async_schedule()
 
+    def _devices(self) -> set[str]:
+        satellites = self._satellites.seen(self._subentry.subentry_id)
+        return {one.device_id for one in satellites if one.device_id}
+
     @callback
     def _start_sweep(self) -> None:
         self._stop_sweep()
+        self._changes.async_look()
         self._sweep = self._hass.async_create_background_task(
             self._async_sweep(), f"compute prompts of {self._subentry.title}"
         )
@@ -146,8 +167,8 @@ class Primer:
         """Have a prompt computed unless it is among `computed`; return what tells it from others, None if it failed."""
         try:
             async with asyncio.timeout(timeout_s):
-                request = await async_upcoming_request(self._hass, self._subentry.data, speaker, self._budget)
-                digest = sha256(json_bytes(request)).digest()
+                request = await async_upcoming_request(self._hass, self._subentry.data, speaker, self._budget())
+                digest = sha256(json_bytes({**request, "zoe": None})).digest()  # which is not a part of the prompt
                 if digest not in computed:
                     await self._compute(request)
         except TimeoutError:
@@ -163,8 +184,8 @@ class Primer:
 
     async def _compute(self, request: dict[str, Any]) -> None:
         stats = RequestStats()
-        async with aclosing(self._client.async_chat(request)) as chunks:
-            async for chunk in chunks:
+        async with self._client.async_chat(request) as answer:
+            async for chunk in answer.chunks:
                 stats.read_chunk(chunk)
         self._failing = False
         LOGGER.debug(
@@ -190,3 +211,64 @@ class Primer:
     def _stop(self) -> None:
         self._debouncer.async_shutdown()
         self._stop_sweep()
+
+
+_CONVERSATION: Final = "zoe-prefill"
+
+
+@dataclass(frozen=True)
+class _PromptWithFacts(conversation.SystemContent):
+    """A system prompt with what the household wants its agents to know, which may be other facts with the next turn."""
+
+    bare: str = ""
+
+
+async def async_provide_prompt(
+    chat_log: conversation.ChatLog,
+    agent: Mapping[str, Any],
+    llm_context: llm.LLMContext,
+    extra_prompt: str | None = None,
+) -> None:
+    """Put the system prompt and the tools of a turn into its chat log; `agent` is the data of a subentry.
+
+    Raises:
+        ConverseError: Home Assistant cannot make them.
+    """
+    await chat_log.async_provide_llm_data(
+        llm_context, agent.get(CONF_LLM_HASS_API), agent.get(CONF_PROMPT), extra_prompt
+    )
+    prompt = cast("conversation.SystemContent", chat_log.content[0])  # which every chat log begins with
+    # Home Assistant 2026.11 keeps the prompt of a conversation: then it is the one that we made in an earlier turn.
+    bare = prompt.bare if isinstance(prompt, _PromptWithFacts) else prompt.content
+    facts = (await async_load_memory(chat_log.hass)).as_prompt()
+    chat_log.content[0] = _PromptWithFacts(f"{bare}\n{facts}", bare) if facts else conversation.SystemContent(bare)
+
+
+async def async_upcoming_request(
+    hass: HomeAssistant, agent: Mapping[str, Any], speaker: Speaker, budget: ContextBudget | None = None
+) -> dict[str, Any]:
+    """Return the request that computes the prompt of what `speaker` says next to an agent, and nothing more.
+
+    `agent` is the data of its subentry, `budget` what it has learned about the length of requests.
+
+    Raises:
+        ConverseError: Home Assistant cannot make the prompt.
+    """
+    chat_log = _private_log(hass, speaker.conversation_id)
+    await async_provide_prompt(chat_log, agent, speaker.as_llm_context())
+    # Without the sentence to come, the history might be cut elsewhere, and some chat templates would refuse.
+    chat_log.content.append(conversation.UserContent(""))
+    kind = RequestKind(speaker.language, priority="background")
+    body = chat_request(hass, chat_log, AgentOptions.from_data(agent), budget or ContextBudget(), kind, {}).body
+    *before, _ = body["messages"]
+    return {**body, "messages": [*before, {"role": "user", "content": ""}], "max_tokens": 0}
+
+
+def _private_log(hass: HomeAssistant, conversation_id: str | None) -> conversation.ChatLog:
+    """Return a chat log that nobody else sees, with what was said in a conversation so far."""
+    chat_log = conversation.ChatLog(hass, _CONVERSATION)
+    known = hass.data.get(DATA_CHAT_LOGS, {}).get(conversation_id or "")
+    if known is not None:
+        chat_log.content = known.content.copy()
+        chat_log.extra_system_prompt = known.extra_system_prompt
+    return chat_log

@@ -1,7 +1,7 @@
 """What the server does, and with what: its models, memory, speed, and the last choice of a model."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Final, override
 
@@ -15,12 +15,12 @@ from homeassistant.const import PERCENTAGE, UnitOfInformation, UnitOfTemperature
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity import Entity
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
+from homeassistant.helpers.typing import StateType
 
+from .api.status import Gpu
 from .const import ROLES
-from .coordinator import ZoeCoordinator
-from .models import ZoeConfigEntry
-from .server_entity import ZoeServerEntity, async_add_as_they_appear
-from .server_status import Gpu, ServerStatus
+from .coordinator import ZoeConfigEntry, ZoeCoordinator
+from .entity import ZoeServerEntity, async_add_as_they_appear
 
 PARALLEL_UPDATES = 0
 
@@ -40,16 +40,29 @@ RULES: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class ZoeSensorDescription(SensorEntityDescription):
-    """A figure of the server."""
+    """What is shown of the server, with what else is told about it; None where it is not known."""
 
-    value: Callable[[ServerStatus], float | None]
+    value_fn: Callable[[ZoeCoordinator], StateType]
+    attributes_fn: Callable[[ZoeCoordinator], dict[str, Any] | None] = lambda _: None
 
 
-@dataclass(frozen=True, kw_only=True)
-class ZoeGpuDescription(SensorEntityDescription):
-    """A figure of one GPU."""
+def _model_for(role: str, server: ZoeCoordinator) -> str | None:
+    """Return the model in memory that does what a role is about."""
+    return server.data.model_for(role)
 
-    value: Callable[[Gpu], float | None]
+
+def _gpu_figure(index: int, figure: Callable[[Gpu], float | None], server: ZoeCoordinator) -> float | None:
+    """Return a figure of one GPU, None if it does not tell it now or is gone."""
+    return next((figure(gpu) for gpu in server.data.metrics.gpus if gpu.index == index), None)
+
+
+def _rule(server: ZoeCoordinator) -> str | None:
+    """Return the rule of the last choice, None before the first, and for rules that there are no words for."""
+    return server.route.rule if server.route is not None and server.route.rule in RULES else None
+
+
+def _choice(server: ZoeCoordinator) -> dict[str, Any] | None:
+    return None if server.route is None else asdict(server.route)
 
 
 SENSORS: Final = (
@@ -61,7 +74,7 @@ SENSORS: Final = (
         native_unit_of_measurement=UnitOfInformation.BYTES,
         suggested_unit_of_measurement=UnitOfInformation.GIBIBYTES,
         suggested_display_precision=1,
-        value=lambda status: status.metrics.memory_used_bytes,
+        value_fn=lambda server: server.data.metrics.memory_used_bytes,
     ),
     ZoeSensorDescription(
         key="first_token",
@@ -70,7 +83,7 @@ SENSORS: Final = (
         state_class=SensorStateClass.MEASUREMENT,
         native_unit_of_measurement=UnitOfTime.MILLISECONDS,
         suggested_display_precision=0,
-        value=lambda status: status.speed.first_token_ms,
+        value_fn=lambda server: server.data.speed.first_token_ms,
     ),
     ZoeSensorDescription(
         key="decode_rate",
@@ -78,7 +91,7 @@ SENSORS: Final = (
         state_class=SensorStateClass.MEASUREMENT,
         native_unit_of_measurement="tokens/s",
         suggested_display_precision=1,
-        value=lambda status: status.speed.tokens_per_s,
+        value_fn=lambda server: server.data.speed.tokens_per_s,
     ),
     ZoeSensorDescription(
         key="prompt_reuse",
@@ -86,143 +99,113 @@ SENSORS: Final = (
         state_class=SensorStateClass.MEASUREMENT,
         native_unit_of_measurement=PERCENTAGE,
         suggested_display_precision=0,
-        value=lambda status: status.speed.reuse_percent,
+        value_fn=lambda server: server.data.speed.reuse_percent,
     ),
     ZoeSensorDescription(
         key="requests",
         translation_key="requests",
         state_class=SensorStateClass.TOTAL_INCREASING,
         entity_registry_enabled_default=False,
-        value=lambda status: status.metrics.requests,
+        value_fn=lambda server: server.data.metrics.requests,
     ),
     ZoeSensorDescription(
         key="failures",
         translation_key="failures",
         state_class=SensorStateClass.TOTAL_INCREASING,
-        value=lambda status: status.metrics.failures,
+        value_fn=lambda server: server.data.metrics.failures,
     ),
-)
-GPU_SENSORS: Final = (
-    ZoeGpuDescription(
-        key="gpu_temperature",
-        translation_key="gpu_temperature",
-        device_class=SensorDeviceClass.TEMPERATURE,
-        state_class=SensorStateClass.MEASUREMENT,
-        native_unit_of_measurement=UnitOfTemperature.CELSIUS,
-        suggested_display_precision=0,
-        value=lambda gpu: gpu.temperature_c,
-    ),
-    ZoeGpuDescription(
-        key="gpu_utilization",
-        translation_key="gpu_utilization",
-        state_class=SensorStateClass.MEASUREMENT,
-        native_unit_of_measurement=PERCENTAGE,
-        suggested_display_precision=0,
-        entity_registry_enabled_default=False,
-        value=lambda gpu: None if gpu.utilization is None else 100 * gpu.utilization,
-    ),
-    ZoeGpuDescription(
-        key="gpu_memory_used",
-        translation_key="gpu_memory_used",
-        device_class=SensorDeviceClass.DATA_SIZE,
-        state_class=SensorStateClass.MEASUREMENT,
-        native_unit_of_measurement=UnitOfInformation.BYTES,
-        suggested_unit_of_measurement=UnitOfInformation.GIBIBYTES,
-        suggested_display_precision=1,
-        value=lambda gpu: gpu.memory_used_bytes,
+    ZoeSensorDescription(
+        key="last_route",
+        translation_key="last_route",
+        device_class=SensorDeviceClass.ENUM,
+        options=list(RULES),
+        value_fn=_rule,
+        attributes_fn=_choice,
     ),
 )
 ROLE_SENSORS: Final = {
-    role: SensorEntityDescription(
-        key=f"{role}_model", translation_key=f"{role}_model", entity_registry_enabled_default=role != "embeddings"
+    role: ZoeSensorDescription(
+        key=f"{role}_model",
+        translation_key=f"{role}_model",
+        entity_registry_enabled_default=role != "embeddings",
+        value_fn=partial(_model_for, role),
     )
     for role in ROLES
 }
-LAST_ROUTE: Final = SensorEntityDescription(
-    key="last_route", translation_key="last_route", device_class=SensorDeviceClass.ENUM, options=list(RULES)
-)
+
+
+def gpu_sensors(index: int) -> tuple[ZoeSensorDescription, ...]:
+    """Return the descriptions of the sensors of one GPU."""
+
+    def read(figure: Callable[[Gpu], float | None]) -> Callable[[ZoeCoordinator], StateType]:
+        return partial(_gpu_figure, index, figure)
+
+    return (
+        ZoeSensorDescription(
+            key="gpu_temperature",
+            translation_key="gpu_temperature",
+            device_class=SensorDeviceClass.TEMPERATURE,
+            state_class=SensorStateClass.MEASUREMENT,
+            native_unit_of_measurement=UnitOfTemperature.CELSIUS,
+            suggested_display_precision=0,
+            value_fn=read(lambda gpu: gpu.temperature_c),
+        ),
+        ZoeSensorDescription(
+            key="gpu_utilization",
+            translation_key="gpu_utilization",
+            state_class=SensorStateClass.MEASUREMENT,
+            native_unit_of_measurement=PERCENTAGE,
+            suggested_display_precision=0,
+            entity_registry_enabled_default=False,
+            value_fn=read(lambda gpu: None if gpu.utilization is None else 100 * gpu.utilization),
+        ),
+        ZoeSensorDescription(
+            key="gpu_memory_used",
+            translation_key="gpu_memory_used",
+            device_class=SensorDeviceClass.DATA_SIZE,
+            state_class=SensorStateClass.MEASUREMENT,
+            native_unit_of_measurement=UnitOfInformation.BYTES,
+            suggested_unit_of_measurement=UnitOfInformation.GIBIBYTES,
+            suggested_display_precision=1,
+            value_fn=read(lambda gpu: gpu.memory_used_bytes),
+        ),
+    )
 
 
 async def async_setup_entry(
     hass: HomeAssistant, entry: ZoeConfigEntry, async_add_entities: AddConfigEntryEntitiesCallback
 ) -> None:
     """Add the sensors; those of roles and GPUs when there are any."""
-    coordinator = entry.runtime_data.coordinator
-    async_add_entities([ZoeSensor(coordinator, description) for description in SENSORS])
-    async_add_entities([ZoeLastRoute(coordinator, LAST_ROUTE)])
+    coordinator = entry.runtime_data
+    async_add_entities(ZoeSensor(coordinator, description) for description in SENSORS)
     async_add_as_they_appear(coordinator, async_add_entities, partial(_present, coordinator))
 
 
 def _present(coordinator: ZoeCoordinator) -> Iterator[tuple[str, Callable[[], Entity]]]:
     """Yield the sensors of what the server has at the moment; what a GPU does not tell has none."""
-    status = coordinator.data
-    for role in ROLES:
-        if role in status.roles:
-            yield role, partial(ZoeRoleModel, coordinator, role)
-    for gpu in status.metrics.gpus:
-        for description in GPU_SENSORS:
-            if description.value(gpu) is not None:
-                make = partial(ZoeGpuSensor, coordinator, description, gpu.index)
+    for role, description in ROLE_SENSORS.items():
+        if role in coordinator.data.roles:
+            yield description.key, partial(ZoeSensor, coordinator, description)
+    for gpu in coordinator.data.metrics.gpus:
+        for description in gpu_sensors(gpu.index):
+            if description.value_fn(coordinator) is not None:
+                make = partial(ZoeSensor, coordinator, description, str(gpu.index))
                 yield f"{description.key}_{gpu.index}", make
 
 
 class ZoeSensor(ZoeServerEntity, SensorEntity):
-    """A figure of the server."""
+    """A figure or a name of the server, or of one of its GPUs."""
 
     entity_description: ZoeSensorDescription
 
     @property
     @override
-    def native_value(self) -> float | None:
-        """Return the figure; None where it is not known yet."""
-        return self.entity_description.value(self.coordinator.data)
-
-
-class ZoeGpuSensor(ZoeServerEntity, SensorEntity):
-    """A figure of one GPU."""
-
-    entity_description: ZoeGpuDescription
-
-    def __init__(self, coordinator: ZoeCoordinator, description: ZoeGpuDescription, index: int) -> None:
-        super().__init__(coordinator, description, str(index))
-        self._index = index
-
-    @property
-    @override
-    def native_value(self) -> float | None:
-        """Return the figure; None where the GPU does not tell it now, or is gone."""
-        gpus = {gpu.index: gpu for gpu in self.coordinator.data.metrics.gpus}
-        gpu = gpus.get(self._index)
-        return None if gpu is None else self.entity_description.value(gpu)
-
-
-class ZoeRoleModel(ZoeServerEntity, SensorEntity):
-    """The model in memory that does what a role is about."""
-
-    def __init__(self, coordinator: ZoeCoordinator, role: str) -> None:
-        super().__init__(coordinator, ROLE_SENSORS[role])
-        self._role = role
-
-    @property
-    @override
-    def native_value(self) -> str | None:
-        """Return its name; None while there is none in memory."""
-        return self.coordinator.data.model_for(self._role)
-
-
-class ZoeLastRoute(ZoeServerEntity, SensorEntity):
-    """By which rule the server chose the model of our last request."""
-
-    @property
-    @override
-    def native_value(self) -> str | None:
-        """Return the rule; None before the first request, and for rules that there are no words for."""
-        route = self.coordinator.route
-        return route.rule if route is not None and route.rule in RULES else None
+    def native_value(self) -> StateType:
+        """Return it; None where it is not known."""
+        return self.entity_description.value_fn(self.coordinator)
 
     @property
     @override
     def extra_state_attributes(self) -> dict[str, Any] | None:
-        """Return the choice."""
-        route = self.coordinator.route
-        return None if route is None else {"rule": route.rule, "model": route.model, "candidates": route.candidates}
+        """Return what else is told about it."""
+        return self.entity_description.attributes_fn(self.coordinator)

@@ -1,22 +1,23 @@
 """The actions `zoe.ask`, `zoe.explain` and `zoe.prime`."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import probatio
 from homeassistant.core import HomeAssistant, ServiceCall, ServiceResponse, SupportsResponse, callback
 from homeassistant.helpers import config_validation as cv
-from homeassistant.helpers import service
-from homeassistant.helpers.selector import validate_selector
-from homeassistant.util.json import JsonObjectType
+from homeassistant.helpers import llm, service
+from homeassistant.helpers.selector import selector, validate_selector
+from homeassistant.util.json import JSON_DECODE_EXCEPTIONS, JsonObjectType, json_loads
 
-from .ask import async_ask
-from .connection import client_for
-from .const import CONF_MODEL, DOMAIN, MODEL_AUTOMATIC, SUBENTRY_CONVERSATION
-from .errors import translated_errors
-from .grounding import argument_values
-from .models import ZoeConfigEntry
-from .self_test import note_size
-from .server_check import async_measure_prompt
+from .api.client import client_for
+from .api.errors import ZoeStructureError, translated_errors
+from .checks import async_measure_prompt, note_size
+from .const import CONF_MODEL, DOMAIN, MAX_ANSWER_TOKENS, MODEL_AUTOMATIC, SUBENTRY_CONVERSATION
+from .coordinator import ZoeConfigEntry, ZoeCoordinator
+from .home import argument_values
+from .pictures import async_data_url
+from .turn.stats import RequestStats
 
 ATTR_ENTRY: Final = "config_entry"
 ATTR_TEXT: Final = "text"
@@ -64,7 +65,7 @@ async def _async_ask(call: ServiceCall) -> ServiceResponse:
     with translated_errors():
         return await async_ask(
             call.hass,
-            _entry(call).runtime_data.client,
+            _entry(call).runtime_data,
             text=call.data[ATTR_TEXT],
             model=call.data[CONF_MODEL],
             images=call.data[ATTR_IMAGES],
@@ -97,6 +98,7 @@ async def _async_prime(call: ServiceCall) -> ServiceResponse:
                 "agent": agent.title,
                 "prompt_tokens": size.prompt_tokens,
                 "cached_tokens": size.cached_tokens,
+                "lookup_tokens": size.lookup_tokens,
                 "context_tokens": size.context_tokens,
                 "fits": size.fits,
             }
@@ -112,3 +114,93 @@ def _entry(call: ServiceCall) -> ZoeConfigEntry:
     """
     entry: ZoeConfigEntry = service.async_get_config_entry(call.hass, DOMAIN, call.data.get(ATTR_ENTRY))
     return entry
+
+
+_NAME: Final = "answer"
+
+
+async def async_ask(
+    hass: HomeAssistant,
+    server: ZoeCoordinator,
+    *,
+    text: str,
+    model: str,
+    images: Sequence[Mapping[str, Any]] = (),
+    fields: Mapping[str, Mapping[str, Any]] | None = None,
+) -> JsonObjectType:
+    """Return the answer of `model` as `text`, or as `data` where it is to have `fields`, and what it took.
+
+    Args:
+        hass: Home Assistant.
+        server: the server.
+        text: what is asked.
+        model: a model's name, or `zoe` for the server's choice.
+        images: pictures, as a media selector gives them.
+        fields: for each field of the answer its selector, and whether it is required (as in AI tasks).
+
+    Raises:
+        ZoeAttachmentError: an image cannot be used.
+        ZoeStructureError: the answer does not have these fields.
+        ZoeError: the server or the model fails.
+    """
+    request: dict[str, Any] = {
+        "model": model,
+        "messages": [{"role": "user", "content": await _async_content(hass, text, images)}],
+        "max_tokens": MAX_ANSWER_TOKENS,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    structure = None if fields is None else _structure(fields)
+    if structure is not None:
+        request["response_format"] = _response_format(structure)
+    answer, stats = await _async_answer(server, request)
+    told: JsonObjectType = {
+        "model": stats.model,
+        "prompt_tokens": stats.prompt_tokens,
+        "completion_tokens": stats.completion_tokens,
+    }
+    return {"text": answer, **told} if structure is None else {"data": _data(structure, answer), **told}
+
+
+async def _async_content(
+    hass: HomeAssistant, text: str, images: Sequence[Mapping[str, Any]]
+) -> str | list[dict[str, Any]]:
+    urls = [await async_data_url(hass, image) for image in images]
+    shown = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    return [{"type": "text", "text": text}, *shown] if shown else text
+
+
+async def _async_answer(server: ZoeCoordinator, request: dict[str, Any]) -> tuple[str, RequestStats]:
+    pieces: list[str] = []
+    stats = RequestStats()
+    async with server.async_chat(request) as answer:
+        async for chunk in answer.chunks:
+            stats.read_chunk(chunk)
+            pieces += [(choice.get("delta") or {}).get("content") or "" for choice in chunk["choices"]]
+    return "".join(pieces).strip(), stats
+
+
+def _structure(fields: Mapping[str, Mapping[str, Any]]) -> probatio.Schema:
+    schema: dict[probatio.Marker, Any] = {}
+    for name, field in fields.items():
+        marker = probatio.Required if field["required"] else probatio.Optional
+        schema[marker(name, description=field.get("description"))] = selector(field["selector"])
+    return probatio.Schema(schema)
+
+
+def _response_format(structure: probatio.Schema) -> dict[str, Any]:
+    schema = probatio.to_openapi(structure, custom_serializer=llm.selector_serializer, openapi_version="3.1.0")
+    return {"type": "json_schema", "json_schema": {"name": _NAME, "schema": schema}}
+
+
+def _data(structure: probatio.Schema, answer: str) -> JsonObjectType:
+    """Return the answer's data.
+
+    Raises:
+        ZoeStructureError: it is cut off, or something else is wrong with it.
+    """
+    try:
+        data: JsonObjectType = structure(json_loads(answer))
+    except (*JSON_DECODE_EXCEPTIONS, probatio.Invalid) as err:
+        raise ZoeStructureError(str(err)) from err
+    return data

@@ -6,9 +6,9 @@ from homeassistant.components import system_health
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.core import HomeAssistant, callback
 
+from .api.status import READY
 from .const import DOMAIN
-from .models import ZoeConfigEntry
-from .server_status import READY
+from .coordinator import ZoeConfigEntry
 
 
 @callback
@@ -20,7 +20,7 @@ def async_register(hass: HomeAssistant, register: system_health.SystemHealthRegi
 async def _async_info(hass: HomeAssistant) -> dict[str, Any]:
     entries: list[ZoeConfigEntry] = hass.config_entries.async_entries(DOMAIN)
     loaded = [entry for entry in entries if entry.state is ConfigEntryState.LOADED]
-    coordinators = [entry.runtime_data.coordinator for entry in loaded]
+    coordinators = [entry.runtime_data for entry in loaded]
     healths = [coordinator.data.health for coordinator in coordinators]
     models = [model.name for one in coordinators for model in one.data.models if model.state == READY]
     return {

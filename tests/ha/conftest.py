@@ -136,9 +136,11 @@ def say(hass: HomeAssistant, agent: str) -> Say:
     """Say a sentence to the agent and wait for its answer."""
 
     async def _say(
-        text: str, conversation_id: str | None = None, language: str = "en"
+        text: str, conversation_id: str | None = None, language: str = "en", device_id: str | None = None
     ) -> conversation.ConversationResult:
-        return await conversation.async_converse(hass, text, conversation_id, Context(), language, agent)
+        return await conversation.async_converse(
+            hass, text, conversation_id, Context(), language, agent, device_id=device_id
+        )
 
     return _say
 

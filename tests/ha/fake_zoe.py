@@ -4,12 +4,21 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
 ROUTE = "rule=automation; model=zoe-nano; candidates=zoe-nano,llama-3.2-3b"
 
+
+class Judge(Protocol):
+    """Judges as the server does, what was said and what was answered."""
+
+    def said(self, request: dict[str, Any]) -> dict[str, float]: ...
+    def denies(self, answer: str) -> float: ...
+
+
+type Part = dict[str, Any] | str | asyncio.Event
 type Handler = Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]
 
 
@@ -66,6 +75,11 @@ class FakeZoe:
     prime_asked: asyncio.Event = field(default_factory=asyncio.Event)
     priming: asyncio.Event = field(default_factory=asyncio.Event)
     disconnected: asyncio.Event = field(default_factory=asyncio.Event)
+    judge: Judge | None = None
+    afterwards: str | None = None
+    """What is said to every request behind the end of the script; None if that is a mistake."""
+    insists_on: tuple[tuple[str, dict[str, Any]], ...] = ()
+    """The calls that are made again, once, when they were refused because of a question."""
 
     def app(self) -> web.Application:
         app = web.Application()
@@ -123,7 +137,15 @@ class FakeZoe:
             return await self._prime(request, body)
         self.requests.append(body)
         self.asked.set()
-        return await self._answer(request, self.script.pop(0))
+        if self.insists_on and '"question_only"' in str(body["messages"][-1]["content"]):
+            self.calls(*self.insists_on)
+            self.insists_on = ()
+        if not self.script and self.afterwards is not None:
+            self.says(self.afterwards)
+        answer = self.script.pop(0)
+        if self.judge is not None and isinstance(answer, list):
+            answer = judged(answer, self.judge, body)
+        return await self._answer(request, answer)
 
     def _counted(self) -> list[dict[str, Any] | str | asyncio.Event] | web.Response:
         """Count the prompt, and write nothing."""
@@ -184,6 +206,17 @@ class FakeZoe:
             pieces = (arguments[:4], arguments[4:])
             parts += [delta(tool_calls=[{"index": index, "function": {"arguments": piece}}]) for piece in pieces]
         self.script.append([*parts, *ending("tool_calls")])
+
+
+def judged(answer: list[Part], judge: Judge, request: dict[str, Any]) -> list[Part]:
+    """Return the answer with the server's judgements in its first chunk and in the one that ends it."""
+    chunks = [part for part in answer if isinstance(part, dict)]
+    text = "".join((choice.get("delta") or {}).get("content") or "" for one in chunks for choice in one["choices"])
+    chunks[0]["zoe"] = {"said": judge.said(request)}
+    for one in chunks:
+        if text and any(choice.get("finish_reason") for choice in one["choices"]):
+            one["zoe"] = {"answered": {"denies": judge.denies(text)}}
+    return answer
 
 
 def chunk(**members: object) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import yaml
 from custom_components import zoe
 
 PACKAGE = Path(zoe.__file__).parent
-MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+MODULES = sorted(path.relative_to(PACKAGE).as_posix().removesuffix(".py") for path in PACKAGE.rglob("*.py"))
 LANGUAGES = sorted(path.stem for path in (PACKAGE / "translations").glob("*.json"))
 
 type Json = dict[str, Any]
@@ -145,5 +145,5 @@ class Vocabulary:
 
 
 def _imported(module: str) -> Any:  # noqa: ANN401 (any module)
-    name = zoe.__name__ if module == "__init__" else f"{zoe.__name__}.{module}"
+    name = f"{zoe.__name__}/{module}".removesuffix("/__init__").replace("/", ".")
     return importlib.import_module(name)

@@ -1,22 +1,25 @@
 """AI tasks: data of a structure, pictures, and what is told when either cannot be had."""
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import probatio
 import pytest
 from homeassistant.components import ai_task
+from homeassistant.components.homeassistant.exposed_entities import async_expose_entity
 from homeassistant.components.media_source import PlayMedia
-from homeassistant.config_entries import ConfigSubentryData
+from homeassistant.config_entries import ConfigSubentry, ConfigSubentryData
 from homeassistant.core import Event, HomeAssistant
 from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers import llm
 from homeassistant.setup import async_setup_component
 from pytest_homeassistant_custom_component.common import MockConfigEntry, async_capture_events
 
+from custom_components.zoe.api.offers import ModelFacts, model_facts, sees_pictures
 from custom_components.zoe.const import DOMAIN, EVENT_TURN
-from custom_components.zoe.models import ModelFacts, model_facts, sees_pictures
 from tests.ha.fake_zoe import FakeZoe
+from tests.ha.tool_turns import TURN_ON
 
 TASK = "ai_task.clerk"
 STRUCTURE = {
@@ -188,6 +191,29 @@ async def test_tools(hass: HomeAssistant, zoe: FakeZoe, task: MockConfigEntry) -
     asked, told = zoe.requests
     assert "response_format" in asked
     assert told["messages"][-1]["role"] == "tool"
+
+
+@pytest.mark.parametrize(
+    ("guarded", "state", "repaired"), [([], "on", {}), (["light.desk_lamp"], "off", {"never_unattended": 1})]
+)
+async def test_a_task_does_nothing_that_somebody_has_to_agree_to(
+    home: HomeAssistant, zoe: FakeZoe, task: MockConfigEntry, guarded: list[str], state: str, repaired: dict[str, int]
+) -> None:
+    """Nobody is there to be asked. What is harmless is done, whatever words the instructions have for it."""
+    agent = ConfigSubentry(
+        data=MappingProxyType({"guarded": guarded}), subentry_type="conversation", title="Zoe", unique_id=None
+    )
+    home.config_entries.async_add_subentry(task, agent)
+    await home.async_block_till_done()
+    async_expose_entity(home, "ai_task", "light.desk_lamp", True)
+    turns: list[Event] = async_capture_events(home, EVENT_TURN)
+    zoe.calls((TURN_ON, {"name": "Desk lamp"}))
+    zoe.says("Fine.")
+    (api,) = (one for one in llm.async_get_apis(home) if one.id == llm.LLM_API_ASSIST)
+    await ai_task.async_generate_data(home, task_name="t", entity_id=TASK, instructions="Make it cosy.", llm_api=api)
+    await home.async_block_till_done()
+    assert home.states.is_state("light.desk_lamp", state)
+    assert turns[-1].data["repairs"] == repaired
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custom_components.zoe.chunk import decoded_chunk
-from custom_components.zoe.errors import ZoeError, ZoeServerError, ZoeStreamBrokenError
-from custom_components.zoe.stream import StreamRules, chat_log_deltas
-from custom_components.zoe.turn import TurnStats
+from custom_components.zoe.api.errors import ZoeError, ZoeServerError, ZoeStreamBrokenError
+from custom_components.zoe.api.sse import decoded_chunk
+from custom_components.zoe.turn.stats import TurnStats
+from custom_components.zoe.turn.stream import StreamRules, chat_log_deltas
 
 CALL = {"index": 0, "id": "c0", "type": "function", "function": {"name": "turn_on", "arguments": "{}"}}
 WHOLE = {
@@ -102,7 +102,7 @@ async def test_whatever_passes_can_be_read_to_its_end(chunks: list[dict[str, Any
 
     turn = TurnStats(lambda: 0.0)
     try:
-        async for _ in chat_log_deltas(decoded(), turn, StreamRules(tools_allowed=True, speech_language="en")):
+        async for _ in chat_log_deltas(decoded(), turn, StreamRules(("t",), speech_language="en")):
             pass
     except ZoeError:
         return

@@ -1,20 +1,24 @@
 """Addresses as users type them, and which request carries the key."""
 
+import asyncio
+from typing import Any
+
 import pytest
-from aiohttp import ClientSession, TCPConnector, ThreadedResolver, web
+from aiohttp import ClientError, ClientSession, TCPConnector, ThreadedResolver, web
 from aiohttp.abc import ResolveResult
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.aiohttp_client import async_get_clientsession
 
-from custom_components.zoe.client import ZoeClient, normalised_url
-from custom_components.zoe.errors import (
+from custom_components.zoe.api.client import Route, ZoeClient, normalised_url
+from custom_components.zoe.api.errors import (
     ZoeCannotConnectError,
     ZoeInvalidUrlError,
     ZoeStreamBrokenError,
+    ZoeTimeoutError,
     ZoeUnauthorizedError,
 )
-from custom_components.zoe.models import Health
-from tests.ha.fake_zoe import FakeZoe
+from custom_components.zoe.api.status import Health
+from tests.ha.fake_zoe import FakeZoe, role
 
 
 @pytest.mark.parametrize(
@@ -96,3 +100,56 @@ async def test_models_answer_of_the_wrong_shape(hass: HomeAssistant, zoe: FakeZo
     zoe.overrides["/v1/models"] = models
     with pytest.raises(ZoeStreamBrokenError):
         await ZoeClient(async_get_clientsession(hass), zoe.url).async_models()
+
+
+def _chat() -> dict[str, Any]:
+    return {"model": "zoe", "messages": [], "max_tokens": 9, "stream": True}
+
+
+async def test_an_answer_comes_with_the_choice_of_its_model(hass: HomeAssistant, zoe: FakeZoe) -> None:
+    zoe.says("Hello.")
+    client = ZoeClient(async_get_clientsession(hass), zoe.url)
+    async with client.async_chat(_chat()) as answer:
+        assert answer.route == Route("automation", "zoe-nano", ("zoe-nano", "llama-3.2-3b"))
+        chunks = [chunk async for chunk in answer.chunks]
+    assert chunks[1]["choices"][0]["delta"] == {"content": "Hello."}
+
+
+@pytest.mark.parametrize("failure", [ClientError("a tool's own"), TimeoutError(), UnicodeError()])
+async def test_what_fails_beside_the_answer_is_no_failure_of_the_server(
+    hass: HomeAssistant, zoe: FakeZoe, failure: Exception
+) -> None:
+    zoe.script.append([role(), asyncio.Event()])
+    client = ZoeClient(async_get_clientsession(hass), zoe.url)
+
+    async def use() -> None:
+        async with client.async_chat(_chat()) as answer:
+            async for _ in answer.chunks:
+                raise failure
+
+    with pytest.raises(type(failure)) as raised:
+        await use()
+    assert raised.value is failure
+    async with asyncio.timeout(5):
+        await zoe.disconnected.wait()
+
+
+async def test_an_answer_has_its_time(hass: HomeAssistant, zoe: FakeZoe) -> None:
+    zoe.script.append([role(), asyncio.Event()])
+    client = ZoeClient(async_get_clientsession(hass), zoe.url)
+    async with client.async_chat(_chat(), within_s=0.1) as answer:
+        await anext(answer.chunks)
+        with pytest.raises(ZoeTimeoutError):
+            await anext(answer.chunks)
+
+
+async def test_the_time_runs_from_the_start(hass: HomeAssistant, zoe: FakeZoe) -> None:
+    async def thinks(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(5)
+        return web.Response()
+
+    zoe.overrides["/v1/chat/completions"] = thinks
+    client = ZoeClient(async_get_clientsession(hass), zoe.url)
+    with pytest.raises(ZoeTimeoutError):
+        async with client.async_chat(_chat(), within_s=0.1):
+            pytest.fail("there is no answer")

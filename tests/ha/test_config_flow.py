@@ -24,12 +24,29 @@ async def home_assistant_component(hass: HomeAssistant) -> None:
 
 
 SECTIONS: dict[str, Any] = {
-    "answer": {"temperature": 0.3, "max_tokens": 200.0, "history_rounds": 5},
+    "answer": {"thinking": "low", "temperature": 0.3, "max_tokens": 200.0, "timeout": 60, "history_rounds": 5},
     "voice": {"follow_up": False, "plain_speech": True},
-    "safety": {"confirm_destructive": True},
+    "safety": {"confirm": "never"},
     "memory": {"facts": []},
+    "expert": {"top_p": 0.9, "top_k": 20.0, "min_p": 0.1, "repetition_penalty": 1.1, "request_fields": {"seed": 1}},
 }
 FLAT = {option: value for name, fields in SECTIONS.items() if name != "memory" for option, value in fields.items()}
+OPTIONS = AgentOptions(
+    model="llama-3.2-3b",
+    temperature=0.3,
+    max_tokens=200,
+    thinking="low",
+    top_p=0.9,
+    top_k=20,
+    min_p=0.1,
+    repetition_penalty=1.1,
+    timeout_s=60,
+    request_fields={"seed": 1},
+    history_rounds=5,
+    follow_up=False,
+    plain_speech=True,
+    confirm="never",
+)
 
 
 async def start_agent(hass: HomeAssistant, entry: MockConfigEntry, kind: str = "conversation") -> Result:
@@ -62,7 +79,7 @@ async def test_add_agent(hass: HomeAssistant, zoe: FakeZoe, agent: str, entry: M
     assert hass.states.get("conversation.chatty") is not None
     stored = next(sub for sub in entry.subentries.values() if sub.title == "Chatty")
     assert stored.data == chosen | FLAT
-    assert AgentOptions.from_data(stored.data) == AgentOptions("llama-3.2-3b", 0.3, 200, 5, False, True, True)
+    assert AgentOptions.from_data(stored.data) == OPTIONS
 
 
 async def test_an_agent_has_defaults(hass: HomeAssistant, zoe: FakeZoe, agent: str, entry: MockConfigEntry) -> None:
@@ -71,21 +88,27 @@ async def test_an_agent_has_defaults(hass: HomeAssistant, zoe: FakeZoe, agent: s
     await submit_agent(hass, form, {"name": "Plain", "model": "zoe", **empty})
     stored = next(sub for sub in entry.subentries.values() if sub.title == "Plain")
     assert AgentOptions.from_data(stored.data) == AgentOptions.from_data({}) == AgentOptions()
-    assert "temperature" not in stored.data
+    assert not {"temperature", "top_p", "request_fields"} & stored.data.keys()
 
 
 async def test_ai_task(hass: HomeAssistant, zoe: FakeZoe, agent: str, entry: MockConfigEntry) -> None:
     form = await start_agent(hass, entry, "ai_task_data")
     assert options_of(form, "model") == ["zoe", "zoe-nano", "llama-3.2-3b"]
-    result = await submit_agent(hass, form, {"name": "Clerk", "model": "zoe-nano", "max_tokens": 500})
+    result = await submit_agent(hass, form, {"name": "Clerk", "model": "zoe-nano", "max_tokens": 500, "expert": {}})
     assert result["type"] is FlowResultType.CREATE_ENTRY
     assert hass.states.get("ai_task.clerk") is not None
     stored = next(sub for sub in entry.subentries.values() if sub.title == "Clerk")
-    assert stored.data == {"model": "zoe-nano", "max_tokens": 500}
+    defaults = {"thinking": "default", "timeout": 300.0}
+    assert stored.data == {"model": "zoe-nano", "max_tokens": 500, **defaults}
     form = await entry.start_subentry_reconfigure_flow(hass, stored.subentry_id)
-    result = await submit_agent(hass, form, {"model": "zoe", "temperature": 0, "max_tokens": 400})
+    chosen = {"model": "zoe", "temperature": 0, "max_tokens": 400, **defaults}
+    form = await submit_agent(hass, form, {**chosen, "expert": {"request_fields": {"messages": []}}})
+    assert form["errors"] == {"base": "request_fields_refused"}
+    result = await submit_agent(hass, form, {**chosen, "expert": {"top_k": 5.0, "request_fields": {"seed": 2}}})
     assert result["reason"] == "reconfigure_successful"
-    assert entry.subentries[stored.subentry_id].data == {"model": "zoe", "temperature": 0, "max_tokens": 400}
+    assert entry.subentries[stored.subentry_id].data == {**chosen, "top_k": 5.0, "request_fields": {"seed": 2}}
+    form = await entry.start_subentry_reconfigure_flow(hass, stored.subentry_id)
+    assert _suggested(form["data_schema"].schema["expert"]) == {"top_k": 5.0, "request_fields": {"seed": 2}}
 
 
 async def test_change_agent(hass: HomeAssistant, zoe: FakeZoe, agent: str, entry: MockConfigEntry) -> None:
@@ -108,7 +131,7 @@ async def test_change_agent(hass: HomeAssistant, zoe: FakeZoe, agent: str, entry
 
 
 def _suggested(part: section) -> dict[str, Any]:
-    return {str(key): key.description["suggested_value"] for key in part.schema.schema}
+    return {str(key): key.description["suggested_value"] for key in part.schema.schema if key.description}
 
 
 async def test_agent_needs_a_loaded_entry(hass: HomeAssistant, entry: MockConfigEntry) -> None:
@@ -153,8 +176,61 @@ async def test_a_fact_that_is_too_long_is_refused_and_can_be_mended(
     too_long = {**SECTIONS, "memory": {"facts": ["word " * 100]}}
     form = await submit_agent(hass, form, {"model": "zoe", **too_long})
     assert form["errors"] == {"base": "facts_refused"}
-    assert form["description_placeholders"] == {"max_facts": "100", "max_chars": "200"}
+    told = form["description_placeholders"]
+    assert (told["max_facts"], told["max_chars"]) == ("100", "200")
     assert _suggested(form["data_schema"].schema["memory"]) == too_long["memory"]
     result = await submit_agent(hass, form, {"model": "zoe", **SECTIONS})
     assert result["reason"] == "reconfigure_successful"
     assert (await async_load_memory(hass)).facts == []
+
+
+@pytest.mark.parametrize(
+    "fields", [["seed"], "seed: 1", 1, {"messages": []}, {"seed": 1, "stream": False}, {"zoe": {}}]
+)
+async def test_additional_fields_must_leave_the_request_alone(
+    hass: HomeAssistant, zoe: FakeZoe, agent: str, entry: MockConfigEntry, fields: object
+) -> None:
+    (subentry,) = entry.subentries.values()
+    form: Result = await entry.start_subentry_reconfigure_flow(hass, subentry.subentry_id)
+    wrong = {**SECTIONS, "expert": {"request_fields": fields}, "memory": {"facts": ["The cat is called Momo."]}}
+    form = await submit_agent(hass, form, {"model": "zoe", **wrong})
+    assert form["errors"] == {"base": "request_fields_refused"}
+    assert "messages, model" in form["description_placeholders"]["fields"]
+    assert _suggested(form["data_schema"].schema["expert"]) == {"request_fields": fields}
+    assert (await async_load_memory(hass)).facts == []
+    result = await submit_agent(hass, form, {"model": "zoe", **SECTIONS, "expert": {"request_fields": {}}})
+    assert result["reason"] == "reconfigure_successful"
+    assert "request_fields" not in entry.subentries[subentry.subentry_id].data
+
+
+@pytest.mark.parametrize(
+    ("stored", "read"),
+    [
+        ({"confirm_destructive": True}, "everything"),
+        ({"confirm_destructive": False}, "opening"),
+        ({}, "opening"),
+        ({"confirm": "never", "confirm_destructive": True}, "never"),
+    ],
+)
+async def test_an_older_agent_keeps_asking(
+    hass: HomeAssistant, zoe: FakeZoe, agent: str, entry: MockConfigEntry, stored: dict[str, Any], read: str
+) -> None:
+    assert AgentOptions.from_data(stored).confirm == read
+    (subentry,) = entry.subentries.values()
+    hass.config_entries.async_update_subentry(entry, subentry, data=stored)
+    await hass.async_block_till_done()
+    form: Result = await entry.start_subentry_reconfigure_flow(hass, subentry.subentry_id)
+    assert _suggested(form["data_schema"].schema["safety"]) == {"confirm": read}
+    sections = {name: {} for name in SECTIONS} | {"safety": {"confirm": read}}
+    await submit_agent(hass, form, {"model": "zoe", **sections})
+    assert entry.subentries[subentry.subentry_id].data["confirm"] == read
+    assert "confirm_destructive" not in entry.subentries[subentry.subentry_id].data
+
+
+async def test_another_agent_of_a_server_has_another_name(
+    hass: HomeAssistant, zoe: FakeZoe, agent: str, entry: MockConfigEntry
+) -> None:
+    empty: dict[str, Any] = {name: {} for name in SECTIONS}
+    await submit_agent(hass, await start_agent(hass, entry), {"model": "zoe", **empty})
+    await submit_agent(hass, await start_agent(hass, entry), {"model": "zoe", **empty})
+    assert [agent.title for agent in entry.subentries.values()] == ["Zoe", "Zoe 2", "Zoe 3"]

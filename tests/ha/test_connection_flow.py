@@ -3,19 +3,21 @@
 import asyncio
 from collections.abc import Callable
 from ipaddress import ip_address
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from homeassistant.config_entries import SOURCE_USER, SOURCE_ZEROCONF, ConfigEntryState
+from homeassistant.components.homeassistant.exposed_entities import async_expose_entity
+from homeassistant.config_entries import SOURCE_USER, SOURCE_ZEROCONF, ConfigEntryState, ConfigSubentry
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.helpers.service_info.zeroconf import ZeroconfServiceInfo
 from homeassistant.setup import async_setup_component
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
-from custom_components.zoe import connection_flow
+from custom_components.zoe import config_flow
 from custom_components.zoe.const import DOMAIN
 from tests.ha.fake_zoe import FakeZoe, Handler, error_response
 
@@ -82,10 +84,12 @@ async def test_the_check_is_a_real_one(home: HomeAssistant, zoe: FakeZoe) -> Non
     form = await checked(home, await submit(home, await start(home), {"url": zoe.url}))
     told = form["description_placeholders"]
     assert told["first_token_ms"].replace(",", "").isdecimal()
+    assert 0 < int(told["lookup_tokens"]) < 500
     assert told == {
         "model": "zoe-nano",
         "devices": "3",
         "prompt_tokens": "3,000",
+        "lookup_tokens": told["lookup_tokens"],
         "context_tokens": "4,096",
         "first_token_ms": told["first_token_ms"],
     }
@@ -208,6 +212,22 @@ async def test_a_home_that_does_not_fit_is_told(hass: HomeAssistant, zoe: FakeZo
     assert (await submit(hass, form, {}))["type"] is FlowResultType.CREATE_ENTRY
 
 
+async def test_a_home_whose_states_do_not_fit_is_told(hass: HomeAssistant, zoe: FakeZoe) -> None:
+    """A prompt that fits is not enough: the first question about a state would end in an error."""
+    for number in range(150):
+        entity_id = f"sensor.thermometer_{number}"
+        state = {"friendly_name": f"Thermometer {number}", "device_class": "temperature", "unit_of_measurement": "°C"}
+        hass.states.async_set(entity_id, "21.5", state)
+        async_expose_entity(hass, "conversation", entity_id, True)
+    zoe.prompt_tokens = 3000
+    zoe.calls(("intent__HassTurnOn", {"name": "Kitchen light"}))
+    form = await checked(hass, await submit(hass, await start(hass), {"url": zoe.url}))
+    assert form["step_id"] == "too_long"
+    told = form["description_placeholders"]
+    assert (told["devices"], told["prompt_tokens"]) == ("150", "3,000")
+    assert 900 < int(told["lookup_tokens"].replace(",", "")) < 6000
+
+
 async def test_a_dialog_that_is_closed_ends_its_check(hass: HomeAssistant, zoe: FakeZoe) -> None:
     zoe.script.append([asyncio.Event()])
     form = await start(hass)
@@ -280,8 +300,39 @@ async def test_of_several_addresses_the_one_that_answers_counts(hass: HomeAssist
     assert (await discover(hass, announced(zoe)))["reason"] == "already_in_progress"
 
 
+async def test_a_second_server_has_names_of_its_own(hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry) -> None:
+    zoe.server_id = "server-2"
+    hass.config_entries.async_add_subentry(
+        entry,
+        ConfigSubentry(data=MappingProxyType({}), subentry_type="ai_task_data", title="Zoe AI task", unique_id=None),
+    )
+    form = await discover(hass, announced(zoe, id="server-2"))
+    result = await finish(hass, zoe, form, {})
+    assert result["title"] == "Zoe (jetson)"
+    titles = [subentry.title for subentry in result["result"].subentries.values()]
+    assert titles == ["Zoe (jetson)", "Zoe AI task (jetson)"]
+    assert hass.states.get("conversation.zoe_jetson") is not None
+    assert hass.states.get("binary_sensor.zoe_jetson_server_ready") is not None
+    zoe.server_id = "server-3"
+    result = await finish(hass, zoe, await start(hass), {"url": zoe.url})
+    assert result["title"] == "Zoe (127.0.0.1)"
+    zoe.server_id = "server-4"
+    result = await finish(hass, zoe, await start(hass), {"url": zoe.url})
+    assert result["title"] == "Zoe (127.0.0.1) 2"
+
+
+async def test_an_agent_of_another_name_keeps_the_name_taken(
+    hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry
+) -> None:
+    """Its server may be called something else: a second agent `Zoe` would be one too many."""
+    hass.config_entries.async_update_entry(entry, title="Cellar", unique_id="server-0")
+    result = await finish(hass, zoe, await start(hass), {"url": zoe.url})
+    assert result["title"] == "Zoe (127.0.0.1)"
+    assert [subentry.title for subentry in result["result"].subentries.values()] == ["Zoe (127.0.0.1)", "Zoe AI task"]
+
+
 def test_addresses_in_urls() -> None:
-    hosts = [connection_flow._host(ip_address(address)) for address in ("192.168.1.5", "fd00::5")]
+    hosts = [config_flow._host(ip_address(address)) for address in ("192.168.1.5", "fd00::5")]
     assert hosts == ["192.168.1.5", "[fd00::5]"]
 
 
@@ -303,7 +354,7 @@ async def moved(hass: HomeAssistant, entry: MockConfigEntry, url: str, api_key: 
 async def test_a_server_that_moved_gets_its_new_address(
     hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection_flow, "_is_loopback", lambda _: False)  # all that tests can reach is loopback
+    monkeypatch.setattr(config_flow, "_is_loopback", lambda _: False)  # all that tests can reach is loopback
     await moved(hass, entry, "http://127.0.0.1:1")
     assert (await discover(hass, announced(zoe)))["reason"] == "already_configured"
     assert entry.data == {"url": zoe.url, "api_key": "secret"}
@@ -312,7 +363,7 @@ async def test_a_server_that_moved_gets_its_new_address(
 async def test_a_server_that_is_where_it_was_is_not_moved(
     hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection_flow, "_is_loopback", lambda _: False)
+    monkeypatch.setattr(config_flow, "_is_loopback", lambda _: False)
     impostor = FakeZoe(server_id="server-1")
     server = TestServer(impostor.app(), host="127.0.0.1")
     await server.start_server()
@@ -325,7 +376,7 @@ async def test_a_server_that_is_where_it_was_is_not_moved(
 async def test_a_known_id_at_an_address_that_does_not_confirm_it_moves_nothing(
     hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection_flow, "_is_loopback", lambda _: False)
+    monkeypatch.setattr(config_flow, "_is_loopback", lambda _: False)
     await moved(hass, entry, "http://127.0.0.1:1")
     zoe.server_id = "server-2"
     assert (await discover(hass, announced(zoe)))["reason"] == "cannot_connect"
@@ -343,7 +394,7 @@ async def test_an_entry_on_this_machine_is_never_moved(
 
 @pytest.mark.parametrize("url", ["http://192.168.1.5:11434", "https://zoe.example", "http://localhost.example"])
 def test_other_machines(url: str) -> None:
-    assert not connection_flow._is_loopback(url)
+    assert not config_flow._is_loopback(url)
 
 
 async def test_reauth(hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry) -> None:

@@ -115,10 +115,10 @@ async def test_self_test_and_models(home: HomeAssistant, state: Services, entry:
     assert [key for key in ir.async_get(home).issues if key[0] == DOMAIN] == []
     client = entry.runtime_data.client
     await client.async_unload_model("llama/3:1b", 5.0)
-    await entry.runtime_data.coordinator.async_refresh()
+    await entry.runtime_data.async_refresh()
     assert value(home, "chat_model") == "unknown"
     await client.async_load_model("llama/3:1b")
-    await entry.runtime_data.coordinator.async_refresh()
+    await entry.runtime_data.async_refresh()
     assert value(home, "chat_model") == "llama/3:1b"
 
 
@@ -126,7 +126,7 @@ async def test_a_key_that_changes(home: HomeAssistant, state: Services, entry: C
     state.api_key = "another key"
     with pytest.raises(HomeAssistantError, match="refuses the API key"):
         await home.services.async_call(DOMAIN, "prime", {}, blocking=True)
-    await entry.runtime_data.coordinator.async_refresh()
+    await entry.runtime_data.async_refresh()
     await home.async_block_till_done()
     (flow,) = home.config_entries.flow.async_progress()
     assert flow["context"]["source"] == "reauth"

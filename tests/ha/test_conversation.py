@@ -13,6 +13,7 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry, async_
 from custom_components.zoe.const import EVENT_TURN, MAX_ANSWER_TOKENS
 from tests.ha.conftest import Say, chat_session
 from tests.ha.fake_zoe import FakeZoe, delta, ending, role
+from tests.ha.tool_turns import ADMITTED
 
 TURN_ON = "intent__HassTurnOn"
 
@@ -71,6 +72,7 @@ async def test_parallel_calls_act_and_answer_in_order(home: HomeAssistant, zoe: 
 
 
 async def test_a_tool_that_fails_is_told_to_the_model(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
+    zoe.judge = ADMITTED
     zoe.calls((TURN_ON, {"name": "Chandelier"}))
     zoe.says("There is no chandelier.")
     assert speech(await say("turn on the chandelier")) == "There is no chandelier."
@@ -84,9 +86,10 @@ async def test_second_turn_extends_the_first(home: HomeAssistant, zoe: FakeZoe, 
     zoe.says("Which light?")
     first = await say("turn on the light", "my-conversation")
     assert first.continue_conversation
+    zoe.calls((TURN_ON, {"name": "Desk lamp"}))
     zoe.says("Done.")
     await say("the desk lamp", "my-conversation")
-    before, after = zoe.requests
+    before, after, _ = zoe.requests
     assert after["messages"][: len(before["messages"])] == before["messages"]
     assert [message["content"] for message in after["messages"][-2:]] == ["Which light?", "the desk lamp"]
     assert json.dumps(after["tools"]) == json.dumps(before["tools"])
@@ -150,7 +153,7 @@ async def test_speech_and_follow_up(
     home.config_entries.async_update_subentry(entry, subentry, data={"llm_hass_api": ["assist"], **options})
     await home.async_block_till_done()
     zoe.says(*said)
-    result = await say("turn on the light")
+    result = await say("say it")
     assert speech(result) == spoken
     assert result.continue_conversation is goes_on
 
@@ -160,7 +163,7 @@ async def test_silence_is_an_error(home: HomeAssistant, zoe: FakeZoe, say: Say) 
     zoe.says("  ")
     result = await say("hello")
     assert result.response.response_type is intent.IntentResponseType.ERROR
-    assert speech(result) == "The model did not answer. Please say it again"
+    assert speech(result) == "I don't have an answer to that. Please say it again."
 
 
 async def test_agent_without_control(hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, say: Say) -> None:
@@ -180,13 +183,15 @@ async def test_agent_without_control(hass: HomeAssistant, zoe: FakeZoe, entry: M
 
 
 async def test_calls_without_tools_are_refused(
-    hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, say: Say
+    hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, say: Say, caplog: pytest.LogCaptureFixture
 ) -> None:
     subentry = next(iter(entry.subentries.values()))
     hass.config_entries.async_update_subentry(entry, subentry, data={})
     await hass.async_block_till_done()
     zoe.calls((TURN_ON, {"name": "Desk lamp"}))
-    assert "called a tool although it was given none" in speech(await say("hello"))
+    assert speech(await say("hello")) == "I lost my thread. Please say that again."
+    assert "called a tool although it was given none" in caplog.text
+    assert len(zoe.requests) == 1
 
 
 async def test_unknown_api_and_bad_template_are_told(
@@ -219,7 +224,7 @@ async def test_turn_event(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
         "prompt_tokens": 200,
         "cached_tokens": 180,
         "completion_tokens": 14,
-        "tool_calls": [{"name": TURN_ON, "args": {"name": "Desk lamp"}}],
+        "tool_calls": [{"name": TURN_ON, "arguments": ["name"]}],
         "repairs": {},
     }
 

@@ -12,7 +12,8 @@ from homeassistant.core import Context, HomeAssistant
 from homeassistant.helpers import llm, selector
 from homeassistant.setup import async_setup_component
 
-from custom_components.zoe.convert import content_to_message, tools_to_openai, varies_by_satellite
+from custom_components.zoe.home import varies_by_satellite
+from custom_components.zoe.turn.messages import content_to_message, tools_to_openai
 
 
 class Sort(llm.Tool):

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestServer
@@ -24,6 +25,8 @@ from zoe_server.settings import ServerSettings
 SPEC = ModelSpec("zoe-nano", Path("unused"), engine="scripted")
 CALL = protocol.ToolCallStart(0, "c", "HassTurnOn")
 PIECES = [
+    Answer((protocol.Text("I have made the desk lamp brighter."),), "brighter"),
+    Answer((protocol.Text("I am not able to change the desk lamp."),), "darker"),
     Answer((protocol.Text("**It** is "), protocol.Text("21"), protocol.Text(" °C 🙂")), "warm"),
     Answer(
         (protocol.ToolCallStart(0, "c", "HassTurnOn"), protocol.ToolCallArguments(0, "{'name': 'desk lamp'}")), "lamp"
@@ -63,6 +66,8 @@ async def url(socket_enabled: None, engines: list[Told]) -> AsyncIterator[str]:
 @pytest.fixture
 async def entry(home: HomeAssistant, url: str) -> MockConfigEntry:
     talk = {"llm_hass_api": ["assist"], "temperature": 0.5, "max_tokens": 100.0, "history_rounds": 3.0}
+    talk |= {"top_p": 0.9, "top_k": 20.0, "min_p": 0.1, "repetition_penalty": 1.1, "request_fields": {"seed": 7}}
+    talk |= {"thinking": "low", "request_fields": {"seed": 7, "what_no_server_knows": {"at": "all"}}}
     entry = MockConfigEntry(
         domain=DOMAIN,
         data={"url": url},
@@ -89,9 +94,21 @@ async def test_sentences(home: HomeAssistant, engines: list[Told], entry: MockCo
     assert home.states.is_state("light.desk_lamp", "on")
     first, second, third = engines[0].requests
     assert (first.sampling.temperature, first.max_tokens, first.priority) == (0.5, 100, "interactive")
+    sampling = first.sampling
+    assert (sampling.top_p, sampling.top_k, sampling.min_p, sampling.repeat_penalty) == (0.9, 20, 0.1, 1.1)
+    assert sampling.seed == 7
     assert first.argument_values["name"] == ("Desk lamp", "Kitchen light", "Outside")
     assert second.messages[1]["content"].endswith("Answer in Italian.")
     assert third.messages[-1]["role"] == "tool"
+
+
+async def test_judgements(home: HomeAssistant, engines: list[Told], entry: MockConfigEntry) -> None:
+    """What Home Assistant does not understand, the server does: an order, a false claim, an honest answer."""
+    assert await say(home, "make the desk lamp a little brighter for me", "en") == "I haven't changed anything."
+    assert [request.tool_choice.mode for request in engines[0].requests] == ["auto", "required"]
+    honest = "I am not able to change the desk lamp."
+    assert await say(home, "make the desk lamp a little darker for me", "en") == honest
+    assert len(engines[0].requests) == 3
 
 
 async def test_tasks(home: HomeAssistant, engines: list[Told], entry: MockConfigEntry) -> None:
@@ -100,7 +117,7 @@ async def test_tasks(home: HomeAssistant, engines: list[Told], entry: MockConfig
     assert answer is not None
     assert answer["data"] == "Two cats."
     assert engines[0].requests[0].priority == "background"
-    structure = {"count": {"selector": {"number": {}}}}
+    structure: dict[str, Any] = {"count": {"selector": {"number": {}}}}
     with pytest.raises(HomeAssistantError, match="cannot be held to a schema"):
         await home.services.async_call(
             "ai_task", "generate_data", {**task, "structure": structure}, blocking=True, return_response=True

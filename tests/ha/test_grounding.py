@@ -12,11 +12,11 @@ from homeassistant.helpers import area_registry as ar
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers import floor_registry as fr
-from homeassistant.helpers import llm
+from homeassistant.helpers import intent, llm
 from homeassistant.setup import async_setup_component
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
-from custom_components.zoe.grounding import argument_values
+from custom_components.zoe.home import argument_values
 
 EVERYTHING = 0xFFFFFFF  # all features of a device
 DEVICES = {
@@ -109,14 +109,14 @@ async def test_tools_are_narrowed_to_their_devices(hass: HomeAssistant, tools: l
         "vacuum__HassVacuumStart": ["Robot"],
         "intent__HassSetPosition": ["Blinds"],
         "intent__HassStopMoving": ["Blinds"],
-        "intent__HassTurnOn": [name for name in values["name"] if name != "Shopping list"],
+        "intent__HassTurnOn": ["Blinds", "Ceiling fan", "Lamp", "TV", "Thermostat"],
         "homeassistant__GetLiveContext": values["name"],
     }.items():
         assert allowed(values, tool, "name") == names, tool
     assert allowed(values, "media_player__search_media", "player_name") == ["TV"]
     assert allowed(values, "light__HassLightSet", "domain") == ["light"]
     assert allowed(values, "intent__HassSetPosition", "domain") == ["cover"]
-    assert allowed(values, "intent__HassTurnOn", "domain") == [name for name in values["domain"] if name != "todo"]
+    assert allowed(values, "intent__HassTurnOn", "domain") == ["climate", "cover", "fan", "light", "media_player"]
 
 
 async def test_an_area_without_such_a_device_is_left_out(home: HomeAssistant, tools: list[llm.Tool]) -> None:
@@ -171,3 +171,61 @@ async def test_equal_homes_give_equal_bytes(hass: HomeAssistant, tools: list[llm
     hass.states.async_remove("light.lamp")
     hass.states.async_set("light.lamp", "off", state.attributes)
     assert list(argument_values(hass, tools=tools).items()) == list(first.items())
+
+
+SWITCHED = {
+    **dict.fromkeys(("automation", "camera", "climate", "fan", "humidifier", "input_boolean"), (True, True)),
+    **dict.fromkeys(("light", "media_player", "remote", "siren", "switch", "water_heater"), (True, True)),
+    **dict.fromkeys(("cover", "lock", "valve"), (True, True)),
+    **dict.fromkeys(("button", "input_button", "scene"), (True, False)),
+    **dict.fromkeys(("date", "event", "image", "input_number", "input_select", "input_text"), (False, False)),
+    **dict.fromkeys(("lawn_mower", "number", "select", "text", "time", "update", "vacuum"), (False, False)),
+    **dict.fromkeys(("binary_sensor", "calendar", "person", "sensor", "todo", "weather", "zone"), (False, False)),
+}
+
+
+async def test_only_what_a_tool_can_act_on_is_offered(hass: HomeAssistant) -> None:
+    """What is offered is what Home Assistant's own handlers do not refuse."""
+    assert await async_setup_component(hass, "homeassistant", {})
+    for domain in SWITCHED:
+        assert await async_setup_component(hass, domain, {}), domain
+    assert await async_setup_component(hass, "conversation", {})
+    await hass.async_block_till_done()
+    for domain in SWITCHED:
+        hass.states.async_set(f"{domain}.thing", "on", {"friendly_name": f"Thing {domain}"})
+        async_expose_entity(hass, "conversation", f"{domain}.thing", True)
+    api = await llm.async_get_api(hass, "assist", llm.LLMContext("zoe", Context(), "en", "conversation", None))
+    values = argument_values(hass, tools=api.tools)
+    for index, tool in enumerate(("intent__HassTurnOn", "intent__HassTurnOff")):
+        offered = {name.removeprefix("Thing ") for name in allowed(values, tool, "name")}
+        assert offered == {domain for domain, able in SWITCHED.items() if able[index]}
+        assert offered == set(allowed(values, tool, "domain"))
+        for domain in SWITCHED:
+            try:
+                await api.async_call_tool(llm.ToolInput(tool, {"name": f"Thing {domain}"}))
+            except intent.IntentError:
+                assert domain not in offered
+            else:
+                assert domain in offered
+    assert allowed(values, "intent__HassSetPosition", "domain") == ["cover", "valve"]
+    assert "Thing number" in allowed(values, "homeassistant__GetLiveContext", "name")
+
+
+async def test_tools_behind_a_name_space_are_known(hass: HomeAssistant, tools: list[llm.Tool]) -> None:
+    values = argument_values(hass, tools=[llm.NamespacedTool("assist", tool) for tool in tools])
+    assert allowed(values, "assist__light__HassLightSet", "name") == ["Lamp"]
+    assert "Robot" not in allowed(values, "assist__intent__HassTurnOn", "name")
+
+
+async def test_an_intent_of_another_integration(hass: HomeAssistant, tools: list[llm.Tool]) -> None:
+    handlers = {
+        "fans": intent.ServiceIntentHandler("Fans", "fan", "oscillate", required_domains={"fan"}),
+        "fans_by_platform": intent.ServiceIntentHandler("Breeze", "fan", "oscillate", platforms={"fan"}),
+        "anything": intent.ServiceIntentHandler("Anything", "other", "do"),
+    }
+    found = {}
+    for name, handler in handlers.items():
+        intent.async_register(hass, handler)
+        tool = llm.IntentTool(f"other__{name}", handler, integration="other")
+        found[name] = allowed(argument_values(hass, tools=[tool]), tool.name, "name")
+    assert found == {"fans": ["Ceiling fan"], "fans_by_platform": ["Ceiling fan"], "anything": []}

@@ -1,5 +1,6 @@
 """Which rounds a request carries, and what the server says about its length."""
 
+import pytest
 from homeassistant.components import conversation
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import llm
@@ -7,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
-from custom_components.zoe.history import ContextBudget, round_starts, start_after, start_within
+from custom_components.zoe.turn.history import ContextBudget, round_starts, start_after, start_within
 from tests.ha.conftest import Say
-from tests.ha.fake_zoe import FakeZoe, error_response
+from tests.ha.fake_zoe import FakeZoe, Part, delta, ending, error_response, role, served_model
+from tests.ha.tool_turns import options, speech
 
 USER = conversation.UserContent("x")
 ASSISTANT = conversation.AssistantContent("a", "y", tool_calls=[llm.ToolInput("t", {}, "1")])
@@ -94,19 +96,107 @@ async def test_what_does_not_fit_is_sent_again_with_less(home: HomeAssistant, zo
     zoe.script.append(error_response(400, "exceed_context_size_error", "too long", **refusal))
     zoe.says("Short.")
     result = await say("Question 3", "talk")
-    assert result.response.speech["plain"]["speech"] == "Short."
+    assert speech(result) == "Short."
     before, after = zoe.requests[-2:]
     assert before["messages"][:2] == after["messages"][:2]
     assert before["messages"][-len(after["messages"]) + 2 :] == after["messages"][2:]
     assert len(after["messages"]) < len(before["messages"])
 
 
-async def test_a_prompt_that_never_fits_is_an_error(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
+def answer_of(model: str, text: str) -> list[Part]:
+    """An answer that another model gives."""
+    parts: list[Part] = [role(), delta(content=text), *ending("stop")]
+    return [{**part, "model": model} if isinstance(part, dict) else part for part in parts]
+
+
+def counted(zoe: FakeZoe, prompt_tokens: int) -> None:
+    """Let the last answer of the script tell how long its prompt was."""
+    answer = zoe.script[-1]
+    assert isinstance(answer, list)
+    for part in answer:
+        if isinstance(part, dict) and "usage" in part:
+            part["usage"]["prompt_tokens"] = prompt_tokens
+
+
+TOO_LONG = {"n_prompt_tokens": 1000, "n_ctx": 960}
+
+
+async def test_the_limit_of_a_small_model_cuts_nothing_of_a_large_one(
+    home: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, agent: str, say: Say
+) -> None:
+    zoe.served = [served_model("small", "tools"), served_model("large", "chat"), served_model("e", "embeddings")]
+    await entry.runtime_data.async_refresh()
+    for index in range(3):
+        zoe.script.append(answer_of("small", "word " * 100))
+        await say(f"Question {index}", "talk")
+    zoe.script += [
+        error_response(400, "exceed_context_size_error", "too long", **TOO_LONG),
+        answer_of("small", "word " * 100),
+        answer_of("large", "word " * 100),
+    ]
+    await say("Question 3", "talk")
+    whole, cut = zoe.requests[-2:]
+    assert len(cut["messages"]) < len(whole["messages"])
+    await say("Question 4", "talk")
+    assert len(zoe.requests[-1]["messages"]) == len(whole["messages"]) + 2
+
+
+async def test_the_limit_of_the_only_model_is_kept(
+    home: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, agent: str, say: Say
+) -> None:
+    for index in range(3):
+        zoe.says("word " * 100)
+        await say(f"Question {index}", "talk")
+    zoe.script.append(error_response(400, "exceed_context_size_error", "too long", **TOO_LONG))
+    for index in (3, 4):
+        zoe.says("word " * 100)
+        counted(zoe, 950)
+        await say(f"Question {index}", "talk")
+    assert len(zoe.requests) == 6
+    assert len(zoe.requests[5]["messages"]) < len(zoe.requests[3]["messages"])
+
+
+async def test_after_a_tool_the_limit_of_the_model_of_the_sentence_counts(
+    home: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, agent: str, say: Say
+) -> None:
+    zoe.served = [served_model("zoe-nano", "tools"), served_model("large", "chat")]
+    await entry.runtime_data.async_refresh()
+    for index in range(3):
+        zoe.says("word " * 100)
+        await say(f"Question {index}", "talk")
+    zoe.script.append(error_response(400, "exceed_context_size_error", "too long", **TOO_LONG))
+    zoe.calls(("homeassistant__GetLiveContext", {}))
+    counted(zoe, 950)
+    zoe.says("Fine.")
+    await say("Question 3", "talk")
+    assert len(zoe.requests) == 6
+    said = [message["content"] for message in zoe.requests[-1]["messages"] if message["role"] == "user"]
+    assert "Question 0" not in said
+
+
+async def test_the_limit_of_a_model_that_an_agent_names(
+    home: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, agent: str, say: Say
+) -> None:
+    await options(home, entry, model="an-alias")
+    for index in range(3):
+        zoe.says("word " * 100)
+        await say(f"Question {index}", "talk")
+    zoe.script.append(error_response(400, "exceed_context_size_error", "too long", **TOO_LONG))
+    for index in (3, 4):
+        zoe.says("Fine.")
+        await say(f"Question {index}", "talk")
+    assert len(zoe.requests) == 6
+
+
+async def test_a_prompt_that_never_fits_is_an_error(
+    home: HomeAssistant, zoe: FakeZoe, say: Say, caplog: pytest.LogCaptureFixture
+) -> None:
     zoe.says("Hello.")
     await say("hello", "talk")
     refusal = {"n_prompt_tokens": 9000, "n_ctx": 100}
     for _ in range(2):
         zoe.script.append(error_response(400, "exceed_context_size_error", "too long", **refusal))
     result = await say("hello again", "talk")
-    assert "9000 tokens" in result.response.speech["plain"]["speech"]
+    assert speech(result) == "That's more than I can take in at once."
+    assert "could not answer: too long" in caplog.text
     assert roles(zoe) == ["system", "system", "user"]

@@ -26,7 +26,7 @@ async def set_up(hass: HomeAssistant, entry: MockConfigEntry) -> None:
 
 async def test_set_up_and_unload(hass: HomeAssistant, entry: MockConfigEntry, agent: str) -> None:
     assert entry.state is ConfigEntryState.LOADED
-    assert entry.runtime_data.models == ["zoe", "zoe-nano", "llama-3.2-3b"]
+    assert entry.runtime_data.model_names == ["zoe", "zoe-nano", "llama-3.2-3b"]
     assert hass.states.is_state(agent, "unknown")
     info = conversation.async_get_agent_info(hass, agent)
     assert info is not None
@@ -46,7 +46,7 @@ async def test_reload_finds_a_new_address(
     await hass.async_block_till_done()
     assert entry.state is ConfigEntryState.LOADED
     assert entry.runtime_data is not before
-    assert entry.runtime_data.models == ["zoe"]
+    assert entry.runtime_data.model_names == ["zoe"]
 
 
 async def test_agents_come_and_go_with_their_subentries(

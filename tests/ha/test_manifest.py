@@ -24,6 +24,7 @@ from tests.ha.package_source import (
     branches,
     calls,
     flattened,
+    functions,
     read_json,
     syntax,
     translations,
@@ -67,6 +68,8 @@ def test_manifest_values() -> None:
     # Home Assistant compares what is announced in lower case.
     announced = json.dumps(MANIFEST.get("zeroconf", []))
     assert announced == announced.lower()
+    assert all(re.fullmatch(r"_[a-z0-9-]+\._(tcp|udp)\.local\.", kind) for kind in MANIFEST["zeroconf"])
+    assert ("async_step_zeroconf" in functions()) is bool(MANIFEST["zeroconf"])
 
 
 async def test_what_is_imported_is_depended_on(hass: HomeAssistant) -> None:

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
-from custom_components.zoe.errors import ZoeServerError, ZoeStreamBrokenError
-from custom_components.zoe.offers import DownloadProgress, OfferedModel, Offers, PullStep
+from custom_components.zoe.api.errors import ZoeServerError, ZoeStreamBrokenError
+from custom_components.zoe.api.offers import DownloadProgress, OfferedModel, Offers, PullStep
 from tests.ha.fake_zoe import FakeZoe, error_response, served_model
 from tests.ha.repairs_page import Repairs, open_repairs, poll
 
@@ -332,3 +332,7 @@ def test_the_share_of_several_files() -> None:
     assert [progress.share(PullStep(*step)) for step in steps] == [0.0, 0.75, None, 0.875]
     resumed = DownloadProgress(60)
     assert resumed.share(PullStep("pulling a", 70, 100)) == 0.7
+
+
+def test_a_size_that_nobody_knows() -> None:
+    assert OfferedModel("small", ("tools",), None, None, fits=True).label == "small (? / ?)"

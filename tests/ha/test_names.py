@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custom_components.zoe import names
-from custom_components.zoe.names import MAX_CANDIDATES, Found, Named, resolve
+from custom_components.zoe.home import Named
+from custom_components.zoe.turn import names, words
+from custom_components.zoe.turn.names import MAX_CANDIDATES, Found, resolve
+from custom_components.zoe.turn.words import is_made_of, mentions, relates
 
 KITCHEN = ("Kitchen", "galley")
 HOME = [
@@ -26,6 +28,7 @@ HOME = [
     Named("Tür", "cover.door"),
     Named("Lampe på kjøkkenet", "light.kjokkenet"),
     Named("Łazienka", "light.bath"),
+    Named("X" * 110, "light.long"),
 ]
 
 
@@ -50,9 +53,9 @@ HOME = [
         ("lamp desk", "Desk lamp", Found.AREA),
         ("the desk lamp", "Desk lamp", Found.AREA),
         ("fan", "Kitchen fan", Found.AREA),
-        ("Dask lamp", "Desk lamp", Found.SPELLING),
         ("Celing light", "Ceiling light", Found.SPELLING),
-        ("Ceilign lihgt", "Ceiling light", Found.SPELLING),
+        ("Ceilign light", "Ceiling light", Found.SPELLING),
+        ("X" * 110, "X" * 110, Found.EXACT),
     ],
 )
 def test_resolved(said: str, name: str, found: Found) -> None:
@@ -66,12 +69,96 @@ def test_the_area_is_told_where_the_name_does_not_suffice(said: str, area: str) 
     assert (resolution.name, resolution.found, resolution.area) == ("Lamp", Found.AREA, area)
 
 
-@pytest.mark.parametrize("said", ["Lamp 3", "Hall light", "Chandelier", "Desk", "TW", "客厅", "", " ", "kitchen", "!"])
+@pytest.mark.parametrize(
+    "said", ["Lamp 3", "Hall light", "Chandelier", "Desk", "TW", "客厅", "", " ", "kitchen", "!", "the"]
+)
 def test_not_guessed(said: str) -> None:
     resolution = resolve(said, HOME)
     assert resolution.name is None
     assert not resolution.ambiguous
     assert 0 < len(resolution.candidates) <= MAX_CANDIDATES
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ("Dog door", Named("Door", "lock.door", ("Hallway",))),
+        ("Bad Licht", Named("Licht", "light.kueche", ("Küche",))),
+        ("AC plug", Named("Plug", "switch.fridge")),
+        ("not the lamp", Named("Lamp", "light.lamp")),
+        ("TV", Named("💡", "light.emoji")),
+        ("the", Named("💡", "light.emoji", ("The",))),
+        ("Lina Lampe", Named("Lena Lampe", "light.lena")),
+        ("Dask lamp", Named("Desk lamp", "light.desk")),
+        ("Hintertuer Schlos", Named("Hintertür Schloss", "lock.back")),
+        ("Garagge door", Named("Garage door", "cover.garage")),
+    ],
+)
+def test_another_thing_is_not_taken_for_it(said: str, named: Named) -> None:
+    resolution = resolve(said, [named])
+    assert (resolution.name, resolution.candidates) == (None, (named.name,))
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("turn on the desk lamps", "Desk lamp"),
+        ("mach das Küchenlicht an", "Licht"),
+        ("mach das Licht in der Küche an", "Küchenlicht"),
+        ("turn on the dask lamp", "Desk"),
+        ("accendi le luci", "Luce"),
+        ("把客厅灯打开", "客厅灯"),
+        ("lamp 2", "Lamp"),
+    ],
+)
+def test_spoken_of(said: str, name: str) -> None:
+    assert relates(said, [name])
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("turn off the cooler", "Cooker"),
+        ("turn off the cooler", "Coffee machine"),
+        ("lights in the house", "The fan"),
+        ("pause it", "Passage"),
+        ("", "Lamp"),
+        ("turn it on", "💡"),
+        ("lamp 2", "Shelf 1"),
+    ],
+)
+def test_not_spoken_of(said: str, name: str) -> None:
+    assert not relates(said, [name])
+
+
+@pytest.mark.parametrize(
+    ("said", "made_of"),
+    [
+        ("Küchenlicht", True),
+        ("Küchenlampe", False),
+        ("kitchan", False),
+        ("lichter", True),
+        ("Küchenlichter", False),
+        ("terrazzo", False),
+        ("sauna", False),
+        ("", False),
+    ],
+)
+def test_made_of(said: str, *, made_of: bool) -> None:
+    assert is_made_of(said, ["Küche", "Licht an der Wand", "Kitchen", "Piano terra"]) is made_of
+
+
+@pytest.mark.parametrize(
+    ("said", "name", "mentioned"),
+    [
+        ("is the front door locked", "Front door", True),
+        ("is the front garden door locked", "Front door", False),
+        ("把客厅灯打开", "客厅灯", True),
+        ("turn it on", "💡", False),
+    ],
+)
+def test_mentioned(said: str, name: str, *, mentioned: bool) -> None:
+    assert mentions(said, name) is mentioned
 
 
 def test_similar_names_come_first() -> None:
@@ -99,7 +186,7 @@ def test_a_large_home_does_not_keep_others_waiting() -> None:
     home = [Named(f"{room} lamp {number}", f"light.{room}_{number}", (room,)) for room in rooms for number in range(30)]
     resolve("a yellow elephant", home)
     with (
-        patch.object(names, "_folded", wraps=names._folded) as folded,
+        patch.object(words, "_folded", wraps=words._folded) as folded,
         patch.object(names, "_with_area", wraps=names._with_area) as told,
     ):
         assert resolve("a purple elephant", home).name is None

@@ -8,16 +8,20 @@ from typing import Any
 
 import pytest
 import yaml
+from awesomeversion import AwesomeVersion
+from homeassistant import components
+from homeassistant.const import __version__ as home_assistant_version
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.icon import async_get_icons
 from homeassistant.loader import async_get_integration
 from homeassistant.setup import async_setup_component
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
-from custom_components.zoe import connection, connection_flow, const
+from custom_components.zoe import config_flow, connection, const
 from custom_components.zoe.const import DOMAIN
 from custom_components.zoe.options import generation_fields, section_fields
-from custom_components.zoe.sentences import LANGUAGES, Sentences
+from custom_components.zoe.speech.followup import asks
+from custom_components.zoe.speech.sentences import LANGUAGES, Sentences
 from tests.ha.fake_zoe import FakeZoe
 
 PACKAGE = Path(const.__file__).parent
@@ -34,10 +38,10 @@ async def test_manifest(hass: HomeAssistant) -> None:
 
 def test_form_fields_are_named_and_described() -> None:
     for name, schema in {
-        "user": connection_flow.USER_SCHEMA,
-        "api_key": connection_flow.KEY_SCHEMA,
-        "reauth_confirm": connection_flow.KEY_SCHEMA,
-        "reconfigure": connection_flow.RECONFIGURE_SCHEMA,
+        "user": config_flow.USER_SCHEMA,
+        "api_key": config_flow.KEY_SCHEMA,
+        "reauth_confirm": config_flow.KEY_SCHEMA,
+        "reconfigure": config_flow.RECONFIGURE_SCHEMA,
     }.items():
         step = ENGLISH["config"]["step"][name]
         fields = {str(key) for key in schema.schema}
@@ -51,9 +55,13 @@ def test_form_fields_are_named_and_described() -> None:
         assert texts["name"]
         assert texts["description"]
         assert set(texts["data"]) == set(texts["data_description"]) == sections[name]
+    options = ENGLISH["selector"]
+    assert {"default", "off", "low", "high"} == set(options["thinking"]["options"])
+    assert {"never", "opening", "everything"} == set(options["confirm"]["options"])
     task = ENGLISH["config_subentries"]["ai_task_data"]["step"]["set_options"]
     asked = {"name", "model"} | {str(field) for field in generation_fields()}
     assert set(task["data"]) == set(task["data_description"]) == asked
+    assert task["sections"] == {"expert": agent["sections"]["expert"]}
 
 
 @pytest.mark.parametrize("language", sorted(LANGUAGES - {"en"}))
@@ -66,7 +74,20 @@ async def test_sentences_are_in_every_language(hass: HomeAssistant, language: st
     for key, text in written.items():
         placeholders = {field for _, field, _, _ in Formatter().parse(ENGLISH["common"][key]) if field}
         assert {field for _, field, _, _ in Formatter().parse(text) if field} == placeholders
-        assert sentences.say(key, ["A", "B"], rounds=10) == text.replace("{names}", "A, B").replace("{rounds}", "10")
+        filled = text.replace("{names}", "A, B").replace("{rounds}", "10").replace("{question}", "C?")
+        assert sentences.say(key, ["A", "B"], rounds=10, question="C?") == filled
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+async def test_what_asks_for_consent_can_be_answered(hass: HomeAssistant, language: str) -> None:
+    sentences = await Sentences.async_load(hass, language)
+    questions = [key for key in ENGLISH["common"] if key.startswith("consent_")]
+    assert len(questions) == 6
+    for key in questions:
+        assert asks(sentences.say(key, ["A"], question="A?"))
+    yes = {word for phrase in sentences.words("yes") for word in phrase.split()}
+    assert yes.isdisjoint(sentences.words("no"))
+    assert sentences.words("yes_fillers").isdisjoint(sentences.words("no"))
 
 
 async def test_other_languages_get_english_sentences(hass: HomeAssistant) -> None:
@@ -98,14 +119,46 @@ async def test_brand_is_served(
 
 def test_quality_scale_rates_every_rule() -> None:
     rules = yaml.safe_load((PACKAGE / "quality_scale.yaml").read_text())["rules"]
-    assert len(rules) == 54
+    all_rules = yaml.safe_load((Path(components.__file__).parent / "peblar/quality_scale.yaml").read_text())["rules"]
+    assert list(rules) == list(all_rules)
     for name, rule in rules.items():
         status = rule if isinstance(rule, str) else rule["status"]
         assert status in ("done", "todo", "exempt"), name
-        assert status != "exempt" or rule["comment"]
+        assert status == "done" or rule["comment"]
+
+
+HACS = {"name", "content_in_root", "country", "filename", "hacs", "hide_default_branch", "homeassistant"}
+HACS |= {"persistent_directory", "zip_release"}
+ROOT = PACKAGE.parents[1]
 
 
 def test_hacs_manifest() -> None:
-    hacs = json.loads((PACKAGE.parents[1] / "hacs.json").read_text())
+    hacs = json.loads((ROOT / "hacs.json").read_text())
+    assert set(hacs) <= HACS
     assert hacs["name"] == "Zoe"
     assert hacs["homeassistant"] == "2026.10.0"
+    assert AwesomeVersion(hacs["homeassistant"]) <= AwesomeVersion(home_assistant_version)
+
+
+def test_hacs_finds_one_integration_and_a_readme() -> None:
+    assert [path.parent.name for path in (ROOT / "custom_components").glob("*/manifest.json")] == [DOMAIN]
+    assert (ROOT / "README.md").exists()
+    assert (ROOT / "LICENSE").exists()
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.json")), ids=lambda path: path.name)
+def test_json_says_everything_once(path: Path) -> None:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        assert len({key for key, _ in pairs}) == len(pairs), pairs
+        return dict(pairs)
+
+    json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github/workflows").glob("*.yaml")), ids=lambda path: path.name)
+def test_workflows_may_only_read(path: Path) -> None:
+    workflow = yaml.safe_load(path.read_text())
+    assert workflow["permissions"] == {"contents": "read"}
+    for job in workflow["jobs"].values():
+        assert job["runs-on"] == "ubuntu-latest"
+        assert all("uses" in step or "run" in step for step in job["steps"])

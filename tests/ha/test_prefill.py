@@ -31,7 +31,7 @@ from pytest_homeassistant_custom_component.typing import WebSocketGenerator
 
 from custom_components.zoe.memory import async_load_memory
 from custom_components.zoe.prefill import COOLDOWN_S
-from custom_components.zoe.satellites import MAX_PER_AGENT, Satellite, async_load_satellites
+from custom_components.zoe.speaker import MAX_PER_AGENT, Satellite, async_load_satellites
 from tests.ha.conftest import AGENT, Say, chat_session
 from tests.ha.fake_zoe import FakeZoe, error_response
 
@@ -473,7 +473,7 @@ async def test_whatever_goes_wrong_stays_here(
         raise ZeroDivisionError("a tool of somebody")
 
     with monkeypatch.context() as patch:
-        patch.setattr("custom_components.zoe.upcoming.chat_request", broken)
+        patch.setattr("custom_components.zoe.prefill.chat_request", broken)
         await entity.async_prepare("en")
     assert "ZeroDivisionError('a tool of somebody')" in caplog.text
     monkeypatch.setattr("custom_components.zoe.prefill.SPEECH_TIMEOUT_S", 0.0)
@@ -514,7 +514,7 @@ async def test_a_new_fact_is_computed_into_the_prompt(home: HomeAssistant, zoe: 
     await pass_time(home)
     before, after = (one["messages"][0]["content"] for one in zoe.primed)
     assert after.startswith(before)
-    assert after.endswith("\n- The bins go out on Tuesday.")
+    assert after.endswith('\n- "The bins go out on Tuesday."\n</household_facts>')
     assert json.dumps(zoe.primed[0]["tools"]) == json.dumps(zoe.primed[1]["tools"])
     zoe.says("Hello.")
     await say("hello")
@@ -527,7 +527,7 @@ async def test_a_server_that_comes_back_gets_the_prompts_again(
     await pass_time(hass)
     for ready in (True, False, False, True, True):
         zoe.ready = ready
-        await entry.runtime_data.coordinator.async_refresh()
+        await entry.runtime_data.async_refresh()
         await pass_time(hass)
     assert len(zoe.primed) == 2
     assert zoe.primed[0] == zoe.primed[1]

@@ -8,7 +8,7 @@ from homeassistant.helpers.json import json_dumps
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custom_components.zoe.repair import ArgumentsError, Repair, parsed_arguments, repaired
+from custom_components.zoe.turn.arguments import ArgumentsError, Repair, parsed_arguments, repaired
 
 SCHEMA = {
     "properties": {

@@ -1,20 +1,21 @@
 """The entities on the server's device, between polls and through everything that can happen to a server."""
 
 from datetime import timedelta
+from types import MappingProxyType
 
 import pytest
 from aiohttp import web
 from freezegun.api import FrozenDateTimeFactory
-from homeassistant.config_entries import ConfigEntryState
+from homeassistant.config_entries import ConfigEntryState, ConfigSubentry
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
+from homeassistant.helpers import intent
 from homeassistant.setup import async_setup_component
 from pytest_homeassistant_custom_component.common import MockConfigEntry, async_fire_time_changed
 
 from custom_components.zoe.const import DOMAIN
-from custom_components.zoe.route import Route
 from tests.ha.conftest import Say
 from tests.ha.fake_zoe import FakeZoe, error_response, metrics_body, served_model
 
@@ -72,7 +73,9 @@ async def test_registry(hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntr
     assert (device.name, device.sw_version, device.entry_type) == ("Zoe server", "0.1.0", dr.DeviceEntryType.SERVICE)
     entities = er.async_entries_for_device(er.async_get(hass), device.id, include_disabled_entities=True)
     assert len({entity.unique_id for entity in entities}) == len(entities) == 11
-    assert {entity.entity_category for entity in entities} == {"diagnostic"}
+    changing = {entity.entity_id for entity in entities if entity.entity_category == "config"}
+    assert changing == {"button.zoe_server_reload_zoe_nano"}
+    assert {entity.entity_category for entity in entities} == {"diagnostic", "config"}
     disabled = {entity.entity_id for entity in entities if entity.disabled_by}
     assert disabled == {"sensor.zoe_server_requests", "button.zoe_server_reload_zoe_nano"}
 
@@ -134,6 +137,52 @@ async def test_a_request_that_finds_no_server_is_noticed_before_the_next_poll(
     assert value(home, READY) == "off"
 
 
+async def test_agents_go_and_come_back_with_their_server(
+    home: HomeAssistant, zoe: FakeZoe, agent: str, say: Say, freezer: FrozenDateTimeFactory
+) -> None:
+    zoe.says("Hello.")
+    await say("hello")
+    before = value(home, agent)
+    zoe.overrides = {"/v1/chat/completions": _drop, "/health": _drop}
+    await poll(home, freezer)
+    assert value(home, agent) == "unavailable"
+    result = await say("hello")
+    assert result.response.response_type is intent.IntentResponseType.ERROR
+    assert result.response.speech["plain"]["speech"] == "I can't reach my server right now."
+    zoe.overrides.clear()
+    await poll(home, freezer)
+    assert value(home, agent) > before
+
+
+async def test_a_server_that_is_back_before_the_next_poll_answers_at_once(
+    home: HomeAssistant, zoe: FakeZoe, agent: str, say: Say, freezer: FrozenDateTimeFactory
+) -> None:
+    zoe.overrides["/health"] = _drop
+    await poll(home, freezer)
+    assert value(home, READY) == "off"
+    zoe.overrides.clear()
+    zoe.says("Hello.")
+    assert (await say("hello")).response.speech["plain"]["speech"] == "Hello."
+    await home.async_block_till_done(wait_background_tasks=True)
+    assert value(home, READY) == "on"
+    assert value(home, agent) != "unavailable"
+
+
+async def test_tasks_go_and_come_back_with_their_server(
+    hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, agent: str, freezer: FrozenDateTimeFactory
+) -> None:
+    hass.config_entries.async_add_subentry(
+        entry, ConfigSubentry(data=MappingProxyType({}), subentry_type="ai_task_data", title="Clerk", unique_id=None)
+    )
+    await hass.async_block_till_done()
+    zoe.overrides["/health"] = _drop
+    await poll(hass, freezer)
+    assert value(hass, "ai_task.clerk") == "unavailable"
+    zoe.overrides.clear()
+    await poll(hass, freezer)
+    assert value(hass, "ai_task.clerk") == "unknown"
+
+
 async def test_a_key_that_is_refused_later_is_asked_for(
     hass: HomeAssistant, zoe: FakeZoe, agent: str, freezer: FrozenDateTimeFactory
 ) -> None:
@@ -168,8 +217,12 @@ async def test_a_rule_without_words_is_unknown_but_named(home: HomeAssistant, zo
 async def test_the_result_of_a_tool_is_no_choice_of_its_own(home: HomeAssistant, zoe: FakeZoe, say: Say) -> None:
     zoe.says("Hello.")
     await say("hello")
-    client = home.config_entries.async_entries(DOMAIN)[0].runtime_data.client
-    client.on_route(Route("tool_results", "m", ("m",)))
+
+    async def goes_on(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=b"", headers={"X-Zoe-Route": "rule=tool_results; model=m; candidates=m"})
+
+    zoe.overrides["/v1/chat/completions"] = goes_on
+    await say("hello")
     assert value(home, "sensor.zoe_server_last_route") == "automation"
 
 

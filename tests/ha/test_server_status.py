@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custom_components.zoe.errors import ZoeStreamBrokenError
-from custom_components.zoe.route import Route
-from custom_components.zoe.server_status import Mean, Metrics, Speed, context_tokens, served_models
+from custom_components.zoe.api.client import Route
+from custom_components.zoe.api.errors import ZoeStreamBrokenError
+from custom_components.zoe.api.offers import context_tokens
+from custom_components.zoe.api.status import Mean, Metrics, Speed, served_models
 from tests.ha.fake_zoe import metrics_body, served_model
 
 JSON = st.recursive(

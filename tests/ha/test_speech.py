@@ -1,13 +1,22 @@
 """What is spoken of an answer, wherever the stream was cut."""
 
 import itertools
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custom_components.zoe.speech import SpeechFilter
+from custom_components.zoe.speech.filter import SpeechFilter
 
+CASES: dict[str, list[tuple[str, str]]] = yaml.safe_load(Path(__file__).with_name("speech.yaml").read_text())["spoken"]
+LANGUAGES = frozenset({"de", "fr", "es", "nl", "it", "ja"})
+WRITINGS = [
+    (kind if kind in LANGUAGES else "en", written, expected)
+    for kind, cases in CASES.items()
+    for written, expected in cases
+]
 ANSWERS = [
     ("It is on.", "It is on."),
     ("", ""),
@@ -15,7 +24,7 @@ ANSWERS = [
     ("**Kitchen** and *hall*, __both__ `on`.", "Kitchen and hall, both on."),
     ("***Wow***! ~~no~~", "Wow! no"),
     ("_very_ good, sensor.kitchen_light", "very good, sensor.kitchen_light"),
-    ("2 * 3 = 6, and 2*3 too", "2 * 3 = 6, and 2*3 too"),
+    ("2 * 3 = 6, and 2*3 too", "2 times 3 equals 6, and 2 times 3 too"),
     ("# Lights\nTwo are on", "Lights. Two are on"),
     ("Two\n\nThree", "Two. Three"),
     ("one line\nand more of it", "one line and more of it"),
@@ -41,7 +50,7 @@ ANSWERS = [
         "It is 21.5°C (70.7 °F), 1 kWh, 50%.",
         "It is 21.5 degrees Celsius (70.7 degrees Fahrenheit), 1 kilowatt-hour, 50 percent.",
     ),
-    ("20–22°C, -1 °C", "20–22 degrees Celsius, -1 degree Celsius"),  # noqa: RUF001
+    ("20–22°C, -1 °C", "20 to 22 degrees Celsius, minus 1 degree Celsius"),  # noqa: RUF001
     ("5 W", "5 watts"),
     ("Plan W, 5 apples and %", "Plan W, 5 apples and %"),
     ("厨房の電気を消しました。次は？", "厨房の電気を消しました。次は？"),  # noqa: RUF001
@@ -59,6 +68,12 @@ def spoken(pieces: list[str], language: str = "en") -> list[str]:
 @pytest.mark.parametrize(("written", "expected"), ANSWERS)
 def test_answers(written: str, expected: str) -> None:
     assert "".join(spoken([written])) == expected
+
+
+@pytest.mark.parametrize(("language", "written", "expected"), WRITINGS)
+def test_writings(language: str, written: str, expected: str) -> None:
+    assert "".join(spoken([written], language)) == expected
+    assert "".join(spoken(list(written), language)) == expected
 
 
 @pytest.mark.parametrize(
@@ -80,6 +95,28 @@ def test_words_go_out_while_the_answer_is_written() -> None:
     assert spoken(["The kit", "chen ", "light", " is"]) == ["The", " kitchen", "", " light", " is"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The lamp is on and the fan is off",
+        "It is {warm} or [cold] or <mild> or (wet) today",
+        'He said "I am {here" and left [the room < door > then',
+        "It costs $5 or 3 % at 20 °C = 68 °F in 4 m² on 2-3 days",
+        '{"state": "on"} is what it said and {then} some',
+        "Anna (name=me) calls HassTurnOn sometimes and & so; on",
+        "The cat sat – on the - mat and € too",  # noqa: RUF001
+    ],
+)
+def test_ordinary_text_waits_for_one_word_at_most(text: str) -> None:
+    speech = SpeechFilter("en")
+    said = ""
+    words = text.split(" ")
+    for count, word in enumerate(words):
+        said += speech.feed(word + " ")
+        assert len(said.split()) >= len("".join(spoken([" ".join(words[: count or 1])])).split()) - 1
+    assert said + speech.close() == "".join(spoken([text]))
+
+
 SIGNS = st.sampled_from(
     [
         *"*_`~[]()|#->+.:!? \n\n\t125,%°CW",
@@ -93,9 +130,44 @@ SIGNS = st.sampled_from(
         "\ufe0f",
         "。",
         "é",
+        "→",
+        "->",
+        "\u2013",
+        "€",
+        "$",
+        "CHF",
+        "kWh",
+        "5",
+        "²",
+        "=",
+        "\\frac{1}{2}",
+        "{",
+        '{"name": "',
+        'HassTurnOn"',
+        ', "arguments": ',
+        "HassTurnOn(",
+        'a="b"',
+        "}",
+        "<think>",
+        "</think>",
+        "<br>",
+        "<tool_call>",
+        "</tool_call>",
+        "[TOOL_CALLS]",
+        "<|channel|>",
+        "<|message|>",
+        "<",
+        "&amp;",
+        "[value ",
+        "【4",
+        "】",
     ]
 )
-WRITTEN = st.one_of(st.text(), st.lists(SIGNS).map("".join), st.sampled_from([written for written, _ in ANSWERS]))
+WRITTEN = st.one_of(
+    st.text(),
+    st.lists(SIGNS).map("".join),
+    st.sampled_from([written for written, _ in ANSWERS] + [w for _, w, _ in WRITINGS]),
+)
 
 
 @given(WRITTEN, st.data())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from custom_components.zoe.sse import EventDecoder
+from custom_components.zoe.api.sse import EventDecoder
 
 STREAM = (
     'data: {"a": "ä"}\r\n\r\n: keep-alive\n\nevent: x\nid: 7\ndata: one\ndata:two\n\ndata\n\n\n\ndata: [DONE]\n\n'

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from freezegun.api import FrozenDateTimeFactory
 from homeassistant.core import HomeAssistant
+from homeassistant.util import dt as dt_util
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
-from custom_components.zoe.answer_language import language_line
-from custom_components.zoe.time_line import with_time, without_time
+from custom_components.zoe.turn.messages import language_line, with_time, without_time
 from tests.ha.conftest import Say
 from tests.ha.fake_zoe import FakeZoe
 
@@ -31,7 +31,7 @@ def test_without_time(prompt: str, rest: str, found: bool) -> None:
 
 async def test_with_time(hass: HomeAssistant) -> None:
     await hass.config.async_set_time_zone("Europe/Berlin")
-    assert with_time("Hi", datetime(2026, 11, 21, 8, 5, tzinfo=UTC)) == f"Hi\n\n{LINE}"
+    assert with_time("Hi", datetime(2026, 11, 21, 8, 5, tzinfo=UTC)) == f"Hi\n\n{LINE[:-1]}, a Saturday."
 
 
 async def test_a_conversation_without_tools_keeps_its_beginning(
@@ -47,6 +47,7 @@ async def test_a_conversation_without_tools_keeps_its_beginning(
     first, second = (request["messages"] for request in zoe.requests)
     assert "Current time" not in first[0]["content"]
     assert first[-1]["content"].startswith("How are you 0?\n\nCurrent time is ")
+    assert first[-1]["content"].endswith(f"a {dt_util.now():%A}.")
     assert second[: len(first)] == first
     assert second[-1]["content"].partition("\n\n")[2] != first[-1]["content"].partition("\n\n")[2]
 

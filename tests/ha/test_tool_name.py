@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custom_components.zoe.tool_name import MAX_CANDIDATES, resolve_tool, similar_tools
+from custom_components.zoe.turn.executor import MAX_CANDIDATES, resolve_tool, similar_tools
 
 TOOLS = [
     "intent__HassTurnOn",

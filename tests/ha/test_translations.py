@@ -10,7 +10,7 @@ from homeassistant.generated.languages import LANGUAGES as KNOWN_LANGUAGES
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers.translation import async_get_translations
 
-from custom_components.zoe import errors
+from custom_components.zoe.api import errors
 from custom_components.zoe.const import DOMAIN
 from tests.ha.package_source import (
     LANGUAGES,

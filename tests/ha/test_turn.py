@@ -2,9 +2,7 @@
 
 from homeassistant.helpers import llm
 
-from custom_components.zoe.const import DOMAIN, MEMORY_ACTIONS
-from custom_components.zoe.memory_tools import ForgetTool, RecallTool, RememberTool
-from custom_components.zoe.turn import TurnStats
+from custom_components.zoe.turn.stats import TurnStats
 
 
 def test_figures_over_two_requests() -> None:
@@ -32,22 +30,25 @@ def test_figures_over_two_requests() -> None:
         "completion_tokens": 2,
         "ttft_ms": 250.0,
         "total_ms": 2000.0,
-        "tool_calls": [{"name": "t", "args": {"x": 1}}],
+        "tool_calls": [{"name": "t", "arguments": ["x"]}],
         "repairs": {"blank_argument": 1, "tool_name": 2},
     }
 
 
-def test_what_the_household_told_its_agents_is_in_no_event() -> None:
+def test_no_word_of_the_household_is_in_the_event() -> None:
     turn = TurnStats(lambda: 0.0)
-    for name in ("zoe__remember", "forget"):
-        turn.tool_calls.append(llm.ToolInput(tool_name=name, tool_args={"fact": "The code of the safe is 1234."}))
+    for name, args in (
+        ("zoe__remember", {"fact": "The code of the safe is 1234."}),
+        ("todo__HassListAddItem", {"name": "Shopping list", "item": "a ring for Anna"}),
+        ("assist_satellite__HassBroadcast", {"message": "Dinner"}),
+    ):
+        turn.tool_calls.append(llm.ToolInput(tool_name=name, tool_args=args))
     told = turn.as_event_data("c", "a")["tool_calls"]
-    assert told == [{"name": "zoe__remember", "args": {}}, {"name": "forget", "args": {}}]
-
-
-def test_every_tool_of_the_memory_is_known_by_its_name() -> None:
-    tools = (RememberTool, ForgetTool, RecallTool)
-    assert {tool.name for tool in tools} == {f"{DOMAIN}__{action}" for action in MEMORY_ACTIONS}
+    assert told == [
+        {"name": "zoe__remember", "arguments": ["fact"]},
+        {"name": "todo__HassListAddItem", "arguments": ["item", "name"]},
+        {"name": "assist_satellite__HassBroadcast", "arguments": ["message"]},
+    ]
 
 
 def test_a_turn_in_which_nothing_came() -> None:

@@ -1,6 +1,7 @@
 """What tests of turns with tools share: tools to call, and what came of the calls."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import probatio
@@ -35,6 +36,27 @@ async def options(hass: HomeAssistant, entry: MockConfigEntry, **data: object) -
     subentry = next(iter(entry.subentries.values()))
     hass.config_entries.async_update_subentry(entry, subentry, data={**subentry.data, **data})
     await hass.async_block_till_done()
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A server that judges every sentence and every answer alike."""
+
+    order: float = 0.0
+    question: float = 0.0
+    state: float = 0.0
+    admits: float = 0.0
+
+    def said(self, request: dict[str, Any]) -> dict[str, float]:
+        return {"order": self.order, "question": self.question, "state": self.state}
+
+    def denies(self, answer: str) -> float:
+        return self.admits
+
+
+ORDER = Judged(order=1.0)
+ADMITTED = Judged(order=1.0, admits=1.0)
+QUESTION = Judged(question=1.0, state=1.0)
 
 
 class EchoTool(llm.Tool):

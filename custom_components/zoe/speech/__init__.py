@@ -1,0 +1,1 @@
+"""What is spoken: answers made speakable, and the integration's own sentences."""
