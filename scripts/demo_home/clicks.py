@@ -86,7 +86,7 @@ async def look_at_options(page: Page, url: str, look: Look) -> None:
     agent = page.locator("ha-config-sub-entry-row").filter(has_text="Conversation agent")
     await agent.locator("ha-icon-button").nth(1).click()  # the gear; the first one unfolds the row
     await _submit(page).wait_for()
-    await _flow(page).locator(".cm-content").wait_for()  # the editor of the instructions, which comes last
+    await _flow(page).locator(".cm-content").first.wait_for()  # the editor of the instructions, which comes late
     await look("agent", _dialog(page))
     await page.keyboard.press("Escape")
     await _submit(page).wait_for(state="hidden")

@@ -246,6 +246,17 @@ async def prefer_pipeline(socket: Socket, agent: str) -> None:
     await socket.command("assist_pipeline/pipeline/set_preferred", pipeline_id=pipeline["id"])
 
 
+async def speak(socket: Socket, language: str, names: dict[str, str]) -> None:
+    """Let the user and every Assist pipeline speak `language`, and call entities by the `names` in it."""
+    await socket.command("frontend/set_user_data", key="language", value={"language": language})
+    for pipeline in (await socket.command("assist_pipeline/pipeline/list"))["pipelines"]:
+        pipeline_id = pipeline.pop("id")
+        spoken = pipeline | {"language": language, "conversation_language": language}
+        await socket.command("assist_pipeline/pipeline/update", pipeline_id=pipeline_id, **spoken)
+    for entity_id, name in names.items():
+        await socket.command("config/entity_registry/update", entity_id=entity_id, name=name)
+
+
 async def _json(response: aiohttp.ClientResponse) -> Any:
     if not response.ok:
         raise DemoError(f"Home Assistant answers {response.status} to {response.url.path}: {await response.text()}")

@@ -27,8 +27,7 @@ def as_text(outcome: Outcome) -> str:
 
 
 def _call(call: Json) -> str:
-    arguments = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in call["args"].items())
-    return f"{call['name']}({arguments})"
+    return f"{call['name']}({', '.join(call['arguments'])})"
 
 
 def _change(change: Json) -> str:

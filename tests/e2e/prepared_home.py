@@ -98,7 +98,7 @@ def satellite(hass: HomeAssistant) -> str:
 
 async def request_digest(hass: HomeAssistant) -> list[Any]:
     """How long the request is that computes the prompt of a sentence without a device, and its digest."""
-    upcoming = sys.modules["custom_components.zoe.upcoming"]
+    upcoming = sys.modules["custom_components.zoe.prefill"]
     speaker = sys.modules["custom_components.zoe.speaker"].Speaker("en")
     agent = hass.data["conversation"].get_entity(AGENT).subentry.data
     body = json.dumps(await upcoming.async_upcoming_request(hass, agent, speaker)).encode()

@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from demo_home.browser import log_in, open_page, say
+from demo_home.browser import log_in, open_dashboard, open_page, say, say_next
 from demo_home.clicks import (
     Look,
     add_by_address,
@@ -33,6 +33,7 @@ from playwright.async_api import Locator, Page, expect
 from tests.e2e.conftest import ROOT, free_port
 
 SLOW_MS = 60_000
+DOOR = "lock.front_door"
 CHECKED = re.compile(
     r"zoe-nano answers, and calls tools; its first word came after [\d,]+ ms\.\s+"
     r"Your 20 devices need (?P<tokens>[\d,]+) of 4,096 tokens\."
@@ -103,6 +104,7 @@ async def test_from_the_first_click_to_the_light(home: Stage, page: Page, look: 
     assert [(turn["model"], [call["name"] for call in turn["tool_calls"]]) for turn in turns] == [
         ("zoe-nano", ["intent__HassTurnOn"])
     ]
+    await unlock_after_a_yes(home, page, look)
     await look_at_server(page, url, look)
     await look_at_options(page, url, look)
     assert complaints_about_zoe(tmp_path / "hass.log") == []
@@ -115,6 +117,22 @@ async def add(home: Stage, page: Page, look: Look) -> None:
         await add_by_address(page, home.zoe_url, look)
     else:
         await add_discovered(page, await home.discovery_flow(), options.port_zoe, options.api_key, look)
+
+
+async def unlock_after_a_yes(home: Stage, page: Page, look: Look) -> None:
+    """Ask for a door that is locked; only after a yes it is not."""
+    assist = page.locator("ha-voice-command-dialog dialog")
+    answers = assist.locator(".message.hass")
+    door = f"/api/states/{DOOR}"
+    await open_dashboard(page, home.home_assistant.url)
+    await say(page, "unlock the front door")
+    await expect(answers.last).to_contain_text("Unlock Front door?")
+    assert (await home.home_assistant.get(door))["state"] == "locked"
+    await say_next(page, "yes")
+    await expect(answers.last).to_contain_text("Done: Front door.")
+    assert (await home.home_assistant.get(door))["state"] == "unlocked"
+    await look("consent", assist)
+    await page.keyboard.press("Escape")
 
 
 async def prompt_tokens(socket: Socket) -> int:
