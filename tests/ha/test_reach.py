@@ -223,3 +223,24 @@ async def test_what_is_left_out_is_not_what_is_meant(hass: HomeAssistant, zoe: F
     assert house.done == []
     (result, *_) = tool_results(zoe)
     assert "except" in result["data"]["error_text"]
+
+
+@pytest.mark.parametrize(
+    ("said", "call", "named"),
+    [
+        ("turn off the coffee machine", (TURN_OFF, {"area": "Kitchen"}), "Coffee machine"),
+        (
+            "switch off the coffee machine",
+            (TURN_OFF, {"area": "Kitchen", "domain": ["switch", "light"]}),
+            "Coffee machine",
+        ),
+    ],
+)
+async def test_one_thing_is_not_all_of_its_room(
+    hass: HomeAssistant, zoe: FakeZoe, said: str, call: Call, named: str
+) -> None:
+    house = await House.async_move_in(hass, zoe)
+    await house.say(said, call, answer="Which one do you mean?")
+    assert house.done == []
+    (result, *_) = tool_results(zoe)
+    assert result["data"]["candidates"] == [named]

@@ -124,6 +124,8 @@ class Reach:
             return
         unknown = await self._unknown(effects)
         by_name = effects.risk > Risk.SAFE and effects.named and not asks
+        if named := await self._named_among_others(effects):
+            raise not_spoken_of(effects.names(), named, unknown)
         if any(self._is_spoken_of(effect, effects, unknown, by_name=by_name) for effect in effects.each):
             return
         if await self._is_implied(tool, arguments, effects, unknown, by_name=by_name):
@@ -131,6 +133,19 @@ class Reach:
         domains = {effect.domain for effect in effects.each}
         like = sorted({one.name for one in self.inventory["name"] if one.key.partition(".")[0] in domains})
         raise not_spoken_of(effects.names(), like[:_MOST_CANDIDATES], unknown)
+
+    async def _named_among_others(self, effects: Effects) -> list[str]:
+        """Return the things that a sentence names where a call takes others beside them that nobody spoke of."""
+        text = self.sentence.text
+        if effects.named or (await self.async_phrases()).everything_in(text):
+            return []
+        named = [effect for effect in effects.each if self._is_named(effect, self._names(effect))]
+        others = [
+            effect
+            for effect in effects.each
+            if effect not in named and not relates(text, [*self._kinds_of(effect), *self._places(effect)])
+        ]
+        return sorted({effect.name for effect in named}) if others else []
 
     def _is_spoken_of(self, effect: Effect, effects: Effects, unknown: str, *, by_name: bool) -> bool:
         """Return whether the sentence speaks of a thing: by its names or its place, or `by_name` only."""
