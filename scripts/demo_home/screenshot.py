@@ -25,7 +25,7 @@ _SLOW_MS = 180_000  # a model of some size, checked on few cores
 _DOOR = "lock.front_door"
 _CONSENTS = {
     "en": ("Front door", ("The pizza is here, unlock the front door", "yes")),
-    "de": ("Haustür", ("Schließ bitte die Haustür auf", "ja")),
+    "de": ("Haustür", ("Bitte entriegle die Haustür", "ja")),
 }
 
 
