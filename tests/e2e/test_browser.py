@@ -122,7 +122,7 @@ async def add(home: Stage, page: Page, look: Look) -> None:
 async def unlock_after_a_yes(home: Stage, page: Page, look: Look) -> None:
     """Ask for a door that is locked; only after a yes it is not."""
     assist = page.locator("ha-voice-command-dialog dialog")
-    answers = assist.locator(".message.hass")
+    answers = page.locator("ha-voice-command-dialog .message.hass")
     door = f"/api/states/{DOOR}"
     await open_dashboard(page, home.home_assistant.url)
     await say(page, "unlock the front door")
