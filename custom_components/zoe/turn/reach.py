@@ -18,7 +18,7 @@ from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import floor_registry as fr
 from homeassistant.helpers import intent, llm
 
-from ..home import Inventory, argument_names
+from ..home import Inventory, Named, argument_names
 from .effects import Effect, Effects, Judge, Risk, unwrapped
 from .outcome import not_spoken_of, unknown_place, which_place
 from .said import Phrases, Reading, async_load_phrases, async_read
@@ -140,12 +140,13 @@ class Reach:
         if effects.named or (await self.async_phrases()).everything_in(text):
             return []
         named = [effect for effect in effects.each if self._is_named(effect, self._names(effect))]
-        others = [
-            effect
+        ids = {effect.entity_id for effect in named}
+        beside_them = any(
+            not relates(text, [*self._kinds_of(effect), *self._places(effect)])
             for effect in effects.each
-            if effect not in named and not relates(text, [*self._kinds_of(effect), *self._places(effect)])
-        ]
-        return sorted({effect.name for effect in named}) if others else []
+            if named and effect.entity_id not in ids
+        )
+        return sorted({effect.name for effect in named}) if beside_them else []
 
     def _is_spoken_of(self, effect: Effect, effects: Effects, unknown: str, *, by_name: bool) -> bool:
         """Return whether the sentence speaks of a thing: by its names or its place, or `by_name` only."""
@@ -165,9 +166,7 @@ class Reach:
         text = self.sentence.text
         if self._is_named(effect, names):
             return False
-        others = {
-            one.name for one in self.inventory["name"] if one.key != effect.entity_id and mentions(text, one.name)
-        }
+        others = {one.name for one in self._mentioned if one.key != effect.entity_id}
         rest = without(text, others)
         if others and not relates(rest, [*names, *self._places(effect)]):
             return True
@@ -266,13 +265,26 @@ class Reach:
     def _speaker_names(self) -> list[str]:
         return [self._speaker_area.name] if self._speaker_area else []
 
+    @cached_property
+    def _mentioned(self) -> list[Named]:
+        """The names of things that the sentence has."""
+        return [one for one in self.inventory["name"] if mentions(self.sentence.text, one.name)]
+
+    @cached_property
+    def _by_entity(self) -> dict[str, list[Named]]:
+        """The names of each entity, by its id."""
+        found: dict[str, list[Named]] = {}
+        for named in self.inventory["name"]:
+            found.setdefault(named.key, []).append(named)
+        return found
+
     def _names(self, effect: Effect) -> list[str]:
-        return [named.name for named in self.inventory["name"] if named.key == effect.entity_id] or [effect.name]
+        return [named.name for named in self._by_entity.get(effect.entity_id, ())] or [effect.name]
 
     def _area_names(self, effect: Effect) -> list[str]:
         """Return the names of the area that a thing is in, its own name first."""
-        areas = (named.areas for named in self.inventory["name"] if named.key == effect.entity_id)
-        return list(next(areas, ()))
+        named = self._by_entity.get(effect.entity_id)
+        return list(named[0].areas) if named else []
 
     def _places(self, effect: Effect) -> list[str]:
         """Return the names of the area and of the floor that a thing is in."""
