@@ -21,15 +21,15 @@ from typing import Any
 from bench.figure import Figure, Target
 from bench.models import random_model
 from zoe_server.catalogue.spec import bundled_model_path
-from zoe_server.llama.batch import Limits
+from zoe_server.llama.cache.radix_tree import RadixTree
 from zoe_server.llama.config import EngineConfig
-from zoe_server.llama.intake import Intake
 from zoe_server.llama.jump import JumpForward
 from zoe_server.llama.loop import EngineLoop
-from zoe_server.llama.radix import RadixTree
+from zoe_server.llama.prompt.intake import Intake
 from zoe_server.llama.runner import Runner
 from zoe_server.llama.sampler import Sampler
-from zoe_server.llama.scheduler import Scheduler
+from zoe_server.llama.scheduling.batch import Limits
+from zoe_server.llama.scheduling.scheduler import Scheduler
 from zoe_server.protocol import (
     ChatEvent,
     ChatRequest,

@@ -24,7 +24,10 @@ PARAMETERS = {
     "required": ["area"],
     "$defs": {"colour": {"type": "object", "properties": {"hue": {"type": "number"}}}},
 }
-TOOL = {"type": "function", "function": {"name": "turn_on", "description": "Turns it on", "parameters": PARAMETERS}}
+TOOL = {
+    "type": "function",
+    "function": {"name": "turn_on", "description": "Turns it on", "parameters": PARAMETERS},
+}
 CALL = {"id": "c1", "type": "function", "function": {"name": "turn_on", "arguments": '{"area": "Kitchen"}'}}
 HISTORY = [
     {"role": "system", "content": "You are a house"},

@@ -19,15 +19,15 @@ MAX_MEDIAN_FUNCTION_LINES = 15
 LLAMA_CPP_USERS = {
     f"llama/{name}.py"
     for name in (
-        "runner",
         "adapters",
-        "embedding_runner",
-        "sampler",
+        "embedding/runner",
         "grammar_gate",
-        "tokenizer",
-        "model_file",
         "library_log",
-        "picture_encoder",
+        "model_file",
+        "prompt/tokenizer",
+        "runner",
+        "sampler",
+        "vision/picture_encoder",
     )
 }
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "misc", "common", "stuff"}
@@ -131,11 +131,12 @@ def test_pure_parts_do_no_input_or_output() -> None:
     pure = [f"routing/{noun}.py" for noun in ("router", "rules", "question", "intent", "said")]
     pure += ["fleet/restart.py", "gateway/answer.py", "gateway/body.py", "gateway/openai_wire.py"]
     pure += ["gateway/ollama_answer.py", "gateway/ollama_messages.py", "gateway/ollama_wire.py"]
-    pure += ["gateway/call_check.py", "gateway/embeddings_wire.py", "llama/embedding_queue.py"]
+    pure += ["gateway/call_check.py", "gateway/embeddings_wire.py", "llama/embedding/queue.py"]
     pure += [f"metrics/{noun}.py" for noun in ("metrics", "outcome", "prometheus", "snapshot", "state")]
     pure += [f"gateway/responses_{noun}.py" for noun in ("answer", "items", "output", "tools", "wire")]
-    pure += ["llama/header.py", "llama/radix.py", "llama/scheduler.py", "llama/turns.py"]
-    pure += [f"fleet/{noun}.py" for noun in ("description", "memory", "planner", "policy")]
+    pure += ["llama/header.py", "llama/cache/radix_tree.py"]
+    pure += ["llama/scheduling/scheduler.py", "llama/scheduling/adapter_turns.py"]
+    pure += [f"fleet/{noun}.py" for noun in ("description", "hardware_policy", "memory", "planner")]
     pure += ["catalogue/choice.py", "catalogue/entry.py", "catalogue/proposal.py"]
     doing = {"asyncio", "socket", "subprocess", "aiohttp", "threading", "time", "os"}
     for name in pure:

@@ -13,9 +13,9 @@ from zoe_server.catalogue import gguf_file
 from zoe_server.catalogue.spec import AdapterSpec, ModelSpec
 from zoe_server.fleet.gpu import Gpu
 from zoe_server.fleet.hardware import Hardware, Machine
+from zoe_server.fleet.hardware_policy import recommend
 from zoe_server.fleet.memory import ALL_LAYERS, facts_of, kv_bytes, model_bytes
 from zoe_server.fleet.memory_book import MemoryBook
-from zoe_server.fleet.policy import recommend
 from zoe_server.training.random_embedder_gguf import write_random_embedder_gguf
 from zoe_server.training.random_gguf import write_random_gguf
 from zoe_server.training.random_projector_gguf import write_random_projector

@@ -21,7 +21,9 @@ LEAST_MOMENTS = 8
 LONG = " ".join(whole_words()[:100])
 LIGHTS = ("Kitchen Light", "Kitchen Lamp", "Bed Lamp")
 TURN_ON = Tool(
-    "TurnOn", "Turns it on.", {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    "TurnOn",
+    "Turns it on.",
+    {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]},
 )
 CALL: dict[str, Any] = {
     "tools": (TURN_ON,),

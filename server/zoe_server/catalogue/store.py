@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from zoe_server.catalogue.entry import Entry, HubFile
-from zoe_server.catalogue.roster import Roster
+from zoe_server.catalogue.pulled_models import PulledModels
 from zoe_server.catalogue.spec import bundled_model_path
 
 _OWN_FOLDER: Final = ".zoe"
@@ -54,9 +54,9 @@ class Store:
         self.folder = folder
 
     @property
-    def roster(self) -> Roster:
+    def roster(self) -> PulledModels:
         """What is served of this folder without being in zoe.toml."""
-        return Roster(self.folder / _OWN_FOLDER / _ROSTER)
+        return PulledModels(self.folder / _OWN_FOLDER / _ROSTER)
 
     def path(self, file: HubFile) -> Path:
         """Return where `file` lies, or would."""

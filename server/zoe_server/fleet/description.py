@@ -6,8 +6,8 @@ from typing import Final
 
 from zoe_server.fleet.gpu import Gpu
 from zoe_server.fleet.hardware import Hardware, Machine
+from zoe_server.fleet.hardware_policy import Policy
 from zoe_server.fleet.memory import ALL_LAYERS
-from zoe_server.fleet.policy import Policy
 
 _CLASSES: Final = {
     Machine.JETSON: "Jetson",

@@ -1,4 +1,4 @@
-"""`Fleet`: all engines of this server, lent to requests. Who is in memory, `planner` says and `conductor` brings about.
+"""`Fleet`: all engines of this server, lent to requests. Who is in memory, `planner` says and `reconciler` brings about.
 
 It knows neither HTTP nor which model suits a request.
 """
@@ -17,13 +17,13 @@ from zoe_server.engines.base import Engine, Health
 from zoe_server.engines.registry import create_engine
 from zoe_server.fleet.berth import Berth
 from zoe_server.fleet.clock import Clock
-from zoe_server.fleet.conductor import Conductor
 from zoe_server.fleet.events import FleetEvent
 from zoe_server.fleet.health import HealthPolicy
 from zoe_server.fleet.planner import FleetPolicy, Urgency
 from zoe_server.fleet.process import Care, EngineKeeper, State
+from zoe_server.fleet.reconciler import Reconciler
 from zoe_server.fleet.restart import RestartPolicy
-from zoe_server.fleet.scales import NoScales, Scales
+from zoe_server.fleet.sizing import NoSizing, Sizing
 from zoe_server.fleet.tickets import Ticket
 
 _UNLOADING: Final = "it is being unloaded"
@@ -69,7 +69,7 @@ class Fleet:
         policy: RestartPolicy | None = None,
         health: HealthPolicy | None = None,
         planning: FleetPolicy | None = None,
-        scales: Scales | None = None,
+        sizing: Sizing | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._clock = clock or Clock()
@@ -78,11 +78,11 @@ class Fleet:
         self._create = create
         self._care = Care(policy or RestartPolicy(), health or HealthPolicy(), self._clock)
         self._berths = {spec.name: Berth(self._keeper(spec)) for spec in specs}
-        self._conductor = Conductor(
-            tuple(self._berths.values()), scales or NoScales(), planning or FleetPolicy(), self._clock, self.tell
+        self._reconciler = Reconciler(
+            tuple(self._berths.values()), sizing or NoSizing(), planning or FleetPolicy(), self._clock, self.tell
         )
         self._open = dict.fromkeys(self._berths, 0)
-        self._conducting: asyncio.Task[None] | None = None
+        self._reconciling: asyncio.Task[None] | None = None
 
     @property
     def specs(self) -> tuple[ModelSpec, ...]:
@@ -92,12 +92,12 @@ class Fleet:
     @property
     def budget_bytes(self) -> int | None:
         """How much memory all models together may take; None while that is unknown, or where it is not bounded."""
-        return self._conductor.budget_bytes
+        return self._reconciler.budget_bytes
 
     @property
     def extra_bytes(self) -> int:
         """What a model takes in addition to its size because of how this machine computes."""
-        return self._conductor.extra_bytes
+        return self._reconciler.extra_bytes
 
     def observe(self, observer: Callable[[FleetEvent], None]) -> None:
         """Call `observer` with everything that happens from now on."""
@@ -110,7 +110,7 @@ class Fleet:
 
     def start(self) -> None:
         """Begin to load the models that are at home here, one after the other, in the background."""
-        self._conducting = asyncio.create_task(self._conductor.run(), name="conductor")
+        self._reconciling = asyncio.create_task(self._reconciler.run(), name="reconciler")
 
     async def watch(self) -> None:
         """Return when a fleet that was started is stopped.
@@ -118,15 +118,15 @@ class Fleet:
         Raises:
             Exception: it can load nothing any more, because of this error, which nobody has thought of.
         """
-        if self._conducting is not None:
-            await asyncio.wait({self._conducting})
-            if not self._conducting.cancelled():
-                self._conducting.result()
+        if self._reconciling is not None:
+            await asyncio.wait({self._reconciling})
+            if not self._reconciling.cancelled():
+                self._reconciling.result()
 
     async def settled(self) -> None:
         """Return when the first start of every model that is at home here has succeeded or failed."""
         home = [berth.keeper for berth in self._berths.values() if berth.keeper.spec.load == "start"]
-        await self._conductor.until(lambda: all(keeper.state is not State.LOADING for keeper in home))
+        await self._reconciler.until(lambda: all(keeper.state is not State.LOADING for keeper in home))
 
     async def enlist(self, name: str, specs: Sequence[ModelSpec]) -> None:
         """Serve `specs` from now on: those that are here, and a new one called `name`.
@@ -141,10 +141,10 @@ class Fleet:
         newcomer = Berth(self._keeper(known[name]), is_newcomer=True)
         keeper = newcomer.keeper
         self._check_order()
-        await self._conductor.admit(newcomer)
-        await self._conductor.until(lambda: keeper.state is not State.LOADING)
+        await self._reconciler.admit(newcomer)
+        await self._reconciler.until(lambda: keeper.state is not State.LOADING)
         if keeper.state in (State.FAILED, State.STOPPED):
-            self._conductor.dismiss(newcomer)
+            self._reconciler.dismiss(newcomer)
             raise keeper.error(keeper.reason)
         self._open[name] = 0
         self._berths = _in_order({**self._berths, name: newcomer}, known)
@@ -199,7 +199,7 @@ class Fleet:
         self._wake()
         try:
             async with asyncio.timeout(wait_s if berth.keeper.tickets.n_used else None):
-                await self._conductor.until(lambda: berth.keeper.phase is None)
+                await self._reconciler.until(lambda: berth.keeper.phase is None)
         except TimeoutError as error:
             n_open = berth.keeper.tickets.n_used
             text = f"the model {model!r} still answers {n_open} requests; try again later"
@@ -221,10 +221,10 @@ class Fleet:
 
     async def stop(self) -> None:
         """Stop all engines at the same time and return when nothing of them is left."""
-        if self._conducting is not None:
-            self._conducting.cancel()
-            await asyncio.wait({self._conducting})
-        await asyncio.gather(*(berth.keeper.stop() for berth in self._conductor.berths))
+        if self._reconciling is not None:
+            self._reconciling.cancel()
+            await asyncio.wait({self._reconciling})
+        await asyncio.gather(*(berth.keeper.stop() for berth in self._reconciler.berths))
 
     def _keeper(self, spec: ModelSpec) -> EngineKeeper:
         return EngineKeeper(spec, self._create, self._care, self._wake)
@@ -242,15 +242,15 @@ class Fleet:
             async with asyncio.timeout(self._ready_wait_s):
                 await ticket.let_in
         except TimeoutError as error:
-            wait = self._conductor.explain_wait(berth)
+            wait = self._reconciler.explain_wait(berth)
             raise keeper.error(f"after {self._ready_wait_s:g} s {wait}") from error
         if keeper.engine is None:  # it went away at the moment it came
             raise keeper.error(keeper.reason)
         return keeper.engine
 
     def _check_order(self) -> None:
-        """Refuse to wait for a conductor that is gone; its last words are in the log."""
-        task = self._conducting
+        """Refuse to wait for a reconciler that is gone; its last words are in the log."""
+        task = self._reconciling
         if task is not None and task.done() and not task.cancelled():
             raise errors.EngineUnavailableError("the server is out of order; its log says why, and a restart helps")
 
@@ -288,7 +288,7 @@ class Fleet:
         )
 
     def _wake(self) -> None:
-        self._conductor.wake()
+        self._reconciler.wake()
 
 
 def _in_order(berths: Mapping[str, Berth], specs: Mapping[str, ModelSpec]) -> dict[str, Berth]:

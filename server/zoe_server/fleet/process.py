@@ -5,7 +5,7 @@
     READY --gone, stuck or silent--> RESTARTING (UNLOADED, if nobody needs it without being asked)
                          \\--too often--> QUARANTINED, until `not_before_s` or an explicit load
 
-The conductor says when; nobody else starts or stops this engine. It knows no HTTP and no kind of engine.
+The reconciler says when; nobody else starts or stops this engine. It knows no HTTP and no kind of engine.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Final
 
 from zoe_server.engines.library import LibraryError, ask_library
 from zoe_server.fleet.hardware import detect
-from zoe_server.fleet.policy import Policy, recommend
+from zoe_server.fleet.hardware_policy import Policy, recommend
 
 _LOGGER: Final = logging.getLogger(__name__)
 

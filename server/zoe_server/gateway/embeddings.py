@@ -15,8 +15,8 @@ from zoe_server.engines.base import Engine
 from zoe_server.gateway.body import parse_json
 from zoe_server.gateway.chat import route_headers
 from zoe_server.gateway.embeddings_wire import EmbeddingsBody, Vector, parse_embeddings, shortened
+from zoe_server.gateway.request_record import RequestRecord
 from zoe_server.gateway.services import Services, services
-from zoe_server.gateway.tracked import Tracked
 from zoe_server.gateway.tracking import track
 from zoe_server.routing import fallback
 from zoe_server.routing.router import RoutePlan
@@ -39,7 +39,7 @@ async def embed_on(
     state: Services,
     plan: RoutePlan,
     inputs: Sequence[str | tuple[int, ...]],
-    tracked: Tracked,
+    tracked: RequestRecord,
     *,
     truncate: bool = False,
 ) -> tuple[str, protocol.Embeddings]:

@@ -17,7 +17,7 @@ from zoe_server import errors, protocol
 from zoe_server.engines.base import Engine
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.gateway import pictures
-from zoe_server.gateway.tracked import Tracked
+from zoe_server.gateway.request_record import RequestRecord
 from zoe_server.routing import fallback, use_home
 from zoe_server.routing.router import RoutePlan
 
@@ -30,7 +30,7 @@ _UNASKED_CANCEL: Final = "the engine gave the request up without being asked to;
 class Fanout:
     """The merged events of all choices; each choice ends in its one terminal event, and `tracked` hears of each."""
 
-    def __init__(self, model: str, tracked: Tracked) -> None:
+    def __init__(self, model: str, tracked: RequestRecord) -> None:
         self.model = model
         self._tracked = tracked
         self._events: asyncio.Queue[IndexedEvent] = asyncio.Queue()
@@ -163,7 +163,7 @@ def _alone(plan: RoutePlan, requests: Sequence[protocol.ChatRequest]) -> RoutePl
 
 @asynccontextmanager
 async def fan_out(
-    fleet: Fleet, plan: RoutePlan, requests: Sequence[protocol.ChatRequest], tracked: Tracked
+    fleet: Fleet, plan: RoutePlan, requests: Sequence[protocol.ChatRequest], tracked: RequestRecord
 ) -> AsyncGenerator[Fanout, None]:
     """Begin all `requests` and lend their events; leaving the context cancels what is still open."""
     tracked.planned(plan)

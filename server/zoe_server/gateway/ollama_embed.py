@@ -16,8 +16,8 @@ from zoe_server.gateway.embeddings import embed_on, json_list, json_response
 from zoe_server.gateway.embeddings_wire import check_inputs, shortened
 from zoe_server.gateway.ollama_answer import nanoseconds
 from zoe_server.gateway.ollama_wire import EmbedBody, EmbedPromptBody
+from zoe_server.gateway.request_record import RequestRecord
 from zoe_server.gateway.services import Services, services
-from zoe_server.gateway.tracked import Tracked
 from zoe_server.gateway.tracking import track
 from zoe_server.routing import fallback
 from zoe_server.routing.router import RoutePlan
@@ -55,7 +55,7 @@ async def embed_prompt(request: web.Request) -> web.Response:
 
 
 async def _embeddings(
-    state: Services, plan: RoutePlan, tracked: Tracked, inputs: tuple[str, ...], *, truncate: bool
+    state: Services, plan: RoutePlan, tracked: RequestRecord, inputs: tuple[str, ...], *, truncate: bool
 ) -> protocol.Embeddings:
     """Return the embeddings; without inputs, which only asks for the model to be loaded, none, once it is."""
     if not inputs:

@@ -18,7 +18,7 @@ from aiohttp import web
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.health import HealthPolicy
 from zoe_server.fleet.memory_book import MemoryBook
-from zoe_server.fleet.scales import MachineScales
+from zoe_server.fleet.sizing import MachineSizing
 from zoe_server.gateway.app import create_app
 from zoe_server.gateway.identity import server_id
 from zoe_server.gateway.services import Services
@@ -48,7 +48,7 @@ async def serve(settings: Settings, listening: Announce, settled: Announce) -> N
         settings.specs(),
         ready_wait_s=settings.server.ready_wait_s,
         health=HealthPolicy(stuck_s=settings.server.stuck_after_s),
-        scales=MachineScales(MemoryBook(settings.memory_book), settings.server.memory_budget_bytes),
+        sizing=MachineSizing(MemoryBook(settings.memory_book), settings.server.memory_budget_bytes),
     )
     for problem in (*settings.shortcomings(), *settings.left_out()):
         _LOGGER.warning("%s", problem)

@@ -29,7 +29,7 @@ _TONES: Final = {
 }
 
 Record = Mapping[str, Any]
-"""A request as `tracked.Tracked.record` describes it."""
+"""A request as `RequestRecord.record` describes it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from zoe_server.catalogue.offer import Room, fits, memory_bytes
 from zoe_server.catalogue.store import State, Store
 from zoe_server.fleet.description import gigabytes
 from zoe_server.fleet.fleet import Fleet
-from zoe_server.fleet.scales import UNBOUNDED_BYTES
+from zoe_server.fleet.sizing import UNBOUNDED_BYTES
 from zoe_server.gateway.pulls import Pull, Pulls, Step, in_thread
 from zoe_server.routing.router import LATEST
 from zoe_server.settings import Settings, SettingsError

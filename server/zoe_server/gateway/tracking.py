@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from zoe_server.gateway.tracked import Tracked
+from zoe_server.gateway.request_record import RequestRecord
 from zoe_server.metrics.outcome import Outcome
 
 REQUEST_ID: Final = "X-Request-Id"
@@ -23,7 +23,7 @@ REQUEST_LOG: Final = "zoe.requests"
 """The name of the logger: one line of JSON at the end of each request, with level INFO."""
 KEPT_REQUESTS: Final = 200
 _MAX_ID: Final = 128
-_TRACKED: Final = web.RequestKey("tracked", Tracked)
+_TRACKED: Final = web.RequestKey("tracked", RequestRecord)
 _UNKNOWN: Final = "unknown"
 _LOGGER: Final = logging.getLogger(REQUEST_LOG)
 LOOKING_PATHS: Final = frozenset(
@@ -46,11 +46,11 @@ class Tracker:
     def __init__(self, observe: Observe, *, keeps_prompts: bool = False) -> None:
         self._observe = observe
         self._keeps_prompts = keeps_prompts
-        self._open: set[Tracked] = set()
+        self._open: set[RequestRecord] = set()
         self._ended: deque[dict[str, Any]] = deque(maxlen=KEPT_REQUESTS)
 
     @property
-    def running(self) -> list[Tracked]:
+    def running(self) -> list[RequestRecord]:
         """The requests in work, the oldest first."""
         return sorted(self._open, key=lambda tracked: tracked.begun)
 
@@ -59,9 +59,9 @@ class Tracker:
         """The records of the last requests that asked for work and ended, the latest first."""
         return list(reversed(self._ended))
 
-    def begin(self, request: web.Request) -> Tracked:
+    def begin(self, request: web.Request) -> RequestRecord:
         """Return the account of a request that came."""
-        tracked = Tracked(
+        tracked = RequestRecord(
             request_id(request.headers.get(REQUEST_ID, "")),
             request.method,
             request.path,
@@ -73,7 +73,7 @@ class Tracker:
             self._open.add(tracked)
         return tracked
 
-    def end(self, tracked: Tracked, status: int | None) -> None:
+    def end(self, tracked: RequestRecord, status: int | None) -> None:
         """Close the account: count the request, keep it and log it."""
         tracked.end(status)
         if tracked not in self._open:
@@ -94,19 +94,19 @@ def request_id(given: str) -> str:
     return f"req_{uuid.uuid4().hex}"
 
 
-def track(request: web.Request, asked: str | None) -> Tracked:
+def track(request: web.Request, asked: str | None) -> RequestRecord:
     """Return the account of `request`, which asks for the model `asked`."""
     tracked = account(request)
     tracked.asked = asked
     return tracked
 
 
-def account(request: web.Request) -> Tracked:
+def account(request: web.Request) -> RequestRecord:
     """Return the account of `request`."""
     return request[_TRACKED]
 
 
-def open_account(request: web.Request, tracker: Tracker) -> Tracked:
+def open_account(request: web.Request, tracker: Tracker) -> RequestRecord:
     """Begin the account of `request`, where `account` finds it."""
     request[_TRACKED] = tracked = tracker.begin(request)
     return tracked

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from zoe_server.llama.lookup import MAX_GUESSED_TOKENS
+from zoe_server.llama.scheduling.prompt_lookup import MAX_GUESSED_TOKENS
 
 
 def physical_cores() -> int:

@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from zoe_server.errors import ModelKindError, ZoeError
-from zoe_server.llama.batch import Limits
-from zoe_server.llama.intake import Intake
+from zoe_server.llama.cache.prefix_store import PrefixStore
+from zoe_server.llama.cache.radix_tree import NullPrefixCache, RadixTree
+from zoe_server.llama.cache.saved_prefixes import SavedPrefixes
 from zoe_server.llama.jump import JumpForward
 from zoe_server.llama.loop import EngineLoop
-from zoe_server.llama.prefix_keeper import PrefixKeeper
-from zoe_server.llama.prefix_store import PrefixStore
-from zoe_server.llama.radix import NullPrefixCache, RadixTree
+from zoe_server.llama.prompt.intake import Intake
 from zoe_server.llama.runner import Runner
 from zoe_server.llama.sampler import Sampler
-from zoe_server.llama.scheduler import Scheduler
+from zoe_server.llama.scheduling.batch import Limits
+from zoe_server.llama.scheduling.scheduler import Scheduler
 from zoe_server.protocol import Finish, Usage, decode_request
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Generator:
         if self._keeper is not None:
             self._keeper.close()
 
-    def _make_keeper(self) -> PrefixKeeper | None:
+    def _make_keeper(self) -> SavedPrefixes | None:
         """Return what keeps shared prefixes on disk, if that is wanted."""
         config = self._config
         if config.prefix_folder is None or not config.prefix_cache:
@@ -109,4 +109,4 @@ class Generator:
             adapter: PrefixStore(config.prefix_folder, self._runner.identity(adapter), config.prefix_limit_bytes)
             for adapter in (None, *config.adapters)
         }
-        return PrefixKeeper(stores, self._runner, self._scheduler.memory)
+        return SavedPrefixes(stores, self._runner, self._scheduler.memory)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from zoe_server.llama.grammar import Grammar
     from zoe_server.llama.jump import JumpForward
-    from zoe_server.llama.tokenizer import Vocab
+    from zoe_server.llama.prompt.tokenizer import Vocab
 
 _LOG: Final = logging.getLogger(__name__)
 CANDIDATE: Final = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])

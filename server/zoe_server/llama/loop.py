@@ -14,20 +14,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from zoe_server.errors import EngineCrashedError, EngineError, ZoeError
-from zoe_server.llama.outbox import Outbox
+from zoe_server.llama.event_batcher import EventBatcher
 from zoe_server.llama.runner import FatalDecodeError, NoFreeCellError
 from zoe_server.protocol import Failure, Finish, Started
 
 if TYPE_CHECKING:
-    from zoe_server.llama.batch import Update
-    from zoe_server.llama.outbox import Emit
+    from zoe_server.llama.cache.saved_prefixes import SavedPrefixes
+    from zoe_server.llama.event_batcher import Emit
     from zoe_server.llama.output import OutputStream
-    from zoe_server.llama.prefix_keeper import PrefixKeeper
     from zoe_server.llama.probabilities import TokenLedger
     from zoe_server.llama.runner import Runner
     from zoe_server.llama.sampler import Sampler, TokenSampler
-    from zoe_server.llama.scheduler import Scheduler
-    from zoe_server.llama.sequence import Sequence
+    from zoe_server.llama.scheduling.batch import Update
+    from zoe_server.llama.scheduling.scheduler import Scheduler
+    from zoe_server.llama.scheduling.sequence import Sequence
     from zoe_server.protocol import ChatEvent, FinishReason
 
 _LOG: Final = logging.getLogger(__name__)
@@ -65,14 +65,14 @@ class EngineLoop:
         *,
         emit: Emit,
         progress: Callable[[dict[str, Any]], None],
-        keeper: PrefixKeeper | None = None,
+        keeper: SavedPrefixes | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.runner = runner
         self.sampler = sampler
         self.scheduler = scheduler
         self._emit = emit
-        self._outbox = Outbox(emit)
+        self._outbox = EventBatcher(emit)
         self._progress = progress
         self._keeper = keeper
         self._clock = clock

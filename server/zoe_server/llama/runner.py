@@ -16,19 +16,19 @@ from zoe_server.llama import library_log, model_file
 from zoe_server.llama.adapters import Adapters
 from zoe_server.llama.config import physical_cores
 from zoe_server.llama.model_file import ModelLoadError
-from zoe_server.llama.picture_encoder import PictureEncoder
-from zoe_server.llama.tokenizer import Vocab
+from zoe_server.llama.prompt.tokenizer import Vocab
+from zoe_server.llama.vision.picture_encoder import PictureEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-    from zoe_server.llama.batch import Batch, Chunk
+    from zoe_server.llama.cache.kv_cache import MemoryOperation
     from zoe_server.llama.config import EngineConfig
-    from zoe_server.llama.memory import MemoryOperation
-    from zoe_server.llama.picture_encoder import PromptPicture
-    from zoe_server.llama.sequence import Sequence
+    from zoe_server.llama.scheduling.batch import Batch, Chunk
+    from zoe_server.llama.scheduling.sequence import Sequence
+    from zoe_server.llama.vision.picture_encoder import PromptPicture
 
 _NO_FREE_CELL: Final = 1
 _WARM_UP_TOKENS: Final = 64

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from zoe_server.llama.grammar import Grammar
     from zoe_server.llama.jump import JumpForward
     from zoe_server.llama.probabilities import Probabilities
+    from zoe_server.llama.prompt.tokenizer import Vocab
     from zoe_server.llama.runner import Output
-    from zoe_server.llama.tokenizer import Vocab
     from zoe_server.protocol import DrawnToken, Sampling
 
 _BUILT_IN: Final = {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05, "repeat_penalty": 1.0}

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from zoe_server.llama.config import EngineConfig
-    from zoe_server.llama.text_intake import TextIntake
+    from zoe_server.llama.prompt.text_intake import TextIntake
     from zoe_server.llama.worker import JobT, Worker
     from zoe_server.protocol import Event
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from zoe_server.errors import ZoeError
 from zoe_server.llama import model_file
-from zoe_server.llama.embedder import Embedder
+from zoe_server.llama.embedding.embedder import Embedder
 from zoe_server.llama.generator import Generator
 from zoe_server.llama.model_file import ModelLoadError
-from zoe_server.llama.text_intake import TextIntake
+from zoe_server.llama.prompt.text_intake import TextIntake
 from zoe_server.protocol import Event, Finish
 
 if TYPE_CHECKING:

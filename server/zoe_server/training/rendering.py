@@ -1,4 +1,4 @@
-"""Turns dialogues into the text the model sees: through the very chat template and renderer that serve it."""
+"""AdapterTurns dialogues into the text the model sees: through the very chat template and renderer that serve it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from zoe_server.llama.prompt import ChatTemplate
+from zoe_server.llama.prompt.template import ChatTemplate
 from zoe_server.protocol import ChatRequest, Tool
 
 TEMPLATE_PATH: Final = Path(__file__).with_name("zoe_nano.jinja")

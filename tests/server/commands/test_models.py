@@ -24,7 +24,7 @@ from zoe_server.cli import app
 from zoe_server.doctor import check_pulled
 from zoe_server.fleet import recommendation
 from zoe_server.fleet.hardware import Hardware, Machine
-from zoe_server.fleet.policy import recommend
+from zoe_server.fleet.hardware_policy import recommend
 from zoe_server.training.random_gguf import write_random_gguf
 from zoe_server.training.random_projector_gguf import write_random_projector
 

@@ -137,4 +137,4 @@ def states(fleet: Fleet) -> dict[str, str]:
 async def until(fleet: Fleet, condition: Callable[[], bool]) -> None:
     """Return when the fleet has come to rest and `condition` holds."""
     async with asyncio.timeout(20):
-        await fleet._conductor.until(condition)
+        await fleet._reconciler.until(condition)

@@ -13,7 +13,7 @@ from zoe_server.engines.scripted import Answer, Crash, Hold, ScriptedEngine
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.process import State
 from zoe_server.fleet.restart import RestartPolicy
-from zoe_server.fleet.scales import NoScales
+from zoe_server.fleet.sizing import NoSizing
 
 ANSWERS = [Answer((Crash(),), "crash"), Answer((Hold(),), "hold"), Answer((protocol.Text("Hi"),))]
 AT_ONCE = RestartPolicy(first_s=0.0)
@@ -169,7 +169,7 @@ async def test_stopping_ends_open_requests_and_refuses_new_ones(make: Make) -> N
         await ask(fleet, "hi")
 
 
-class BrokenScales(NoScales):
+class BrokenScales(NoSizing):
     """Something nobody has thought of."""
 
     async def estimate(self, spec: ModelSpec) -> int:
@@ -177,7 +177,7 @@ class BrokenScales(NoScales):
 
 
 async def test_nobody_waits_for_a_conductor_that_is_gone(workshop: Workshop, caplog: pytest.LogCaptureFixture) -> None:
-    fleet = Fleet([SPEC], workshop.create, scales=BrokenScales(), ready_wait_s=600)
+    fleet = Fleet([SPEC], workshop.create, sizing=BrokenScales(), ready_wait_s=600)
     fleet.start()
     with pytest.raises(RuntimeError, match="a"):
         await fleet.watch()

@@ -14,9 +14,9 @@ from zoe_server.engines.library import LibraryError, LlamaLibrary
 from zoe_server.fleet import recommendation
 from zoe_server.fleet.gpu import Gpu
 from zoe_server.fleet.hardware import Hardware, Machine
+from zoe_server.fleet.hardware_policy import recommend
 from zoe_server.fleet.memory import ALL_LAYERS, ModelFacts, facts_of
 from zoe_server.fleet.model_memory import model_facts
-from zoe_server.fleet.policy import recommend
 from zoe_server.training.random_gguf import write_random_gguf
 from zoe_server.training.random_projector_gguf import write_random_projector
 

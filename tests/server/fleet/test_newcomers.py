@@ -16,13 +16,13 @@ from zoe_server.engines.scripted import Answer, ScriptedEngine
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.planner import FleetPolicy
 from zoe_server.fleet.process import State
-from zoe_server.fleet.scales import NoScales
+from zoe_server.fleet.sizing import NoSizing
 
 OLD = ModelSpec("old", Path("unused"), engine="scripted", roles=("tools",))
 NEW = ModelSpec("new", Path("unused"), engine="scripted", roles=("chat",))
 
 
-class Scales(NoScales):
+class Sizing(NoSizing):
     """Every model takes 6 of 10 bytes; `huge` takes more than there are."""
 
     async def budget_bytes(self) -> int:
@@ -128,7 +128,7 @@ async def test_a_fleet_that_stops_leaves_nothing_of_one_that_arrives(fleet: Flee
 
 
 async def test_room(workshop: Workshop) -> None:
-    fleet = Fleet([OLD], workshop.create, scales=Scales())
+    fleet = Fleet([OLD], workshop.create, sizing=Sizing())
     fleet.start()
     await fleet.settled()
     with pytest.raises(errors.EngineUnavailableError, match="models may take"):
@@ -139,7 +139,7 @@ async def test_room(workshop: Workshop) -> None:
 
 
 async def test_the_server_does_not_start_again_with_the_first_load_of_one_that_had_no_room(workshop: Workshop) -> None:
-    fleet = Fleet([OLD], workshop.create, scales=Scales(), planning=FleetPolicy(min_residency_s=0.0))
+    fleet = Fleet([OLD], workshop.create, sizing=Sizing(), planning=FleetPolicy(min_residency_s=0.0))
     fleet.start()
     await fleet.settled()
     await fleet.enlist("slow", [OLD, replace(NEW, name="slow")])

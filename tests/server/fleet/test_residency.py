@@ -51,9 +51,9 @@ async def make(clock: ManualClock, workshop: Workshop) -> AsyncGenerator[Make, N
         measured: Mapping[str, int] | None = None,
         ready_wait_s: float = 20.0,
     ) -> Fleet:
-        scales = GivenScales(budget, sizes, measured)
+        sizing = GivenScales(budget, sizes, measured)
         made.append(
-            Fleet(specs, workshop.create, ready_wait_s=ready_wait_s, planning=PLANNING, scales=scales, clock=clock)
+            Fleet(specs, workshop.create, ready_wait_s=ready_wait_s, planning=PLANNING, sizing=sizing, clock=clock)
         )
         made[-1].start()
         return made[-1]

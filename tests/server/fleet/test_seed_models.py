@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from tests.server.fleet.test_hardware import detect
 from zoe_server.catalogue.entry import Entry
 from zoe_server.catalogue.known import Catalogue, shipped
+from zoe_server.fleet.hardware_policy import recommend
 from zoe_server.fleet.memory import GPU_OVERHEAD_BYTES
 from zoe_server.fleet.planner import (
     Drain,
@@ -22,7 +23,6 @@ from zoe_server.fleet.planner import (
     Want,
     decide,
 )
-from zoe_server.fleet.policy import recommend
 
 TOOLS, CHAT, VISION = "qwen2.5-coder-7b", "llama-3.2-3b", "qwen2-vl-7b"
 CATALOGUE = Catalogue(shipped())

@@ -20,7 +20,7 @@ from zoe_server import protocol
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.scripted import Answer, ScriptedEngine
 from zoe_server.fleet.fleet import Fleet
-from zoe_server.fleet.scales import NoScales
+from zoe_server.fleet.sizing import NoSizing
 from zoe_server.gateway.app import create_app
 from zoe_server.gateway.services import Services
 from zoe_server.gateway.supply import Supply
@@ -53,7 +53,7 @@ scores = { tools = 100 }
 """
 
 
-class Scales(NoScales):
+class Sizing(NoSizing):
     """There are 8 GB for models."""
 
     async def budget_bytes(self) -> int:
@@ -108,7 +108,7 @@ async def serving(chosen: Settings, api_key: str | None = None, broken: str = ""
         answers = None if spec.name == broken else [Answer((protocol.Text(f"I am {spec.name}"),))]
         return ScriptedEngine(spec, answers)
 
-    fleet = Fleet(chosen.specs(), create, scales=Scales())
+    fleet = Fleet(chosen.specs(), create, sizing=Sizing())
     state = Services(chosen.server, api_key, fleet, Router(fleet.specs))
     if not chosen.is_closed:
         state.supply = Supply(chosen, fleet, state.enlist)

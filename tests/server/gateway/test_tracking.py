@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import EMBEDDINGS_ROLE
 from zoe_server.gateway import middleware
-from zoe_server.gateway.tracked import PROMPT_CHARACTERS, Tracked, prompt_end
+from zoe_server.gateway.request_record import PROMPT_CHARACTERS, RequestRecord, prompt_end
 from zoe_server.gateway.tracking import KEPT_REQUESTS, REQUEST_LOG, request_id
 
 if TYPE_CHECKING:
@@ -313,7 +313,7 @@ def test_pictures_are_no_prompt_text() -> None:
 
 
 def test_what_was_repaired_and_fits_is_no_more_than_that() -> None:
-    tracked = Tracked("r", "POST", "/", "/")
+    tracked = RequestRecord("r", "POST", "/", "/")
     tracked.wants([protocol.ChatRequest("r", "m", (), (protocol.Tool("on", "", {"required": ["name"]}),))])
     for index, arguments in enumerate(('{"name": "a"}', '{"name": "b"}', "{}")):
         tracked.saw(0, protocol.ToolCallStart(index, f"c{index}", "on"))
@@ -323,14 +323,14 @@ def test_what_was_repaired_and_fits_is_no_more_than_that() -> None:
 
 
 def test_who_leaves_a_request_that_failed_does_not_hide_that() -> None:
-    tracked = Tracked("r", "POST", "/", "/")
+    tracked = RequestRecord("r", "POST", "/", "/")
     tracked.failed(errors.EngineCrashedError("gone"))
     tracked.end(None)
     assert (tracked.outcome().result, tracked.code) == ("failed", "engine_crashed")
 
 
 def test_an_engine_that_makes_no_sense_breaks_no_account() -> None:
-    tracked = Tracked("r", "POST", "/", "/")
+    tracked = RequestRecord("r", "POST", "/", "/")
     tracked.wants([protocol.ChatRequest("r", "m", ())])
     tracked.saw(0, protocol.ToolCallArguments(7, "{"))
     tracked.saw(0, protocol.Finish("stop", protocol.Usage(1, 0, 1)))

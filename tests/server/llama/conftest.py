@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from zoe_server.llama.batch import Limits
+from zoe_server.llama.cache.prefix_store import PrefixStore
+from zoe_server.llama.cache.radix_tree import NullPrefixCache, RadixTree
+from zoe_server.llama.cache.saved_prefixes import SavedPrefixes
 from zoe_server.llama.config import EngineConfig
-from zoe_server.llama.intake import Intake
 from zoe_server.llama.jump import JumpForward
 from zoe_server.llama.loop import EngineLoop, Job
-from zoe_server.llama.prefix_keeper import PrefixKeeper
-from zoe_server.llama.prefix_store import PrefixStore
-from zoe_server.llama.radix import NullPrefixCache, RadixTree
+from zoe_server.llama.prompt.intake import Intake
 from zoe_server.llama.runner import Runner
 from zoe_server.llama.sampler import Sampler
-from zoe_server.llama.scheduler import Scheduler
+from zoe_server.llama.scheduling.batch import Limits
+from zoe_server.llama.scheduling.scheduler import Scheduler
 from zoe_server.protocol import TERMINAL_EVENTS, ChatEvent, ChatRequest, Finish, Sampling, Text
 from zoe_server.training.random_gguf import write_random_gguf
 from zoe_server.training.random_lora_gguf import write_random_lora_gguf
@@ -61,7 +61,7 @@ class Engine:
                 name: PrefixStore(c.prefix_folder, self.runner.identity(name), c.prefix_limit_bytes)
                 for name in (None, *c.adapters)
             }
-            self.keeper = PrefixKeeper(stores, self.runner, self.scheduler.memory)
+            self.keeper = SavedPrefixes(stores, self.runner, self.scheduler.memory)
         self.loop = EngineLoop(
             self.runner, self.sampler, self.scheduler,
             emit=self._collect, progress=lambda stats: None, keeper=self.keeper,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from zoe_server.errors import ContextSizeError, EngineCrashedError, QueueFullError
-from zoe_server.llama.batch import Batch
-from zoe_server.llama.memory import MemoryOperation
+from zoe_server.llama.cache.kv_cache import MemoryOperation
 from zoe_server.llama.runner import FatalDecodeError
+from zoe_server.llama.scheduling.batch import Batch
 from zoe_server.protocol import Failure, Sampling, Started, Tool, ToolCallArguments, ToolCallStart, ToolChoice
 from zoe_server.training.random_gguf import whole_words
 

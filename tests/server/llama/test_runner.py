@@ -9,12 +9,12 @@ import pytest
 from gguf import GGUFReader, GGUFValueType
 
 from zoe_server.catalogue.spec import bundled_model_path
-from zoe_server.llama.batch import Batch, Chunk
+from zoe_server.llama.cache.kv_cache import MemoryOperation
 from zoe_server.llama.config import EngineConfig
-from zoe_server.llama.memory import MemoryOperation
 from zoe_server.llama.model_file import ModelLoadError
 from zoe_server.llama.runner import FatalDecodeError, NoFreeCellError, Runner
-from zoe_server.llama.sequence import Sequence
+from zoe_server.llama.scheduling.batch import Batch, Chunk
+from zoe_server.llama.scheduling.sequence import Sequence
 from zoe_server.training.random_gguf import write_random_gguf
 
 

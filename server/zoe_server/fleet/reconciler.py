@@ -1,0 +1,258 @@
+"""`Reconciler`: carries out what the planner decides, one decision after the other, in one task.
+
+It wakes whenever something changes (a request waits, one ended, an engine is gone, somebody pins a model) and when a
+moment comes that the planner named. Loads and evictions take time and go on beside it, one at a time, so that all else
+can be decided meanwhile. It never decides itself what goes or comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
+
+from zoe_server import errors
+from zoe_server.catalogue.spec import CHAT_ROLE, TOOLS_ROLE
+from zoe_server.fleet import planner
+from zoe_server.fleet.berth import Berth
+from zoe_server.fleet.clock import Clock
+from zoe_server.fleet.description import gigabytes
+from zoe_server.fleet.events import FleetEvent
+from zoe_server.fleet.planner import FleetPolicy, Phase, Resident
+from zoe_server.fleet.process import State
+from zoe_server.fleet.sizing import UNBOUNDED_BYTES, Sizing
+
+_LOGGER: Final = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """Conducts `berths`, which are in the order of the configuration."""
+
+    def __init__(
+        self,
+        berths: Sequence[Berth],
+        sizing: Sizing,
+        policy: FleetPolicy,
+        clock: Clock,
+        tell: Callable[[FleetEvent], None],
+    ) -> None:
+        self._berths = {berth.keeper.spec.name: berth for berth in sorted(berths, key=_turn_at_start)}
+        self._sizing = sizing
+        self._policy = policy
+        self._clock = clock
+        self._tell = tell
+        self._budget_bytes = UNBOUNDED_BYTES
+        self._changed = asyncio.Event()
+        self._decided = asyncio.Condition()
+        self._move: asyncio.Task[None] | None = None
+
+    @property
+    def budget_bytes(self) -> int | None:
+        """How much memory all models together may take; None while that is unknown, or where it is not bounded."""
+        return None if self._budget_bytes == UNBOUNDED_BYTES else self._budget_bytes
+
+    @property
+    def extra_bytes(self) -> int:
+        """What a model takes in addition to its size because of how this machine computes."""
+        return self._sizing.extra_bytes
+
+    @property
+    def berths(self) -> tuple[Berth, ...]:
+        """All that are conducted, in the order of their first loads."""
+        return tuple(self._berths.values())
+
+    async def admit(self, berth: Berth) -> None:
+        """Conduct `berth`, too, from now on."""
+        berth.size_bytes = berth.estimated_bytes = await self._sizing.estimate(berth.keeper.spec)
+        self._berths = {**self._berths, berth.keeper.spec.name: berth}
+        self.wake()
+
+    def dismiss(self, berth: Berth) -> None:
+        """Conduct `berth` no more, of which nothing is in memory."""
+        self._berths = {name: other for name, other in self._berths.items() if other is not berth}
+
+    def wake(self) -> None:
+        """Take note that something has changed."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Conduct until this is cancelled; a load or an eviction that is under way is given up then."""
+        try:
+            await self._weigh_all()
+            while True:
+                self._changed.clear()
+                decision = self._decide()
+                if isinstance(decision, planner.Wait):
+                    self._leave_out_what_does_not_fit()
+                    await self._rest(min(decision.until_s, self._next_start_s()))
+                elif self._moves and isinstance(decision, planner.Load | planner.Evict):
+                    await self._rest(math.inf)
+                else:
+                    self._carry_out(decision)
+        except Exception:
+            _LOGGER.exception("the fleet is out of order; restart the server")
+            raise
+        finally:
+            if self._move is not None:
+                self._move.cancel()
+                await asyncio.wait({self._move})
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Return when `condition` holds; it is looked at whenever nothing more can be done for the moment."""
+        async with self._decided:
+            await self._decided.wait_for(condition)
+
+    def explain_wait(self, berth: Berth) -> str:
+        """Return what a request to this model waits for, in words."""
+        keeper = berth.keeper
+        if keeper.phase is Phase.LOADING or keeper.state in (State.LOADING, State.RESTARTING):
+            return f"still {keeper.state.value}: {keeper.reason}"
+        if berth.draining or keeper.phase is not None:
+            return "others wait for its memory, and go first"
+        return self._explain_room(berth)
+
+    def _explain_room(self, berth: Berth) -> str:
+        keeper = berth.keeper
+        residents = [one for one in self._residents() if one.name != keeper.spec.name]
+        free_bytes = self._budget_bytes - sum(one.size_bytes for one in residents)
+        there = ", ".join(_in_words(one) for one in residents) or "nothing"
+        return f"it needs {gigabytes(berth.size_bytes)}, {gigabytes(max(0, free_bytes))} are free beside {there}"
+
+    async def _weigh_all(self) -> None:
+        self._budget_bytes = await self._sizing.budget_bytes()
+        for berth in self._berths.values():
+            berth.size_bytes = berth.estimated_bytes = await self._sizing.estimate(berth.keeper.spec)
+
+    @property
+    def _moves(self) -> bool:
+        return self._move is not None and not self._move.done()
+
+    def _residents(self) -> list[Resident]:
+        return [one for berth in self._berths.values() if (one := berth.resident()) is not None]
+
+    def _decide(self) -> planner.Decision:
+        now_s = self._clock.now_s()
+        for berth in self._berths.values():
+            if berth.keeper.state is State.QUARANTINED and now_s >= berth.keeper.not_before_s:
+                berth.keeper.forgive()
+            if berth.is_open:
+                berth.keeper.tickets.let_in()
+        due = [berth for berth in self._berths.values() if berth.keeper.not_before_s <= now_s]
+        wants = [want for berth in due if (want := berth.want()) is not None]
+        return planner.decide(self._residents(), wants, self._budget_bytes, now_s, self._policy)
+
+    def _carry_out(self, decision: planner.Decision) -> None:
+        match decision:
+            case planner.Load(name):
+                berth = self._berths[name]
+                berth.keeper.phase, berth.draining, berth.dismissed = Phase.LOADING, False, False
+                self._begin(self._load(berth), f"load {name}")
+            case planner.Evict(name, wanted_by):
+                berth = self._berths[name]
+                berth.keeper.phase, berth.draining = Phase.LEAVING, True
+                self._begin(self._evict(berth, wanted_by), f"evict {name}")
+            case planner.Drain(name, wanted_by):
+                _LOGGER.info("model %s takes no new requests until %s had its turn", name, wanted_by)
+                self._berths[name].draining = True
+            case planner.Reopen(name):
+                self._berths[name].draining = False
+            case planner.Refuse(name, room_bytes, pinned):
+                self._refuse(self._berths[name], room_bytes, pinned)
+
+    def _begin(self, move: Coroutine[Any, Any, None], name: str) -> None:
+        self._move = asyncio.create_task(move, name=name)
+        self._move.add_done_callback(self._moved)
+
+    def _moved(self, move: asyncio.Task[None]) -> None:
+        if not move.cancelled() and (error := move.exception()) is not None:
+            _LOGGER.error("the fleet could not %s", move.get_name(), exc_info=error)
+        self.wake()
+
+    async def _load(self, berth: Berth) -> None:
+        keeper, name = berth.keeper, berth.keeper.spec.name
+        free_bytes = await self._sizing.free_bytes()
+        problem = await keeper.load()
+        if problem is not None:
+            await self._reconsider(berth, problem)
+            self._tell(FleetEvent("load_failed", name, problem.message))
+            return
+        if berth.is_open:
+            keeper.tickets.let_in()
+        if keeper.engine is not None:
+            measured_bytes = await self._sizing.weigh(keeper.spec, keeper.engine, free_bytes)
+            berth.size_bytes = measured_bytes or berth.size_bytes
+        _LOGGER.info("model %s is loaded (%s) after %.1f s", name, gigabytes(berth.size_bytes), keeper.load_s)
+        self._tell(FleetEvent("loaded", name))
+
+    async def _reconsider(self, berth: Berth, problem: errors.ZoeError) -> None:
+        """A model that found too little memory needs more than there was; after some time it may be tried again."""
+        if isinstance(problem, errors.OutOfMemoryError):
+            taken_bytes = sum(one.size_bytes for one in self._residents())
+            more_bytes = max(berth.size_bytes, self._budget_bytes - taken_bytes + 1)
+            berth.size_bytes = more_bytes if taken_bytes else berth.size_bytes
+        else:
+            berth.size_bytes = berth.estimated_bytes = await self._sizing.estimate(berth.keeper.spec)
+
+    async def _evict(self, berth: Berth, wanted_by: str | None) -> None:
+        name = berth.keeper.spec.name
+        why = f"{wanted_by} needed its memory" if wanted_by else "nobody used it"
+        why = "it was unloaded" if berth.dismissed else why
+        if wanted_by is None or berth.dismissed:
+            berth.keeper.at_home = False
+        await berth.keeper.unload(f"{why}; it is loaded again when somebody asks for it")
+        berth.draining = berth.dismissed = False
+        _LOGGER.info("model %s is not in memory any more: %s", name, why)
+        self._tell(FleetEvent("evicted", name, why))
+
+    def _refuse(self, berth: Berth, room_bytes: int, pinned: Sequence[str]) -> None:
+        beside = f" beside the pinned models ({', '.join(pinned)})" if pinned else ""
+        reason = (
+            f"it needs about {gigabytes(berth.size_bytes)}, and models may take {gigabytes(room_bytes)}{beside}; "
+            "choose a smaller model or context, or allow more with memory_budget_bytes in [server]"
+        )
+        _LOGGER.warning("model %s cannot be loaded: %s", berth.keeper.spec.name, reason)
+        berth.keeper.refuse(reason)
+        berth.size_bytes = berth.estimated_bytes
+        self._tell(FleetEvent("refused", berth.keeper.spec.name, reason))
+
+    def _leave_out_what_does_not_fit(self) -> None:
+        """Nothing moves, nothing can be done: what is still to be loaded for nobody in particular has no room."""
+        if self._moves:
+            return
+        for berth in self._berths.values():
+            keeper = berth.keeper
+            waits_for_nothing = keeper.phase is None and keeper.not_before_s <= self._clock.now_s()
+            if waits_for_nothing and keeper.state in (State.LOADING, State.RESTARTING) and not keeper.tickets.waiting:
+                why = self._explain_room(berth)
+                keeper.state, keeper.reason = State.UNLOADED, f"{why}; it is loaded when somebody asks for it"
+                _LOGGER.warning("model %s is not loaded now: %s", keeper.spec.name, why)
+
+    def _next_start_s(self) -> float:
+        """Return the next moment at which a model may be started that may not be started now."""
+        now_s = self._clock.now_s()
+        later = [berth.keeper for berth in self._berths.values() if berth.keeper.not_before_s > now_s]
+        return min((keeper.not_before_s for keeper in later), default=math.inf)
+
+    async def _rest(self, until_s: float) -> None:
+        async with self._decided:
+            self._decided.notify_all()
+        woken = asyncio.create_task(self._changed.wait())
+        naps = [asyncio.create_task(self._clock.sleep_until(until_s))] if until_s < math.inf else []
+        try:
+            await asyncio.wait({woken, *naps}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (woken, *naps):
+                task.cancel()
+
+
+def _turn_at_start(berth: Berth) -> int:
+    """Return what orders the first loads: who acts in the home, who talks, then everybody in the order given."""
+    roles = berth.keeper.spec.roles
+    return 0 if TOOLS_ROLE in roles else 1 if CHAT_ROLE in roles else 2
+
+
+def _in_words(one: Resident) -> str:
+    state = "pinned" if one.pinned else f"{one.open_requests} open requests" if one.open_requests else one.phase.value
+    return f"{one.name} ({gigabytes(one.size_bytes)}, {state})"

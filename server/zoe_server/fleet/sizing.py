@@ -1,0 +1,164 @@
+"""How much memory there is for models, and how much each of them takes: estimated, measured, and remembered.
+
+Where a GPU computes, its memory counts: what is free less once a model is loaded. That is also how it is measured where
+the GPU shares the memory of the machine, whose driver's part belongs to no process. Else the memory of the engine's
+process counts. A model never counts with less than its weights, of which the system keeps in memory what it likes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+import psutil  # type: ignore[import-untyped]  # it comes without type information
+
+from zoe_server.catalogue.spec import ModelSpec
+from zoe_server.engines.base import Engine
+from zoe_server.fleet import device_memory, gpu, memory
+from zoe_server.fleet.file_tree import FileTree
+from zoe_server.fleet.hardware import Hardware, Machine, detect
+from zoe_server.fleet.hardware_policy import recommend
+from zoe_server.fleet.model_memory import model_facts
+from zoe_server.fleet.recommendation import can_offload
+
+if TYPE_CHECKING:
+    from zoe_server.fleet.memory_book import MemoryBook
+
+_LOGGER: Final = logging.getLogger(__name__)
+UNBOUNDED_BYTES: Final = 1 << 62
+
+
+class Sizing(Protocol):
+    """What the fleet asks about memory; sizes in bytes."""
+
+    async def budget_bytes(self) -> int:
+        """Return how much memory all models together may take; asked once, first of all."""
+        ...
+
+    @property
+    def extra_bytes(self) -> int:
+        """What a model takes in addition to its size because of how this machine computes."""
+        ...
+
+    async def estimate(self, spec: ModelSpec) -> int:
+        """Return how much the model will take."""
+        ...
+
+    async def free_bytes(self) -> int | None:
+        """Return how much is free now where that tells what a model takes, else None."""
+        ...
+
+    async def weigh(self, spec: ModelSpec, engine: Engine, free_before_bytes: int | None) -> int | None:
+        """Return how much the running model takes, None if that is unknown; `free_before_bytes` was before its load."""
+        ...
+
+
+class NoSizing:
+    """Weighs nothing: everything fits."""
+
+    async def budget_bytes(self) -> int:
+        """Return more than there can be."""
+        return UNBOUNDED_BYTES
+
+    @property
+    def extra_bytes(self) -> int:
+        """Return 0."""
+        return 0
+
+    async def estimate(self, spec: ModelSpec) -> int:
+        """Return 0."""
+        del spec
+        return 0
+
+    async def free_bytes(self) -> None:
+        """Return None."""
+
+    async def weigh(self, spec: ModelSpec, engine: Engine, free_before_bytes: int | None) -> None:
+        """Return None."""
+
+
+class MachineSizing:
+    """Weighs on this machine; `budget_bytes` is what a user allows, None leaves it to the policy of the hardware."""
+
+    def __init__(self, book: MemoryBook, budget_bytes: int | None = None) -> None:
+        self._book = book
+        self._allowed_bytes = budget_bytes
+        self._hardware: Hardware | None = None
+        self._on_gpu = False
+        self._facts: dict[str, memory.ModelFacts] = {}
+
+    async def budget_bytes(self) -> int:
+        """Look at the machine and return its budget; see `Sizing`."""
+        self._hardware = hardware = await asyncio.to_thread(detect)
+        has_gpu = hardware.machine in (Machine.JETSON, Machine.NVIDIA)
+        offloads = has_gpu and await can_offload()
+        self._on_gpu = offloads
+        if self._allowed_bytes is not None:
+            return self._allowed_bytes
+        if not hardware.memory_total_bytes:
+            _LOGGER.warning("%s", "; ".join(hardware.notes))
+            return UNBOUNDED_BYTES
+        return recommend(hardware, can_offload=offloads).budget_bytes
+
+    @property
+    def extra_bytes(self) -> int:
+        """Return what the driver of a GPU takes, where one computes."""
+        return memory.GPU_OVERHEAD_BYTES if self._on_gpu else 0
+
+    async def estimate(self, spec: ModelSpec) -> int:
+        """Read the model's file and return what the book says of it; see `Sizing`. Without a file it is 0."""
+        if spec.engine != "llama":
+            return 0
+        try:
+            facts = await asyncio.to_thread(model_facts, spec, on_gpu=self._computes_on_gpu(spec))
+        except OSError as error:
+            _LOGGER.debug("model %s: %s", spec.name, error)
+            return 0
+        self._facts[spec.name] = facts
+        return self._book.estimate(spec.name, facts)
+
+    async def free_bytes(self) -> int | None:
+        """Return what is free for GPUs, None where there is none of use; see `Sizing`."""
+        if not self._on_gpu or self._hardware is None:
+            return None
+        return await asyncio.to_thread(_free_bytes, unified=self._hardware.unified)
+
+    async def weigh(self, spec: ModelSpec, engine: Engine, free_before_bytes: int | None) -> int | None:
+        """Weigh the running model and write it down; see `Sizing`."""
+        facts = self._facts.get(spec.name)
+        if facts is None:
+            return None
+        if free_before_bytes is not None and self._computes_on_gpu(spec):
+            free_now_bytes = await self.free_bytes()
+            taken_bytes = None if free_now_bytes is None else free_before_bytes - free_now_bytes
+        else:
+            taken_bytes = _process_bytes(engine.pid)
+        if taken_bytes is None or taken_bytes <= 0:
+            return None
+        measured_bytes = max(taken_bytes, facts.weights_bytes)
+        await asyncio.to_thread(self._book.remember, spec.name, facts, measured_bytes)
+        return measured_bytes
+
+    def _computes_on_gpu(self, spec: ModelSpec) -> bool:
+        return self._on_gpu and spec.n_gpu_layers != 0
+
+
+def _free_bytes(*, unified: bool) -> int | None:
+    tree = FileTree(Path("/"))
+    if unified:
+        return device_memory.read(tree).available_bytes or None
+    known = [one.free_bytes for one in gpu.find(tree, gpu.load_nvml).gpus if one.free_bytes is not None]
+    return sum(known) if known else None
+
+
+def _process_bytes(pid: int | None) -> int | None:
+    if pid is None:
+        return None
+    try:
+        resident_bytes: int = psutil.Process(pid).memory_info().rss
+    except psutil.Error as error:
+        _LOGGER.debug("the memory of process %d is unknown: %s", pid, error)
+        return None
+    return resident_bytes

@@ -1,0 +1,162 @@
+"""From a chat request to a job the loop can run: template, tokens, grammar, samplers and the reader of the answer.
+
+It runs beside the loop, so that a long prompt's template and tokens cost the running answers nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from zoe_server.errors import EngineUnavailableError, InvalidRequestError
+from zoe_server.llama import dialects, response_grammar
+from zoe_server.llama.dialects.plain import Plain
+from zoe_server.llama.loop import Job
+from zoe_server.llama.output import OutputStream
+from zoe_server.llama.probabilities import Probabilities, TokenLedger
+from zoe_server.llama.prompt.template import CHATML, ChatTemplate, knows_reasoning, opens_reasoning, picture_parts
+from zoe_server.llama.prompt.text_intake import TextIntake
+from zoe_server.llama.sampler import TokenSampler, settings_for
+from zoe_server.llama.scheduling.prompt_lookup import PromptLookup
+from zoe_server.llama.scheduling.sequence import Sequence
+from zoe_server.llama.vision.picture_encoder import PicturePrompt
+
+if TYPE_CHECKING:
+    from zoe_server.llama.config import EngineConfig
+    from zoe_server.llama.dialects import Dialect
+    from zoe_server.llama.grammar import Grammar
+    from zoe_server.llama.runner import Runner
+    from zoe_server.protocol import ChatRequest
+
+_METADATA_KEYS: Final = {
+    "temperature": "general.sampling.temp",
+    "top_k": "general.sampling.top_k",
+    "top_p": "general.sampling.top_p",
+    "min_p": "general.sampling.min_p",
+    "repeat_penalty": "general.sampling.penalty_repeat",
+}
+
+
+class Intake(TextIntake):
+    """Knows how one model wants to be spoken to. `prepare` is called from one thread at a time.
+
+    Raises:
+        EngineUnavailableError: the model's chat template is broken, or the configured dialect does not exist.
+    """
+
+    def __init__(self, runner: Runner, config: EngineConfig) -> None:
+        super().__init__(runner.vocab)
+        self._n_ctx_tokens = runner.n_ctx_tokens
+        source = config.chat_template or runner.metadata("tokenizer.chat_template") or CHATML
+        self.chat_template = source
+        self._template = ChatTemplate(source, bos_token=self._vocab.bos_text, eos_token=self._vocab.eos_text)
+        self.dialect = _dialect(config.dialect) if config.dialect else dialects.detect(source)
+        self._reasoning = self.dialect.reasoning(source)
+        self._speculation = config.speculation
+        self._picture_encoder = runner.picture_encoder
+        self._adapters = frozenset(config.adapters)
+        self.defaults = _model_defaults(runner) | config.sampling.model_dump(exclude_none=True)
+
+    @property
+    def abilities(self) -> list[str]:
+        """What the model can do besides answering: `tools`, `thinking`, `vision`."""
+        tools = not isinstance(self.dialect, Plain) and "tools" in self.chat_template
+        able = {"tools": tools, "thinking": knows_reasoning(self.chat_template)}
+        able["vision"] = self._picture_encoder is not None
+        return [name for name, yes in able.items() if yes]
+
+    def info(self) -> dict[str, object]:
+        """Return what the engine reports about how its model is spoken to."""
+        return {
+            "dialect": self.dialect.name,
+            "sampling": self.defaults,
+            "chat_template": self.chat_template,
+            "abilities": self.abilities,
+        }
+
+    def prepare(self, request: ChatRequest, arrived_s: float) -> Job:
+        """Return the job of `request`, which came at `arrived_s`.
+
+        Raises:
+            InvalidRequestError: the template refuses the messages, a schema or a sampling number is unusable, or the
+                model has no such adapter.
+        """
+        if request.adapter is not None and request.adapter not in self._adapters:
+            raise InvalidRequestError(f"model: there is no adapter {request.adapter!r}", param="model")
+        if request.prompt is not None:
+            return self._prepare_raw(request, request.prompt, arrived_s)
+        prompt, reading = self._read(request)
+        reasoning_open = opens_reasoning(prompt)
+        output = OutputStream(request, self.dialect, reasoning_open=reasoning_open)
+        grammar = response_grammar.grammar_for(request, self.dialect, self._reasoning, reasoning_open=reasoning_open)
+        return self._job(request, reading, output, grammar, arrived_s)
+
+    def _read(self, request: ChatRequest) -> tuple[str, PicturePrompt]:
+        """Return the prompt as text and as tokens."""
+        pictures = [part for message in request.messages for part in picture_parts(message)]
+        if not pictures:
+            prompt = self._template.render(request)
+            return prompt, PicturePrompt(self._vocab.tokenize_prompt(prompt))
+        if self._picture_encoder is None:
+            path = pictures[0]["path"]
+            raise InvalidRequestError(f"{path}: this model does not see pictures; choose one that does", param=path)
+        prompt = self._template.render(request, self._picture_encoder.marker)
+        files = [base64.b64decode(part["data"]) for part in pictures]
+        return prompt, self._picture_encoder.read(prompt, files, self._vocab.opening(prompt))
+
+    def _prepare_raw(self, request: ChatRequest, prompt: str | tuple[int, ...], arrived_s: float) -> Job:
+        """Return the job of a request whose prompt goes to the model as it is, and whose answer is text."""
+        tokens = self._vocab.tokenize_prompt(prompt) if isinstance(prompt, str) else list(prompt)
+        if not tokens:
+            raise InvalidRequestError("prompt: an empty prompt cannot be continued", param="prompt")
+        self.check_tokens(tokens, "prompt")
+        return self._job(request, PicturePrompt(tokens), OutputStream(request, Plain()), None, arrived_s)
+
+    def _job(
+        self,
+        request: ChatRequest,
+        prompt: PicturePrompt,
+        output: OutputStream,
+        grammar: Grammar | None,
+        arrived_s: float,
+    ) -> Job:
+        tokens, layout, pictures = prompt
+        settings = replace(settings_for(request.sampling, self.defaults), banned=self._banned(request))
+        limit = self._n_ctx_tokens if request.max_tokens is None else request.max_tokens
+        asked = None if request.logprobs is None else Probabilities(request.logprobs, self._vocab.piece)
+        lookup = PromptLookup() if self._speculation else None
+        sequence = Sequence(
+            request.id, tokens, len(tokens), limit, request.priority, arrived_s, request.adapter, layout, pictures,
+            lookup=lookup,
+        )  # fmt: skip
+        sampler = TokenSampler(settings, grammar, self._vocab, self._n_ctx_tokens, asked)
+        return Job(sequence, sampler, output, TokenLedger() if asked else None)
+
+    def _banned(self, request: ChatRequest) -> tuple[int, ...]:
+        """Return the tokens that begin a call, where there are tools and none may be called.
+
+        A model that has seen tools may print a call all the same; without its marker, it has to say something.
+        """
+        return self._markers if request.tools and request.tool_choice.mode == "none" else ()
+
+    @functools.cached_property
+    def _markers(self) -> tuple[int, ...]:
+        """The tokens that a call's marker, or more than that, is written with as one."""
+        markers = tuple(marker.encode() for marker in self.dialect.triggers)
+        ordinary = (token for token in range(self._vocab.n_tokens) if token not in self._vocab.eog_tokens)
+        return tuple(token for token in ordinary if markers and self._vocab.piece(token).startswith(markers))
+
+
+def _dialect(name: str) -> Dialect:
+    try:
+        return dialects.by_name(name)
+    except KeyError as error:
+        raise EngineUnavailableError(str(error.args[0])) from error
+
+
+def _model_defaults(runner: Runner) -> dict[str, float]:
+    """Return the sampling numbers that the model file recommends."""
+    found = {name: runner.metadata(key) for name, key in _METADATA_KEYS.items()}
+    return {name: float(text) for name, text in found.items() if text is not None}

@@ -1,0 +1,1 @@
+"""Pictures: what they become in a prompt, and who computes them."""

@@ -1,0 +1,116 @@
+"""What this machine's memory holds, and what a process takes of it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from zoe_server.catalogue.spec import ModelSpec, bundled_model_path
+from zoe_server.engines.scripted import ScriptedEngine
+from zoe_server.fleet import device_memory, gpu, sizing
+from zoe_server.fleet.hardware import Hardware, Machine
+from zoe_server.fleet.memory_book import MemoryBook
+from zoe_server.fleet.sizing import UNBOUNDED_BYTES, MachineSizing
+
+GIB = 1 << 30
+SPEC = ModelSpec("zoe-nano", bundled_model_path())
+PC = Hardware(Machine.CPU, "a PC", cores=4, memory_total_bytes=16 * GIB, memory_available_bytes=12 * GIB)
+GPU_PC = replace(PC, machine=Machine.NVIDIA, gpus=(gpu.Gpu("RTX", 12 * GIB, 11 * GIB),))
+
+
+class Running(ScriptedEngine):
+    """An engine in this very process."""
+
+    @property
+    def pid(self) -> int | None:
+        return os.getpid()
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> MemoryBook:
+    return MemoryBook(tmp_path / "memory.json")
+
+
+def machine(monkeypatch: pytest.MonkeyPatch, hardware: Hardware, *, offloads: bool = False) -> None:
+    async def can_offload() -> bool:
+        return offloads
+
+    monkeypatch.setattr(sizing, "detect", lambda: hardware)
+    monkeypatch.setattr(sizing, "can_offload", can_offload)
+
+
+async def test_the_budget_is_the_users_or_the_policys(book: MemoryBook, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, PC)
+    assert await MachineSizing(book, 5 * GIB).budget_bytes() == 5 * GIB
+    assert 8 * GIB < await MachineSizing(book).budget_bytes() < 12 * GIB
+    machine(monkeypatch, GPU_PC, offloads=True)
+    assert 10 * GIB < await MachineSizing(book).budget_bytes() < 11 * GIB
+
+
+async def test_a_machine_that_tells_nothing_bounds_nothing(book: MemoryBook, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, Hardware(Machine.CPU, "?", notes=("nothing is known",)))
+    assert await MachineSizing(book).budget_bytes() == UNBOUNDED_BYTES
+
+
+async def test_a_model_is_estimated_from_its_file_and_then_from_what_it_took(
+    book: MemoryBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(monkeypatch, PC)
+    weighing = MachineSizing(book)
+    await weighing.budget_bytes()
+    small = await weighing.estimate(SPEC)
+    assert SPEC.path.stat().st_size < small < await weighing.estimate(replace(SPEC, n_ctx_tokens=1 << 20))
+    await weighing.estimate(SPEC)
+    assert await weighing.free_bytes() is None
+    taken = await weighing.weigh(SPEC, Running(SPEC), None)
+    assert taken is not None
+    assert taken > SPEC.path.stat().st_size
+    assert await MachineSizing(book).estimate(SPEC) == taken
+    assert await weighing.weigh(SPEC, ScriptedEngine(SPEC), None) is None
+
+
+async def test_files_that_are_missing_or_no_models_count_as_far_as_they_are_there(
+    book: MemoryBook, tmp_path: Path
+) -> None:
+    weighing = MachineSizing(book)
+    assert await weighing.estimate(replace(SPEC, path=tmp_path / "missing.gguf")) == 0
+    (tmp_path / "broken.gguf").write_bytes(b"x" * 1000)
+    assert await weighing.estimate(replace(SPEC, path=tmp_path / "broken.gguf")) > 1000
+    script = replace(SPEC, engine="scripted", path=tmp_path / "broken.gguf")
+    assert await weighing.estimate(script) == 0
+
+
+async def test_the_picture_encoder_counts(book: MemoryBook, tmp_path: Path) -> None:
+    (tmp_path / "mmproj.gguf").write_bytes(b"x" * 5000)
+    weighing = MachineSizing(book)
+    alone = await weighing.estimate(SPEC)
+    assert await weighing.estimate(replace(SPEC, projector_path=tmp_path / "mmproj.gguf")) == alone + 5000
+
+
+async def test_on_a_gpu_what_is_free_less_counts(book: MemoryBook, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, GPU_PC, offloads=True)
+    weighing = MachineSizing(book)
+    await weighing.budget_bytes()
+    await weighing.estimate(SPEC)
+    found = [gpu.FoundGpus(GPU_PC.gpus), gpu.FoundGpus((replace(GPU_PC.gpus[0], free_bytes=9 * GIB),))]
+    monkeypatch.setattr(gpu, "find", lambda _tree, _load: found.pop(0))
+    before = await weighing.free_bytes()
+    assert before == 11 * GIB
+    assert await weighing.weigh(SPEC, Running(SPEC), before) == 2 * GIB
+
+
+async def test_where_the_gpu_shares_memory_what_is_available_less_counts(
+    book: MemoryBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = replace(PC, machine=Machine.JETSON, unified=True, gpus=(gpu.Gpu("Orin", shares_memory=True),))
+    machine(monkeypatch, shared, offloads=True)
+    weighing = MachineSizing(book)
+    await weighing.budget_bytes()
+    await weighing.estimate(SPEC)
+    left = [device_memory.DeviceMemory(16 * GIB, 12 * GIB), device_memory.DeviceMemory(16 * GIB, 7 * GIB)]
+    monkeypatch.setattr(device_memory, "read", lambda _tree: left.pop(0))
+    before = await weighing.free_bytes()
+    assert await weighing.weigh(SPEC, Running(SPEC), before) == 5 * GIB

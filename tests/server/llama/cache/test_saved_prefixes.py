@@ -1,0 +1,151 @@
+"""Prefixes that outlive the process: their files, and a second engine that begins where the first one was."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from zoe_server.llama.cache.prefix_store import PrefixStore
+from zoe_server.training.random_gguf import whole_words
+
+if TYPE_CHECKING:
+    from conftest import Engine
+
+pytestmark = pytest.mark.timeout(60)
+HOME = " ".join(whole_words()[:150]) + " "
+MODEL = {"model": "a.gguf", "model_bytes": 1}
+STATE = np.arange(1000, dtype=np.uint8)
+
+
+def store(folder: Path, limit_bytes: int = 1 << 20, **identity: object) -> PrefixStore:
+    return PrefixStore(folder, {**MODEL, **identity}, limit_bytes)
+
+
+def saved_tokens(folder: Path) -> list[list[int]]:
+    return [saved.tokens for saved in store(folder).load()]
+
+
+def test_what_is_saved_comes_back_newest_first(tmp_path: Path) -> None:
+    for number, tokens in enumerate(([1, 2], [3], [4, 5, 6])):
+        assert store(tmp_path).save(tokens, STATE + number)
+        os.utime(next(tmp_path.glob("*.npz")), ns=(number, number))
+    for number, path in enumerate(sorted(tmp_path.glob("*.npz"))):
+        os.utime(path, ns=(number, number))
+    store(tmp_path).touch([3])
+    assert saved_tokens(tmp_path)[0] == [3]
+    assert {tuple(tokens) for tokens in saved_tokens(tmp_path)} == {(1, 2), (3,), (4, 5, 6)}
+    assert np.array_equal(next(store(tmp_path).load()).state, STATE + 1)
+
+
+def test_files_of_another_model_are_left_alone(tmp_path: Path) -> None:
+    store(tmp_path, library="1").save([1], STATE)
+    assert saved_tokens(tmp_path) == []
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("damage", ["cut", "one byte", "no archive", "another prefix's name", "half written"])
+def test_a_broken_file_is_removed_with_a_warning(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    store(tmp_path).save([1, 2, 3], STATE)
+    (path,) = tmp_path.iterdir()
+    content = bytearray(path.read_bytes())
+    if damage == "cut":
+        path.write_bytes(content[:-40])
+    elif damage == "one byte":
+        content[content.index(bytes(range(50, 60)))] ^= 1
+        path.write_bytes(content)
+    elif damage == "no archive":
+        path.write_bytes(b"hello")
+    elif damage == "another prefix's name":
+        path.rename(path.with_name(f"{path.name[:-10]}000000.npz"))
+    else:
+        path.rename(path.with_suffix(".part"))
+    assert saved_tokens(tmp_path) == []
+    assert not list(tmp_path.iterdir())
+    assert ("unusable" in caplog.text) == (damage != "half written")
+
+
+def test_the_folder_keeps_its_limit_and_drops_what_was_of_no_use_for_longest(tmp_path: Path) -> None:
+    small = store(tmp_path, limit_bytes=5000)
+    for number in range(6):
+        assert small.save([number], STATE)
+        for path in tmp_path.glob("*.npz"):
+            os.utime(path, ns=(path.stat().st_mtime_ns // 2,) * 2)
+    assert [5] in saved_tokens(tmp_path)
+    assert 1 < len(saved_tokens(tmp_path)) < 4
+    assert not store(tmp_path, limit_bytes=10).save([9], STATE)
+
+
+def use(engine: Engine) -> None:
+    """Ask two things of one home, and let the engine rest."""
+    for name, question in (("a", "turn on the light"), ("b", "what is the temperature")):
+        engine.answer(name, HOME + question)
+    engine.loop._rest()
+    engine.keeper.close()
+
+
+def test_a_second_engine_begins_with_the_prefix_of_the_first(
+    make_engine: Callable[..., Engine], tmp_path: Path
+) -> None:
+    first = make_engine(prefix_folder=tmp_path)
+    use(first)
+    n_shared = first.finish("b").usage.cached_tokens
+    second, fresh = make_engine(prefix_folder=tmp_path), make_engine(prefix_cache=False)
+    assert second.keeper.restore() == n_shared > 140
+    assert second.audit() == []
+    text = HOME + "close the blinds"
+    assert second.answer("c", text, max_tokens=40) == fresh.answer("c", text, max_tokens=40)
+    assert second.finish("c").usage.cached_tokens >= n_shared
+    second.loop._rest()
+    second.keeper.close()
+    assert len(list(tmp_path.glob("*.npz"))) == 1
+
+
+def test_a_primed_prompt_is_kept(make_engine: Callable[..., Engine], tmp_path: Path) -> None:
+    engine = make_engine(prefix_folder=tmp_path)
+    engine.ask("prime", HOME, max_tokens=0, priority="background")
+    engine.run()
+    engine.loop._rest()
+    engine.keeper.close()
+    again = make_engine(prefix_folder=tmp_path)
+    assert again.keeper.restore() == engine.finish("prime").usage.prompt_tokens
+
+
+def test_short_beginnings_and_repeated_sentences_are_not_worth_a_file(
+    make_engine: Callable[..., Engine], tmp_path: Path
+) -> None:
+    engine = make_engine(prefix_folder=tmp_path)
+    for name, text in (("a", "turn on the light"), ("b", "turn on the lamp"), ("c", "turn on the lamp")):
+        engine.answer(name, text)
+        engine.loop._rest()
+    engine.keeper.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_state_that_the_library_refuses_is_computed_anew(
+    make_engine: Callable[..., Engine], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = make_engine(prefix_folder=tmp_path)
+    use(first)
+    identity = first.runner.identity()
+    (saved,) = PrefixStore(tmp_path, identity, 1 << 30).load()
+    PrefixStore(tmp_path, identity, 1 << 30).save(saved.tokens, saved.state[: len(saved.state) // 2])
+    second = make_engine(prefix_folder=tmp_path)
+    assert second.keeper.restore() == 0
+    assert "does not take" in caplog.text
+    assert second.answer("b", HOME + "what is the temperature") == first.text("b")
+
+
+def test_an_unwritable_folder_costs_a_warning_and_nothing_else(
+    make_engine: Callable[..., Engine], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    engine = make_engine(prefix_folder=tmp_path / "file")
+    assert engine.keeper.restore() == 0
+    use(engine)
+    assert "cannot be saved" in caplog.text
+    assert engine.finish("b").reason == "length"
