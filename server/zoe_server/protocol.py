@@ -108,7 +108,8 @@ class ChatRequest:
     messages: tuple[Mapping[str, Any], ...]
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = ToolChoice()
-    parallel_tool_calls: bool = True
+    parallel_tool_calls: bool | None = None
+    """None: what is usual, which is several calls unless one tool is named."""
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     sampling: Sampling = Sampling()

@@ -1,4 +1,4 @@
-"""`Fleet`: all engines of this server, lent to requests. Who is in memory, `planner` says and `reconciler` brings about.
+"""`Fleet`: all engines of this server, lent to requests. `planner` says who is in memory, `reconciler` brings it about.
 
 It knows neither HTTP nor which model suits a request.
 """

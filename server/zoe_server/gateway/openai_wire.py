@@ -187,7 +187,7 @@ def to_requests(body: ChatBody, request_id: str, model: str) -> tuple[protocol.C
             messages=to_messages(body.messages),
             tools=to_tools(body.tools),
             tool_choice=_tool_choice(body),
-            parallel_tool_calls=body.parallel_tool_calls is not False,
+            parallel_tool_calls=body.parallel_tool_calls,
             max_tokens=max_tokens,
             stop=body.stops,
             sampling=body.sampling(index),

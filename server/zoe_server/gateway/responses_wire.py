@@ -177,7 +177,7 @@ def to_request(body: ResponseBody, request_id: str, model: str) -> protocol.Chat
         messages=to_messages(body.input, body.instructions),
         tools=tools,
         tool_choice=tool_choice,
-        parallel_tool_calls=body.parallel_tool_calls is not False,
+        parallel_tool_calls=body.parallel_tool_calls,
         max_tokens=body.max_output_tokens,
         stop=body.stops,
         sampling=body.sampling(0),

@@ -47,7 +47,7 @@ class EngineConfig(BaseModel):
     `n_batch_tokens`. `n_threads` None means one per physical core. A negative `n_gpu_layers` means all layers.
     With the picture encoder of `projector_path` (a file called mmproj), a picture takes at most `max_picture_tokens`.
     `dialect` and `chat_template` replace what the model file says. With `jump_forward`, text that a grammar leaves no
-    choice about is not asked of the model; with `speculation`, tokens that the prompt suggests are tried together.
+    choice about is tried at once; with `speculation`, so are tokens that the prompt suggests.
     In `prefix_folder`, if one is given, the beginning that requests share is kept through a restart; together with
     those of other models it takes at most `prefix_limit_bytes`. A request may name one of the `adapters`.
     """
@@ -77,7 +77,7 @@ class EngineConfig(BaseModel):
     @property
     def n_guessed_tokens(self) -> int:
         """How many tokens may be guessed for one sequence in one step."""
-        return MAX_GUESSED_TOKENS if self.speculation else 0
+        return MAX_GUESSED_TOKENS if self.speculation or self.jump_forward else 0
 
     @model_validator(mode="after")
     def _batch_holds_a_token_of_every_slot(self) -> EngineConfig:

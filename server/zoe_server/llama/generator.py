@@ -10,7 +10,6 @@ from zoe_server.errors import ModelKindError, ZoeError
 from zoe_server.llama.cache.prefix_store import PrefixStore
 from zoe_server.llama.cache.radix_tree import NullPrefixCache, RadixTree
 from zoe_server.llama.cache.saved_prefixes import SavedPrefixes
-from zoe_server.llama.jump import JumpForward
 from zoe_server.llama.loop import EngineLoop
 from zoe_server.llama.prompt.intake import Intake
 from zoe_server.llama.runner import Runner
@@ -38,8 +37,7 @@ class Generator:
         cache = RadixTree() if config.prefix_cache else NullPrefixCache()
         self._scheduler = Scheduler(limits, cache, runner.vocab.eog_tokens)
         self._keeper = self._make_keeper()
-        jump = JumpForward(runner.vocab) if config.jump_forward else None
-        sampler = Sampler(runner.context, runner.vocab, jump)
+        sampler = Sampler(runner.context, runner.vocab, drafts=config.jump_forward)
         self._loop = EngineLoop(runner, sampler, self._scheduler, emit=emit, progress=progress, keeper=self._keeper)
 
     def info(self) -> dict[str, Any]:

@@ -125,12 +125,12 @@ class EngineLoop:
             self._put_unread()
             self._outbox.flush()
         try:
-            tokens = self.sampler.sample(self.runner.decode(batch))
+            drawn = self.sampler.sample(self.runner.decode(batch))
         except NoFreeCellError:
             self._relieve()
             return True
         now = self._clock()
-        self.emit(self.scheduler.commit(batch, tokens, now), now)
+        self.emit(self.scheduler.commit(batch, drawn, now), now)
         self._steps += 1
         return True
 
@@ -149,8 +149,8 @@ class EngineLoop:
             if job.output.stopped and ended is None:
                 self.scheduler.finish(sequence, now)
                 ended = "stop"
-            if self.sampler.is_stuck(sequence.request_id):
-                self._fail(job, EngineError("no token of this model's vocabulary fits the tools' grammar"))
+            if (reason := self.sampler.why_stuck(sequence.request_id)) is not None:
+                self._fail(job, EngineError(f"the answer cannot go on within the schemas of its request: {reason}"))
             elif ended is not None:
                 self._finish(job, "stop" if job.output.stopped else ended)
         self._put_unread(now)
@@ -182,7 +182,7 @@ class EngineLoop:
             "total_cells": memory.ledger.n_cells,
             "computed_tokens": scheduler.computed_tokens,
             "reused_tokens": scheduler.reused_tokens,
-            "forced_tokens": self.sampler.forced_tokens,
+            "forced_tokens": scheduler.forced_tokens,
             "guessed_tokens": scheduler.guessed_tokens,
             "right_guesses": scheduler.right_guesses,
             "evictions": memory.evictions,

@@ -1,7 +1,9 @@
-"""Draws tokens with the C library's samplers, and holds an answer to its grammar.
+"""Draws tokens with the C library's samplers, and holds an answer to its constraint.
 
-The grammar is applied as llama.cpp's `common_sampler_sample` does: draw without it, ask it about that one token, and
-only if it refuses, draw again from the candidates that it admits; trying a whole vocabulary on a grammar is slow.
+What a constraint does not admit is no candidate. It also tells tokens that must follow; they are a draft: the model
+computes them together with the token before them, and those that it would have drawn itself are kept. So they never
+change an answer, they only save steps. (Jump-forward decoding as in SGLang, Zheng et al. 2024, forces them instead, and
+the model may then read a text in tokens that it would not have written.)
 """
 
 from __future__ import annotations
@@ -15,13 +17,13 @@ import llama_cpp
 import numpy as np
 
 from zoe_server.errors import InvalidRequestError
-from zoe_server.llama.grammar_gate import CANDIDATE, GrammarGate
+from zoe_server.llama.constraint.constraint import allowed_tokens
+from zoe_server.llama.scheduling.batch import Drawn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from zoe_server.llama.grammar import Grammar
-    from zoe_server.llama.jump import JumpForward
+    from zoe_server.llama.constraint.constraint import Constraint
     from zoe_server.llama.probabilities import Probabilities
     from zoe_server.llama.prompt.tokenizer import Vocab
     from zoe_server.llama.runner import Output
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 _BUILT_IN: Final = {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05, "repeat_penalty": 1.0}
 _RANDOM_SEED: Final = 0xFFFFFFFF
 _REPEAT_WINDOW_TOKENS: Final = 64
+_FEW_TOKENS: Final = 1024
+"""Up to so many candidates are copied; more are drawn from among the whole vocabulary."""
+_CANDIDATE: Final = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+"""`struct llama_token_data`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,112 +115,109 @@ def _logits(context: int, row: int, n_vocab: int) -> np.ndarray[Any, np.dtype[np
 
 
 class Candidates:
-    """Room for one row of logits as `llama_token_data_array`, reused for every token."""
+    """Room for some tokens and their logits as `llama_token_data_array`, reused for every token drawn."""
 
-    def __init__(self, n_vocab: int) -> None:
-        self.n_vocab = n_vocab
-        self._ids = np.arange(n_vocab, dtype=np.int32)
-        self._data = np.zeros(n_vocab, dtype=CANDIDATE)
+    def __init__(self) -> None:
+        self._data = np.zeros(_FEW_TOKENS, dtype=_CANDIDATE)
         self._pointer = ctypes.cast(self._data.ctypes.data, llama_cpp.llama_token_data_p)
-        self.native = llama_cpp.llama_token_data_array(self._pointer, n_vocab, -1, False)
 
-    def fill(self, logits: np.ndarray[Any, np.dtype[np.float32]]) -> None:
-        """Make every token a candidate with its logit."""
-        self._data["id"] = self._ids
-        self._data["logit"] = logits
-        self.native = llama_cpp.llama_token_data_array(self._pointer, self.n_vocab, -1, False)
-
-    @property
-    def selected(self) -> int | None:
-        """The token that a sampler has chosen; it may have moved the candidates to memory of its own."""
-        row = self.native.selected
-        chosen: Any = self.native.data[row].id if row >= 0 else None
-        return None if chosen is None else int(chosen)
+    def draw(
+        self, chain: int, tokens: np.ndarray[Any, np.dtype[np.int32]], logits: np.ndarray[Any, np.dtype[np.float32]]
+    ) -> int | None:
+        """Return one of at most `_FEW_TOKENS` `tokens`, drawn by `chain`; None if it admits none of them."""
+        n = len(tokens)
+        self._data["id"][:n] = tokens
+        self._data["logit"][:n] = logits[tokens]
+        native = llama_cpp.llama_token_data_array(self._pointer, n, -1, False)
+        llama_cpp.llama_sampler_apply(chain, ctypes.byref(native))
+        if native.selected < 0:
+            return None
+        chosen: Any = native.data[native.selected]  # a sampler may have moved them to memory of its own
+        return int(chosen.id) if chosen.logit > -math.inf else None
 
 
 class TokenSampler:
-    """The samplers of one answer; their random numbers, penalties and grammar outlive a preemption.
+    """The samplers of one answer; their random numbers, penalties and constraint outlive a preemption.
 
-    `probabilities`, if given, takes note of every token; then none is forced: the model is not asked about those.
+    `probabilities`, if given, takes note of every token.
     """
 
     def __init__(
         self,
         settings: Settings,
-        grammar: Grammar | None,
-        vocab: Vocab,
+        constraint: Constraint | None,
+        n_vocab: int,
         n_ctx_tokens: int,
         probabilities: Probabilities | None = None,
     ) -> None:
-        self._gate = None if grammar is None else GrammarGate(grammar, vocab)
-        self._chain = _make_chain(settings, vocab.n_tokens, n_ctx_tokens)
+        self._constraint = constraint
+        self._n_vocab = n_vocab
+        self._chain = _make_chain(settings, n_vocab, n_ctx_tokens)
         self._probabilities = probabilities
 
+    @property
+    def problem(self) -> str | None:
+        """Why the constraint admits no token any more."""
+        return None if self._constraint is None else self._constraint.problem
+
     def sample(self, context: int, row: int, candidates: Candidates) -> int | None:
-        """Return a token drawn from row `row` of the last decode, or None if the grammar admits no token at all."""
-        token = self._sample(context, row, candidates)
-        if token is not None and self._probabilities is not None:
-            self._probabilities.note(token, _logits(context, row, candidates.n_vocab))
+        """Return a token drawn from row `row` of the last decode, or None if the constraint admits no token at all."""
+        mask = None if self._constraint is None else self._constraint.mask()
+        logits = _logits(context, row, self._n_vocab)
+        if self._probabilities is not None:
+            logits = logits.copy()  # what is drawn within a mask changes the library's
+        if mask is None:
+            token: int | None = llama_cpp.llama_sampler_sample(self._chain, context, row)
+        else:
+            token = self._draw(mask, context, row, candidates)
+        if token is None:
+            return None
+        if self._constraint is not None:
+            self._constraint.accept(token)
+        if self._probabilities is not None:
+            self._probabilities.note(token, logits)
         return token
 
     def take_drawn(self) -> list[DrawnToken]:
         """Return the probabilities of the tokens drawn since the last call; nothing if nobody asked for them."""
         return [] if self._probabilities is None else self._probabilities.take()
 
-    def _sample(self, context: int, row: int, candidates: Candidates) -> int | None:
-        gate = self._gate
-        if gate is None or not gate.awake:
-            free: int = llama_cpp.llama_sampler_sample(self._chain, context, row)
-            if gate is not None:
-                gate.accept(free)
-            return free
-        token = self._draw(gate, context, row, candidates)
-        if token is not None:
-            llama_cpp.llama_sampler_accept(self._chain, token)
-            gate.accept(token)
-        return token
-
-    def forced(self, jump: JumpForward) -> tuple[int, ...]:
-        """Go on with the tokens that the grammar leaves no choice about, and return them."""
-        if self._gate is None or self._probabilities is not None:
-            return ()
-        tokens = self._gate.forced(jump)
-        for token in tokens:
-            llama_cpp.llama_sampler_accept(self._chain, token)
-            self._gate.accept(token)
-        return tokens
+    def draft(self) -> tuple[int, ...]:
+        """Return tokens that spell what must come next, as far as the constraint leaves no choice."""
+        return () if self._constraint is None else tuple(self._constraint.forced())
 
     def close(self) -> None:
         """Give the C library's memory back."""
         llama_cpp.llama_sampler_free(self._chain)
-        if self._gate is not None:
-            self._gate.close()
 
-    def _draw(self, gate: GrammarGate, context: int, row: int, candidates: Candidates) -> int | None:
-        logits = _logits(context, row, candidates.n_vocab)
-        candidates.fill(logits)
-        llama_cpp.llama_sampler_apply(self._chain, ctypes.byref(candidates.native))
-        token = candidates.selected
-        if token is not None and gate.allows(token):
+    def _draw(self, mask: np.ndarray[Any, np.dtype[np.uint32]], context: int, row: int, few: Candidates) -> int | None:
+        """Return a token that the mask admits. Where it admits few, only those are looked at."""
+        allowed = allowed_tokens(mask, self._n_vocab)
+        if not len(allowed):
+            return None
+        logits = _logits(context, row, self._n_vocab)
+        if len(allowed) <= _FEW_TOKENS:
+            token = few.draw(self._chain, allowed, logits)
+            if token is not None:
+                llama_cpp.llama_sampler_accept(self._chain, token)
             return token
-        candidates.fill(logits)
-        gate.constrain(candidates.native)
-        llama_cpp.llama_sampler_apply(self._chain, ctypes.byref(candidates.native))
-        token = candidates.selected
-        return token if token is not None and gate.allows(token) else None
+        kept = logits[allowed]
+        logits.fill(-np.inf)
+        logits[allowed] = kept
+        drawn: int = llama_cpp.llama_sampler_sample(self._chain, context, row)
+        return drawn
 
 
 class Sampler:
-    """The samplers of all answers in work, by request id. `jump` finds forced tokens; None leaves all to the model."""
+    """The samplers of all answers in work, by request id. With `drafts`, forced tokens are told as drafts."""
 
-    def __init__(self, context: int, vocab: Vocab, jump: JumpForward | None = None) -> None:
+    def __init__(self, context: int, vocab: Vocab, *, drafts: bool = True) -> None:
         self._context = context
-        self._candidates = Candidates(vocab.n_tokens)
+        self._candidates = Candidates()
         self._eog_tokens = vocab.eog_tokens
-        self._jump = jump
+        self._drafts = drafts
         self._samplers: dict[str, TokenSampler] = {}
-        self._stuck: set[str] = set()
-        self.forced_tokens = 0
+        self._stuck: dict[str, str] = {}
 
     def add(self, request_id: str, sampler: TokenSampler) -> None:
         """Use `sampler` for the request from now on, and close it when the request is removed."""
@@ -223,12 +226,12 @@ class Sampler:
     def remove(self, request_id: str) -> None:
         """Forget the request."""
         self._samplers.pop(request_id).close()
-        self._stuck.discard(request_id)
+        self._stuck.pop(request_id, None)
 
-    def sample(self, outputs: list[Output]) -> list[tuple[int, ...]]:
-        """Return for each output the token drawn, and those that then must follow.
+    def sample(self, outputs: list[Output]) -> list[Drawn]:
+        """Return what is drawn for each output, in their order.
 
-        An answer whose grammar admits no token gets an end token and counts as stuck.
+        An answer whose constraint admits no token gets an end token and counts as stuck.
         """
         return [self._draw_all(output) for output in outputs]
 
@@ -236,26 +239,21 @@ class Sampler:
         """Return the probabilities of the request's tokens since the last call; see `TokenSampler.take_drawn`."""
         return self._samplers[request_id].take_drawn()
 
-    def is_stuck(self, request_id: str) -> bool:
-        """Return whether the request's grammar admitted no token."""
-        return request_id in self._stuck
+    def why_stuck(self, request_id: str) -> str | None:
+        """Return why the request's constraint admits no token, None if it does."""
+        return self._stuck.get(request_id)
 
-    def _draw_all(self, output: Output) -> tuple[int, ...]:
+    def _draw_all(self, output: Output) -> Drawn:
         """Draw on as long as what was drawn is what was guessed: only then do the next row's logits follow from it."""
-        drawn: tuple[int, ...] = ()
-        while True:
-            drawn += self._draw(output.sequence.request_id, output.row + len(drawn))
-            if drawn != output.guessed[: len(drawn)] or drawn[-1] in self._eog_tokens:
-                return drawn
-
-    def _draw(self, request_id: str, row: int) -> tuple[int, ...]:
+        request_id, tokens = output.sequence.request_id, list[int]()
         sampler = self._samplers[request_id]
-        token = sampler.sample(self._context, row, self._candidates)
-        if token is None:
-            self._stuck.add(request_id)
-            return (min(self._eog_tokens, default=0),)
-        if self._jump is None or token in self._eog_tokens:
-            return (token,)
-        forced = sampler.forced(self._jump)
-        self.forced_tokens += len(forced)
-        return (token, *forced)
+        while True:
+            token = sampler.sample(self._context, output.row + len(tokens), self._candidates)
+            if token is None:
+                self._stuck[request_id] = sampler.problem or "no token of this model's vocabulary fits"
+                token = min(self._eog_tokens, default=0)
+            tokens.append(token)
+            if token in self._eog_tokens:
+                return Drawn(tuple(tokens))
+            if len(tokens) > len(output.guessed) or token != output.guessed[len(tokens) - 1]:
+                return Drawn(tuple(tokens), sampler.draft() if self._drafts else ())

@@ -12,7 +12,6 @@ from zoe_server.llama.cache.prefix_store import PrefixStore
 from zoe_server.llama.cache.radix_tree import NullPrefixCache, RadixTree
 from zoe_server.llama.cache.saved_prefixes import SavedPrefixes
 from zoe_server.llama.config import EngineConfig
-from zoe_server.llama.jump import JumpForward
 from zoe_server.llama.loop import EngineLoop, Job
 from zoe_server.llama.prompt.intake import Intake
 from zoe_server.llama.runner import Runner
@@ -52,8 +51,7 @@ class Engine:
         limits = Limits(self.runner.n_ctx_tokens, self.runner.n_cells, c.n_slots, c.n_batch_tokens, c.queue_limit)
         cache = RadixTree() if c.prefix_cache else NullPrefixCache()
         self.scheduler = Scheduler(limits, cache, self.runner.vocab.eog_tokens)
-        jump = JumpForward(self.runner.vocab) if c.jump_forward else None
-        self.sampler = Sampler(self.runner.context, self.runner.vocab, jump)
+        self.sampler = Sampler(self.runner.context, self.runner.vocab, drafts=c.jump_forward)
         self.events: dict[str, list[ChatEvent]] = {}
         self.keeper = None
         if c.prefix_folder is not None:

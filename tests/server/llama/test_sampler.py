@@ -6,22 +6,24 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from zoe_server.errors import InvalidRequestError
-from zoe_server.llama.alarm import Alarm
-from zoe_server.llama.grammar import Grammar
-from zoe_server.llama.grammar_gate import GrammarGate, exact_tokens
+from zoe_server.llama.constraint.constraint import Alarm, Compiler, GuidedConstraint, allowed_tokens, exact_tokens
+from zoe_server.llama.constraint.grammar import Grammar
 from zoe_server.llama.loop import Job
 from zoe_server.llama.sampler import TokenSampler, settings_for
 from zoe_server.protocol import Failure, Sampling
 
 if TYPE_CHECKING:
     from conftest import Engine
+    from numpy.typing import NDArray
 
 pytestmark = pytest.mark.timeout(60)
-YES_OR_NO = Grammar('root ::= "yes" | "no"')
-CALL = Grammar('root ::= "<tool_call>" "{}" "</tool_call>"', lazy=True, triggers=("<tool_call>",))
+YES_OR_NO = Grammar('start: "yes" | "no"')
+CALL = Grammar('start: "<tool_call>" "{}" "</tool_call>"', lazy=True, triggers=("<tool_call>",))
+MARKERS = ("<tool_call>", "</tool_call>")
 
 
 def test_gaps_are_filled_from_the_defaults_then_from_llama_cpp() -> None:
@@ -52,61 +54,66 @@ def test_any_seed_is_a_seed_and_not_the_sign_for_random(seed: int) -> None:
     assert 0 <= drawn < 2**32 - 1
 
 
-def accept(gate: GrammarGate, engine: Engine, text: str) -> bool:
+def held_to(grammar: Grammar, engine: Engine) -> GuidedConstraint:
+    return Compiler(engine.runner.vocab, MARKERS).constraint(grammar)
+
+
+def allows(held: GuidedConstraint, token: int, engine: Engine) -> bool:
+    mask = held.mask()
+    return mask is None or token in allowed_tokens(mask, engine.runner.vocab.n_tokens)
+
+
+def accept(held: GuidedConstraint, engine: Engine, text: str) -> bool:
     """Feed `text`; return whether every token of it was allowed."""
     for token in engine.runner.vocab.tokenize(text.encode()):
-        if gate.awake and not gate.allows(token):
+        if not allows(held, token, engine):
             return False
-        gate.accept(token)
+        held.accept(token)
     return True
 
 
-def test_strict_grammar_applies_from_the_first_token(engine: Engine) -> None:
+def test_a_strict_grammar_applies_from_the_first_token(engine: Engine) -> None:
     vocab = engine.runner.vocab
-    gate = GrammarGate(YES_OR_NO, vocab)
+    held = held_to(YES_OR_NO, engine)
     end = min(vocab.eog_tokens)
-    assert not gate.allows(vocab.tokenize(b"maybe")[0])
-    assert not gate.allows(end)
-    assert accept(gate, engine, "yes")
-    assert gate.allows(end)
-    gate.close()
+    assert not allows(held, vocab.tokenize(b"maybe")[0], engine)
+    assert not allows(held, end, engine)
+    assert accept(held, engine, "yes")
+    assert allows(held, end, engine)
 
 
 @pytest.mark.parametrize("before", ["", "I will do that. ", "x < y and <tool_ but no call, " * 5])
-def test_lazy_grammar_sleeps_until_its_trigger(engine: Engine, before: str) -> None:
-    gate = GrammarGate(CALL, engine.runner.vocab)
-    assert accept(gate, engine, before)
-    assert not gate.awake
-    assert accept(gate, engine, "<tool_call>")
-    assert gate.awake
-    assert not gate.allows(engine.runner.vocab.tokenize(b"hello")[0])
-    assert accept(gate, engine, "{}</tool_call>")
-    assert gate.allows(min(engine.runner.vocab.eog_tokens))
-    gate.close()
+def test_a_lazy_grammar_sleeps_until_its_trigger(engine: Engine, before: str) -> None:
+    held = held_to(CALL, engine)
+    assert accept(held, engine, before)
+    assert not held.awake
+    assert accept(held, engine, "<tool_call>")
+    assert held.awake
+    assert not allows(held, engine.runner.vocab.tokenize(b"hello")[0], engine)
+    assert accept(held, engine, "{}</tool_call>")
+    assert allows(held, min(engine.runner.vocab.eog_tokens), engine)
 
 
 def test_trigger_made_of_several_tokens_wakes_with_what_follows_in_its_last_one(engine: Engine) -> None:
-    gate = GrammarGate(Grammar('root ::= "[call" "ing" "]"', lazy=True, triggers=("[call",)), engine.runner.vocab)
-    assert accept(gate, engine, "hm [call")
-    assert gate.awake
-    assert accept(gate, engine, "ing]")
-    gate.close()
+    held = held_to(Grammar('start: "[call" "ing" "]"', lazy=True, triggers=("[call",)), engine)
+    assert accept(held, engine, "hm [call")
+    assert held.awake
+    assert accept(held, engine, "ing]")
 
 
 def test_text_that_does_not_fit_the_grammar_it_starts_stays_free(engine: Engine) -> None:
     """The trigger ends inside a token, and the rest of that token is not in the grammar."""
-    gate = GrammarGate(Grammar('root ::= "kit" "!"', lazy=True, triggers=("kit",)), engine.runner.vocab)
-    assert accept(gate, engine, "the kitchen or anything, another kit")
-    assert not gate.awake
-    gate.close()
+    held = held_to(Grammar('start: "kit" "!"', lazy=True, triggers=("kit",)), engine)
+    assert accept(held, engine, "the kitchen or anything, another kit")
+    assert not held.awake
 
 
 OPENING = Grammar(
-    'root ::= "{\\"n\\": 1}"',
+    'start: "{\\"n\\": 1}"',
     lazy=True,
     triggers=("[CALLS]",),
     openings=('{"n": ', '[{"n": '),
-    reasoning_ends=("</think>",),
+    thinking=(("<think>", "</think>"), ("[T]", "[/T]")),
 )
 
 
@@ -115,17 +122,23 @@ OPENING = Grammar(
     [
         ('{"n": 1', '{"n": '),
         (' \n [{"n": 1', '[{"n": '),
-        ('<think>\nHm {"n": 1}.\n</think>\n\n{"n": 1', '{"n": '),
-        ('Hm</think>{"n": 1', '{"n": '),
+        ('<think>\nHm\n{"n": 1}.\n</think>\n\n{"n": 1', '{"n": '),
+        ('[T]{"n": 1}[/T]{"n": 1', '{"n": '),
+        ('Hm\n{"n": 1', '{"n": '),
+        ('{"m": 1}\n\n  {"n": 1', '{"n": '),
+        ('<thin\n{"n": 1', '{"n": '),
         ("{[CALLS][", "[CALLS]"),
         ('So: {"n": 1}', None),
+        ('Hm</think>{"n": 1', None),
         ('{"m": {"n": 1}}', None),
+        ('<think>\n{"n": 1}\n', None),
         ('<think>\n{"m": 1}</think> So {"n": 1}', None),
+        ('Hm <think>\n{"n": 1', '{"n": '),
         ('{"n', None),
         ("", None),
     ],
 )
-def test_an_opening_counts_only_where_the_answer_begins(text: str, woken: str | None) -> None:
+def test_an_opening_counts_only_where_a_line_begins_that_is_no_reasoning(text: str, woken: str | None) -> None:
     alarm = Alarm(OPENING)
     found = (alarm.feed(char.encode()) for char in text)
     assert next((each for each in found if each is not None), None) == (woken.encode() if woken else None)
@@ -133,14 +146,20 @@ def test_an_opening_counts_only_where_the_answer_begins(text: str, woken: str | 
     assert (whole is None) == (woken is None)
 
 
+def test_an_answer_that_begins_within_reasoning() -> None:
+    alarm = Alarm(replace(OPENING, reasoning_open=True))
+    assert alarm.feed(b'Hm\n{"n": 1') is None
+    assert alarm.feed(b"</think>") is None
+    assert alarm.feed(b'\n{"n": 1') == b'{"n": 1'
+
+
 def test_an_opening_wakes_the_grammar(engine: Engine) -> None:
-    gate = GrammarGate(OPENING, engine.runner.vocab)
-    assert accept(gate, engine, '\n{"n": 1')
-    assert gate.awake
-    assert not gate.allows(engine.runner.vocab.tokenize(b"2")[0])
-    assert accept(gate, engine, "}")
-    assert gate.allows(min(engine.runner.vocab.eog_tokens))
-    gate.close()
+    held = held_to(OPENING, engine)
+    assert accept(held, engine, 'Sure.\n{"n": 1')
+    assert held.awake
+    assert not allows(held, engine.runner.vocab.tokenize(b"2")[0], engine)
+    assert accept(held, engine, "}")
+    assert allows(held, min(engine.runner.vocab.eog_tokens), engine)
 
 
 class SpacingVocab:
@@ -157,16 +176,32 @@ def test_what_wakes_a_grammar_is_tokenized_without_a_space_of_its_own() -> None:
     assert exact_tokens(SpacingVocab(), b'{"n": ') == list(b'{"n": ')  # type: ignore[arg-type]  # all it needs
 
 
-def test_unreadable_grammar_is_the_requests_fault(engine: Engine) -> None:
-    with pytest.raises(InvalidRequestError, match="grammar"):
-        GrammarGate(Grammar("root ::= missing"), engine.runner.vocab)
+def test_an_unreadable_grammar_is_the_requests_fault(engine: Engine) -> None:
+    with pytest.raises(InvalidRequestError, match="cannot be held to"):
+        held_to(Grammar("start: missing"), engine)
+
+
+def test_a_grammar_that_admits_nothing_is_the_requests_fault(engine: Engine) -> None:
+    with pytest.raises(InvalidRequestError, match="no text satisfies"):
+        held_to(Grammar('start: %json {"$ref": "#"}'), engine)
+
+
+def test_control_tokens_are_no_text_but_for_the_markers(engine: Engine) -> None:
+    vocab = engine.runner.vocab
+    control = [token for token in range(vocab.n_tokens) if vocab.is_control(token) and token not in vocab.eog_tokens]
+    mask = held_to(Grammar("start: /(.|\\n)+/"), engine).mask()
+    assert mask is not None
+    allowed = set(allowed_tokens(mask, vocab.n_tokens).tolist())
+    assert control
+    assert {vocab.piece(token) for token in control if token in allowed} <= {each.encode() for each in MARKERS}
 
 
 def with_grammar(engine: Engine, name: str, grammar: Grammar, **sampling: float) -> Job:
     job = engine.prepare(name, "hello", max_tokens=40)
     settings = settings_for(Sampling(**({"temperature": 0.0} | sampling)), {})  # type: ignore[arg-type]  # any field
     job.sampler.close()
-    job.sampler = TokenSampler(settings, grammar, engine.runner.vocab, engine.runner.n_ctx_tokens)
+    n_vocab = engine.runner.vocab.n_tokens
+    job.sampler = TokenSampler(settings, held_to(grammar, engine), n_vocab, engine.runner.n_ctx_tokens)
     return job
 
 
@@ -188,7 +223,7 @@ def test_banned_tokens_are_never_drawn(engine: Engine, temperature: float) -> No
     job = engine.prepare("without", "hello", max_tokens=40)
     settings = replace(settings_for(Sampling(temperature=temperature), {}), banned=banned)
     job.sampler.close()
-    job.sampler = TokenSampler(settings, None, engine.runner.vocab, engine.runner.n_ctx_tokens)
+    job.sampler = TokenSampler(settings, None, engine.runner.vocab.n_tokens, engine.runner.n_ctx_tokens)
     engine.loop.submit(job)
     engine.run()
     assert banned
@@ -196,7 +231,7 @@ def test_banned_tokens_are_never_drawn(engine: Engine, temperature: float) -> No
 
 
 def test_penalties_hold_within_a_grammar(engine: Engine) -> None:
-    grammar = Grammar('root ::= ("a" | "b" | "c" | "d")*')
+    grammar = Grammar('start: ("a" | "b" | "c" | "d")+')
     most = {}
     for penalty in (0.0, 2.0):
         name = f"penalty {penalty}"
@@ -206,10 +241,34 @@ def test_penalties_hold_within_a_grammar(engine: Engine) -> None:
     assert most[2.0] < most[0.0]
 
 
-def test_grammar_that_admits_no_token_fails_that_request_only(engine: Engine) -> None:
-    engine.loop.submit(with_grammar(engine, "stuck", Grammar("root ::= [\\x00]")))
+class Exhausted:
+    """Admits nothing, as llguidance does when a limit of its is reached; no grammar here reaches one."""
+
+    problem = "lexer ran out of fuel"
+
+    def __init__(self, engine: Engine) -> None:
+        self._mask = np.zeros(-(-engine.runner.vocab.n_tokens // 32), dtype=np.uint32)
+
+    def mask(self) -> NDArray[np.uint32]:
+        return self._mask
+
+    def forced(self) -> list[int]:
+        return []
+
+    def accept(self, token: int) -> None:
+        pytest.fail(f"token {token} was drawn")
+
+
+def test_a_constraint_that_admits_no_token_fails_that_request_only(engine: Engine) -> None:
+    job = with_grammar(engine, "stuck", YES_OR_NO)
+    job.sampler.close()
+    vocab = engine.runner.vocab
+    job.sampler = TokenSampler(settings_for(Sampling(), {}), Exhausted(engine), vocab.n_tokens, 64)
+    engine.loop.submit(job)
     engine.ask("other", "hello")
     engine.run()
-    assert isinstance(engine.events["stuck"][-1], Failure)
+    failed = engine.events["stuck"][-1]
+    assert isinstance(failed, Failure)
+    assert "lexer ran out of fuel" in failed.error.message
     assert sum(isinstance(event, Failure) for event in engine.events["stuck"]) == 1
     assert engine.finish("other").reason == "length"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from zoe_server.llama.grammar import Grammar
+from zoe_server.llama.constraint.grammar import Grammar, Rules
 from zoe_server.protocol import ChatEvent, ChatRequest, Tool
 
 
@@ -34,8 +34,14 @@ class Dialect(ABC):
     prelude: str = ""
     """What stands before an answer's text that does not begin with reasoning."""
 
+    behind_reasoning: str = ""
+    """What stands between reasoning and the text behind it, with its prelude; nothing: white space may."""
+
     triggers: tuple[str, ...] = ()
     """Markers that a call begins with, wherever it stands."""
+
+    markers: tuple[str, ...] = ("<think>", "</think>")
+    """What an answer may have around calls, reasoning and text, and a vocabulary may have control tokens for."""
 
     def reasoning(self, template: str) -> tuple[str, str] | None:
         """Return what stands before and behind reasoning; None if a model with this chat template does not reason."""
@@ -43,8 +49,16 @@ class Dialect(ABC):
         return None
 
     @abstractmethod
-    def grammar(self, request: ChatRequest) -> Grammar | None:
-        """Return the grammar that the answer has to follow; None if it is free."""
+    def grammar(self, request: ChatRequest, *, reasoning_open: bool = False) -> Grammar | None:
+        """Return the grammar that the answer has to follow; None if it is free.
+
+        `reasoning_open` says that the prompt itself began the reasoning.
+        """
+
+    def calls_in(self, request: ChatRequest, rules: Rules) -> str | None:
+        """Return the expression for the calls of an answer, None if it may have none; rules go to `rules`."""
+        del request, rules
+        return None
 
     @abstractmethod
     def parser(self, request: ChatRequest, *, reasoning_open: bool = False) -> Parser:

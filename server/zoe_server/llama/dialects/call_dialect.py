@@ -1,7 +1,8 @@
 """What the dialects with calls have in common: one parser for all of them, and grammars that are built once.
 
-A dialect says how the calls of the tools are put together, given the grammar of every tool's arguments, and what text
-wakes that grammar if no call is required.
+A dialect says how the calls of the tools are put together, given the expression of every tool's arguments, and what
+text wakes that grammar if no call is required. Models of nearly every family also print calls as plain JSON now and
+then; where no call is required, such a print of a tool that exists wakes the grammar, too.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from zoe_server.llama import schema_grammar
+from zoe_server.llama.constraint import tool_schema
+from zoe_server.llama.constraint.grammar import Grammar, Rules, alternatives, json_text, literal, repeated, sequence
 from zoe_server.llama.dialects.base import Dialect, callable_tools
 from zoe_server.llama.dialects.call_parser import CallParser, Form
-from zoe_server.llama.grammar import Grammar, Rules, sequence
-from zoe_server.llama.notation import BASE_RULES, JSON, Notation
+from zoe_server.llama.dialects.notation import JSON, Notation
 from zoe_server.protocol import ChatRequest
 
 MAX_CALLS: Final = 16
 """A model that calls more tools at once is one that repeats itself."""
+FENCE: Final = "```json\n"
 
 ArgumentValues = tuple[tuple[str, tuple[str, ...]], ...]
 
@@ -34,26 +36,38 @@ def new_call_id() -> str:
 class Tools:
     """The tools of one grammar, whose rules are `rules`."""
 
-    def __init__(self, rules: Rules, parameters: Mapping[str, Any], argument_values: ArgumentValues) -> None:
+    def __init__(self, rules: Rules, schemas: Mapping[str, tool_schema.Schema]) -> None:
         self.rules = rules
-        self._parameters = parameters
-        self._argument_values = argument_values
+        self._schemas = schemas
 
     def arguments(self, notation: Notation = JSON) -> dict[str, str]:
         """Return the expression for the arguments of every tool, by name."""
-        return {
-            name: schema_grammar.arguments(self.rules, schema, _values_of(name, self._argument_values), notation)
-            for name, schema in self._parameters.items()
-        }
+        return {name: notation.arguments(self.rules, schema) for name, schema in self._schemas.items()}
+
+    def printed(self, max_calls: int) -> str:
+        """Return the expression for calls as plain JSON: bare, in doubled braces, in a list, or in a fence."""
+        bodies = [
+            sequence(literal(f'"name": {json_text(name)}, "{key}": '), each)
+            for name, each in self.arguments().items()
+            for key in ("arguments", "parameters")
+        ]
+        body = self.rules.add("printed", alternatives(bodies))
+        call = self.rules.add("printed", sequence(literal("{"), body, literal("}")))
+        doubled = sequence(literal("{{"), body, literal("}}"))
+        listed = sequence(literal("["), repeated(call, literal(", "), max_calls), literal("]"))
+        lines = self.rules.add("printed", alternatives((repeated(call, literal("\n"), max_calls), doubled, listed)))
+        return alternatives((lines, sequence(literal(FENCE), lines, literal("\n```"))))
 
 
 class CallDialect(Dialect):
     """A dialect with calls; `call_ids` makes their ids.
 
-    `triggers` and `openings` wake the grammar where no call is required (see `Grammar`).
+    `triggers` and `openings` wake the grammar where no call is required (see `Grammar`). A dialect that `prints` calls
+    has markers for them, and is also held to the tools where it leaves the markers out.
     """
 
     openings: tuple[str, ...] = ()
+    prints = True
     parser_class: type[CallParser] = CallParser
 
     def __init__(self, call_ids: Callable[[], str] = new_call_id) -> None:
@@ -77,23 +91,28 @@ class CallDialect(Dialect):
         """Return triggers and openings of the grammar for these tools."""
         return self.triggers, self.openings
 
-    def grammar(self, request: ChatRequest) -> Grammar | None:
-        """Return the grammar of the calls, lazy unless a call is required; equal tools are built once."""
-        tools = callable_tools(request)
-        if not tools:
+    def calls_in(self, request: ChatRequest, rules: Rules) -> str | None:
+        """Return the expression for the calls of an answer, None if it may have none; rules go to `rules`."""
+        if not callable_tools(request):
             return None
-        gbnf = _calls_gbnf(
-            self.calls,
-            json.dumps([(tool.name, tool.parameters) for tool in tools], default=_as_dict),
-            tuple(sorted((key, values or ()) for key, values in request.argument_values.items())),
-            MAX_CALLS if request.parallel_tool_calls else 1,
-        )
-        if request.tool_choice.mode != "auto":
-            return Grammar(gbnf)
-        triggers, openings = self.waking([tool.name for tool in tools])
-        return Grammar(
-            gbnf, True, triggers, openings, tuple(thinking.end for thinking in self.form(frozenset()).thinking)
-        )
+        tools, max_calls = Tools(rules, _schemas(*_keys(request))), _max_calls(request)
+        return self.calls(tools, max_calls)
+
+    def grammar(self, request: ChatRequest, *, reasoning_open: bool = False) -> Grammar | None:
+        """Return the grammar of the calls, lazy unless a call is required; equal tools are built once."""
+        names = [tool.name for tool in callable_tools(request)]
+        if not names:
+            return None
+        lazy = request.tool_choice.mode == "auto"
+        lark = _calls_lark(self.calls, *_keys(request), _max_calls(request), printed=lazy and self.prints)
+        if not lazy:
+            return Grammar(lark)
+        triggers, openings = self.waking(names)
+        if self.prints:
+            heads = ("{", "{{", "[{", f"{FENCE}{{", f"{FENCE}{{{{", f"{FENCE}[{{")
+            openings += tuple(f'{head}"name": {json_text(name)}, "' for head in heads for name in names)
+        thinking = tuple((each.start, each.end) for each in self.form(frozenset()).thinking)
+        return Grammar(lark, True, triggers, openings, thinking, reasoning_open)
 
     def parser(self, request: ChatRequest, *, reasoning_open: bool = False) -> CallParser:
         """Return a parser for one answer."""
@@ -103,9 +122,16 @@ class CallDialect(Dialect):
         return self.parser_class(form, names, self._call_ids, reasoning_open=reasoning_open, calls_only=calls_only)
 
 
-def repeated(call: str, between: str, max_calls: int) -> str:
-    """Return the expression for one to `max_calls` calls with the expression `between` between them."""
-    return f"{call} ({sequence(between, call)}){{0,{max_calls - 1}}}" if max_calls > 1 else call
+def _max_calls(request: ChatRequest) -> int:
+    """Return how many calls an answer may have: one of a named tool, unless several are asked for."""
+    several = request.parallel_tool_calls
+    return MAX_CALLS if several or (several is None and request.tool_choice.name is None) else 1
+
+
+def _keys(request: ChatRequest) -> tuple[str, ArgumentValues]:
+    """Return the tools as JSON, and the values of arguments: a cache key."""
+    tools = json.dumps([(tool.name, tool.parameters) for tool in callable_tools(request)], default=_as_dict)
+    return tools, tuple(sorted((key, values or ()) for key, values in request.argument_values.items()))
 
 
 def _as_dict(value: object) -> dict[str, Any]:
@@ -114,11 +140,24 @@ def _as_dict(value: object) -> dict[str, Any]:
     raise TypeError(f"a tool's parameters are JSON data, not {type(value).__name__}")
 
 
-@functools.lru_cache(maxsize=64)
-def _calls_gbnf(calls: Callable[[Tools, int], str], tools: str, argument_values: ArgumentValues, max_calls: int) -> str:
-    """Return the GBNF of one to `max_calls` calls. `tools` is JSON, a list of name and parameters: a cache key."""
-    rules = Rules(BASE_RULES)
-    return rules.render(calls(Tools(rules, dict(json.loads(tools)), argument_values), max_calls))
+@functools.lru_cache(maxsize=16)
+def _calls_lark(
+    calls: Callable[[Tools, int], str], tools: str, argument_values: ArgumentValues, max_calls: int, *, printed: bool
+) -> str:
+    """Return the grammar of one to `max_calls` calls, which may also be printed; for `tools` see `_schemas`."""
+    rules = Rules()
+    known = Tools(rules, _schemas(tools, argument_values))
+    expression = calls(known, max_calls)
+    return rules.render(alternatives((expression, known.printed(max_calls))) if printed else expression)
+
+
+@functools.lru_cache(maxsize=16)
+def _schemas(tools: str, argument_values: ArgumentValues) -> Mapping[str, tool_schema.Schema]:
+    """Return the schema of the arguments of every tool; `tools` is JSON, a list of name and parameters."""
+    return {
+        name: tool_schema.arguments(parameters, _values_of(name, argument_values))
+        for name, parameters in json.loads(tools)
+    }
 
 
 def _values_of(tool: str, argument_values: ArgumentValues) -> dict[str, tuple[str, ...]]:

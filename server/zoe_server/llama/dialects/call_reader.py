@@ -14,8 +14,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 
+from zoe_server.llama.constraint.grammar import json_text
 from zoe_server.llama.dialects.json_scanner import JsonScanner
-from zoe_server.llama.grammar import json_text
 
 Call = tuple[str, str]
 """A tool's name, and its arguments as JSON."""

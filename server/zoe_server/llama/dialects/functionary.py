@@ -19,10 +19,10 @@ import functools
 from collections.abc import Sequence
 from typing import Final
 
-from zoe_server.llama.dialects.call_dialect import CallDialect, Tools, repeated
+from zoe_server.llama.constraint.grammar import choice, literal, repeated, sequence
+from zoe_server.llama.dialects.call_dialect import CallDialect, Tools
 from zoe_server.llama.dialects.call_parser import Form
 from zoe_server.llama.dialects.call_reader import ArgumentsCall
-from zoe_server.llama.grammar import choice, literal, sequence
 
 FUNCTION: Final = "<function="
 FUNCTION_END: Final = "</function>"

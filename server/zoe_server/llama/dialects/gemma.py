@@ -27,22 +27,22 @@ import functools
 from collections.abc import Sequence
 from typing import Final
 
-from zoe_server.llama.dialects.call_dialect import CallDialect, Tools, repeated
+from zoe_server.llama.constraint.grammar import choice, json_text, literal, repeated, sequence
+from zoe_server.llama.dialects.call_dialect import FENCE, CallDialect, Tools
 from zoe_server.llama.dialects.call_parser import THINK, Form, Thinking
 from zoe_server.llama.dialects.call_reader import CallReader
 from zoe_server.llama.dialects.enclosed_call import EnclosedCall, json_only
 from zoe_server.llama.dialects.literal_call import LiteralCall, braces_call, keyword_call
-from zoe_server.llama.grammar import choice, json_text, literal, sequence
-from zoe_server.llama.notation import ESCAPED, KEYWORDS, QUOTED, Notation
+from zoe_server.llama.dialects.notation import ESCAPED, KEYWORDS, QUOTED, Notation
 
 TOOL_CODE: Final = "```tool_code\n"
-FENCED_JSON: Final = "```json\n"
 
 
 class Gemma(CallDialect):
     """Keyword calls in a list or a fence, or JSON."""
 
     name = "gemma"
+    prints = False
     triggers = (TOOL_CODE,)
 
     def form(self, _tool_names: frozenset[str]) -> Form:
@@ -52,7 +52,7 @@ class Gemma(CallDialect):
     def waking(self, tool_names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Let a list begin only with the name of a tool: a text may begin with a bracket, too."""
         lists = (f"[{name}(" for name in tool_names)
-        return self.triggers, ('{"name": "', f'{FENCED_JSON}{{"name": "', *lists)
+        return self.triggers, ('{"name": "', f'{FENCE}{{"name": "', *lists)
 
     @staticmethod
     def calls(tools: Tools, max_calls: int) -> str:
@@ -64,7 +64,7 @@ class Gemma(CallDialect):
         forms = (
             sequence(literal("["), repeated(keyword, literal(", "), max_calls), literal("]")),
             sequence(literal(TOOL_CODE), repeated(keyword, literal("\n"), max_calls), literal("\n```")),
-            sequence(literal(FENCED_JSON), repeated(json, literal("\n"), max_calls), literal("\n```")),
+            sequence(literal(FENCE), repeated(json, literal("\n"), max_calls), literal("\n```")),
             repeated(json, literal("\n"), max_calls),
         )
         return " | ".join(forms)
@@ -87,6 +87,7 @@ class FunctionGemma(CallDialect):
 
     name = "functiongemma"
     triggers = ("<start_function_call>",)
+    markers = ("<start_function_call>", "<end_function_call>", ESCAPED.quote)
 
     def form(self, _tool_names: frozenset[str]) -> Form:
         """Return the markers; behind a call, the model asks for the tool's answer."""
@@ -104,6 +105,7 @@ class Gemma4(CallDialect):
 
     name = "gemma4"
     triggers = ("<|tool_call>",)
+    markers = (*CallDialect.markers, "<|tool_call>", "<tool_call|>", QUOTED.quote, "<|channel>", "<channel|>")
 
     def form(self, _tool_names: frozenset[str]) -> Form:
         """Return the markers; behind a call, the model asks for the tool's answer."""

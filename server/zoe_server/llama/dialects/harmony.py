@@ -20,11 +20,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from zoe_server.llama.constraint.grammar import choice, literal, marked, sequence
 from zoe_server.llama.dialects.call_dialect import CallDialect, Tools
 from zoe_server.llama.dialects.call_parser import CallParser, Form
 from zoe_server.llama.dialects.call_reader import ArgumentsCall
 from zoe_server.llama.dialects.enclosed_call import OPENERS
-from zoe_server.llama.grammar import choice, literal, sequence
 from zoe_server.protocol import Reasoning, Text
 
 START: Final = "<|start|>assistant"
@@ -80,12 +80,15 @@ class Harmony(CallDialect):
     name = "harmony"
     triggers = (f"{CHANNEL}commentary {TO}", f"{CHANNEL}analysis {TO}", f"{START} {TO}")
     openings = (TO,)
+    markers = ("<|start|>", CHANNEL, MESSAGE, "<|constrain|>", *ENDS)
     parser_class = HarmonyParser
+    prints = False
     prelude = FINAL
+    behind_reasoning = START
 
     def reasoning(self, _template: str) -> tuple[str, str]:
-        """Return the header of the analysis, and all that stands between it and the answer."""
-        return f"{CHANNEL}analysis{MESSAGE}", f"<|end|>{START}{FINAL}"
+        """Return what stands before and behind the analysis."""
+        return f"{CHANNEL}analysis{MESSAGE}", "<|end|>"
 
     def form(self, _tool_names: frozenset[str]) -> Form:
         """Return no markers: the parser knows them."""
@@ -95,14 +98,13 @@ class Harmony(CallDialect):
     def calls(tools: Tools, _max_calls: int) -> str:
         """Return the expression for one call, before which there may be an analysis."""
         rules = tools.rules
-        channel = f'{literal(CHANNEL)} ("commentary" | "analysis")'
-        body = sequence(f'({literal(" <|constrain|>json")} | " json")?', literal(MESSAGE))
+        channel = f'{marked(CHANNEL)} ("commentary" | "analysis")'
+        body = sequence(f'({literal(" <|constrain|>json")} | " json")?', marked(MESSAGE))
         behind_name, with_channel = rules.add("body", body), rules.add("body", sequence(channel, body))
         arguments = tools.arguments()
         names = choice({name: f"{behind_name} {each}" for name, each in arguments.items()})
         in_role = choice({name: f"{with_channel} {each}" for name, each in arguments.items()})
-        thought = rules.add("thought", '([^<] | "<"+ [^|<])*')
-        analysis = sequence(literal(f"{CHANNEL}analysis{MESSAGE}"), thought, literal("<|end|>"))
-        start = rules.add("start", f"({analysis})? {literal(START)}")
+        analysis = sequence(marked(f"{CHANNEL}analysis{MESSAGE}"), rules.until("<|end|>"))
+        start = rules.add("begin", f"({analysis})? {marked(START)}")
         in_channel = sequence(channel, literal(f" {TO}"), names)
         return f'{start}? {in_channel} | ({start} " " | " "?) {literal(TO)} {in_role}'

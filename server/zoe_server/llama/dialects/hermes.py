@@ -19,10 +19,10 @@ from __future__ import annotations
 import functools
 from typing import Final
 
-from zoe_server.llama.dialects.call_dialect import CallDialect, Tools, repeated
+from zoe_server.llama.constraint.grammar import choice, json_text, literal, repeated, sequence
+from zoe_server.llama.dialects.call_dialect import CallDialect, Tools
 from zoe_server.llama.dialects.call_parser import Form
 from zoe_server.llama.dialects.call_reader import JsonCall
-from zoe_server.llama.grammar import choice, json_text, literal, sequence
 
 CALL: Final = "<tool_call>"
 CALL_END: Final = "</tool_call>"
@@ -33,6 +33,7 @@ class Hermes(CallDialect):
 
     name = "hermes"
     triggers = (CALL,)
+    markers = (*CallDialect.markers, CALL, CALL_END)
 
     def form(self, _tool_names: frozenset[str]) -> Form:
         """Return the markers."""

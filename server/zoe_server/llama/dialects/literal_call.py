@@ -16,9 +16,9 @@ import re
 from collections.abc import Callable, Generator
 from typing import Any, Final, TypeVar
 
+from zoe_server.llama.constraint.grammar import json_text
 from zoe_server.llama.dialects.call_reader import Call, CallReader
 from zoe_server.llama.dialects.json_scanner import MAX_DEPTH
-from zoe_server.llama.grammar import json_text
 
 T = TypeVar("T")
 Script = Generator[None, str, T]

@@ -16,12 +16,12 @@ from __future__ import annotations
 import functools
 from typing import Final
 
-from zoe_server.llama.dialects.call_dialect import CallDialect, Tools, repeated
+from zoe_server.llama.constraint.grammar import choice, json_text, literal, repeated, sequence
+from zoe_server.llama.dialects.call_dialect import CallDialect, Tools
 from zoe_server.llama.dialects.call_parser import Form
 from zoe_server.llama.dialects.call_reader import CallReader
 from zoe_server.llama.dialects.enclosed_call import EnclosedCall, json_only
 from zoe_server.llama.dialects.literal_call import LiteralCall, keyword_call
-from zoe_server.llama.grammar import choice, json_text, literal, sequence
 
 PYTHON_TAG: Final = "<|python_tag|>"
 TYPE: Final = '"type": "function", '
@@ -31,7 +31,9 @@ class Llama3(CallDialect):
     """JSON without markers, with `parameters`."""
 
     name = "llama3"
+    prints = False
     triggers = (PYTHON_TAG,)
+    markers = (*CallDialect.markers, PYTHON_TAG)
     openings = ('{"name": "', f"{{{TYPE}")
 
     def form(self, _tool_names: frozenset[str]) -> Form:

@@ -22,16 +22,16 @@ from collections.abc import Callable
 from string import ascii_letters, digits
 from typing import Final
 
-from zoe_server.llama.dialects.call_dialect import CallDialect, Tools, repeated
+from zoe_server.llama.constraint.grammar import choice, json_text, literal, repeated, sequence
+from zoe_server.llama.dialects.call_dialect import CallDialect, Tools
 from zoe_server.llama.dialects.call_parser import THINK, Form, Thinking
 from zoe_server.llama.dialects.call_reader import ArgumentsCall, Call, CallReader, JsonCall
 from zoe_server.llama.dialects.enclosed_call import EnclosedCall
-from zoe_server.llama.grammar import choice, json_text, literal, sequence
 
 CALLS: Final = "[TOOL_CALLS]"
 _HEAD: Final = re.compile(r"([\w.:/-]{1,256})(?:\[CALL_ID\][\w-]{0,64})?\[ARGS\]\s*")
 _BEGUN: Final = re.compile(r"[\w.:/-]{1,256}(?:\[[\w\[\]-]{0,80}\s*)?")
-_ID: Final = "[a-zA-Z0-9]{9}"
+_ID: Final = "/[a-zA-Z0-9]{9}/"
 
 
 def new_call_id() -> str:
@@ -44,6 +44,7 @@ class Mistral(CallDialect):
 
     name = "mistral"
     triggers = (CALLS,)
+    markers = (*CallDialect.markers, CALLS, "[CALL_ID]", "[ARGS]", "[THINK]", "[/THINK]")
 
     def __init__(self, call_ids: Callable[[], str] = new_call_id) -> None:
         super().__init__(call_ids)

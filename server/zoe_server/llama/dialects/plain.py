@@ -23,7 +23,7 @@ class Plain(Dialect):
 
     name = "plain"
 
-    def grammar(self, request: ChatRequest) -> None:
+    def grammar(self, request: ChatRequest, *, reasoning_open: bool = False) -> None:
         """Return None: the answer is free."""
 
     def parser(self, request: ChatRequest, *, reasoning_open: bool = False) -> PlainParser:

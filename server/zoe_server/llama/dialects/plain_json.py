@@ -13,18 +13,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from zoe_server.llama.dialects.call_dialect import CallDialect, Tools, repeated
+from zoe_server.llama.constraint.grammar import choice, json_text, literal, repeated, sequence
+from zoe_server.llama.dialects.call_dialect import FENCE, CallDialect, Tools
 from zoe_server.llama.dialects.call_parser import Form
-from zoe_server.llama.grammar import choice, json_text, literal, sequence
 
 _HEADS: Final = ('{"name": "', '[{"name": "')
-FENCE: Final = "```json\n"
 
 
 class PlainJson(CallDialect):
     """JSON without markers."""
 
     name = "json"
+    prints = False
     openings = (*_HEADS, *(FENCE + head for head in _HEADS))
 
     def form(self, _tool_names: frozenset[str]) -> Form:

@@ -11,7 +11,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from zoe_server.errors import EngineUnavailableError, InvalidRequestError
-from zoe_server.llama import dialects, response_grammar
+from zoe_server.llama import dialects
+from zoe_server.llama.constraint.constraint import Compiler
+from zoe_server.llama.dialects.answer_grammar import grammar_for
 from zoe_server.llama.dialects.plain import Plain
 from zoe_server.llama.loop import Job
 from zoe_server.llama.output import OutputStream
@@ -25,8 +27,8 @@ from zoe_server.llama.vision.picture_encoder import PicturePrompt
 
 if TYPE_CHECKING:
     from zoe_server.llama.config import EngineConfig
+    from zoe_server.llama.constraint.grammar import Grammar
     from zoe_server.llama.dialects import Dialect
-    from zoe_server.llama.grammar import Grammar
     from zoe_server.llama.runner import Runner
     from zoe_server.protocol import ChatRequest
 
@@ -54,6 +56,7 @@ class Intake(TextIntake):
         self._template = ChatTemplate(source, bos_token=self._vocab.bos_text, eos_token=self._vocab.eos_text)
         self.dialect = _dialect(config.dialect) if config.dialect else dialects.detect(source)
         self._reasoning = self.dialect.reasoning(source)
+        self._compiler = Compiler(self._vocab, self.dialect.markers)
         self._speculation = config.speculation
         self._picture_encoder = runner.picture_encoder
         self._adapters = frozenset(config.adapters)
@@ -90,7 +93,7 @@ class Intake(TextIntake):
         prompt, reading = self._read(request)
         reasoning_open = opens_reasoning(prompt)
         output = OutputStream(request, self.dialect, reasoning_open=reasoning_open)
-        grammar = response_grammar.grammar_for(request, self.dialect, self._reasoning, reasoning_open=reasoning_open)
+        grammar = grammar_for(request, self.dialect, self._reasoning, reasoning_open=reasoning_open)
         return self._job(request, reading, output, grammar, arrived_s)
 
     def _read(self, request: ChatRequest) -> tuple[str, PicturePrompt]:
@@ -131,7 +134,8 @@ class Intake(TextIntake):
             request.id, tokens, len(tokens), limit, request.priority, arrived_s, request.adapter, layout, pictures,
             lookup=lookup,
         )  # fmt: skip
-        sampler = TokenSampler(settings, grammar, self._vocab, self._n_ctx_tokens, asked)
+        constraint = None if grammar is None else self._compiler.constraint(grammar)
+        sampler = TokenSampler(settings, constraint, self._vocab.n_tokens, self._n_ctx_tokens, asked)
         return Job(sequence, sampler, output, TokenLedger() if asked else None)
 
     def _banned(self, request: ChatRequest) -> tuple[int, ...]:

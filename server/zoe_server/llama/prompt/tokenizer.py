@@ -26,6 +26,16 @@ class Vocab:
         self.eog_tokens = frozenset(ends) | self._more_ends()
 
     @property
+    def tokenize_address(self) -> int:
+        """Where the library's `llama_tokenize` lies, for libraries that call it themselves."""
+        address = ctypes.cast(llama_cpp.llama_cpp._lib.llama_tokenize, ctypes.c_void_p).value
+        return address or 0
+
+    def is_control(self, token: int) -> bool:
+        """Return whether `token` marks turns and ends, and never is text."""
+        return bool(llama_cpp.llama_vocab_is_control(self.pointer, token))
+
+    @property
     def bos_text(self) -> str:
         """The text of the token that begins a prompt, empty if there is none."""
         return self._text(llama_cpp.llama_vocab_bos(self.pointer))

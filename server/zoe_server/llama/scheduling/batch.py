@@ -28,6 +28,7 @@ class Chunk:
     """`tokens` of a sequence at positions `start`...; `samples` says that a token is drawn after the last one.
 
     `guessed` tokens stand behind them; if what is drawn is the first of them, one more is drawn after that, and so on.
+    They are a draft if a grammar tells them, else they were looked up.
     With a `picture`, the tokens stand for it, and the chunk is alone in its step.
     """
 
@@ -37,6 +38,7 @@ class Chunk:
     tokens: list[int]
     samples: bool
     guessed: tuple[int, ...] = ()
+    is_draft: bool = False
     picture: PromptPicture | None = None
 
     @property
@@ -65,6 +67,14 @@ class Batch:
     def has_prompts(self) -> bool:
         """Whether it computes pieces of prompts; then the step may take long."""
         return any(chunk.sequence.is_prefilling for chunk in self.chunks)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What came of one sampling chunk: the tokens drawn, and those that its grammar says must follow, as a draft."""
+
+    tokens: tuple[int, ...]
+    draft: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

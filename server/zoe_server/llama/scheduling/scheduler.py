@@ -10,8 +10,8 @@ One step, in the order in which the code decides:
    Sequences that decode have a claim to a turn, and of the prompts the one that is first in the order of 5.
 3. Cells for the next chunk of every decoding sequence; if they are short, one cached holder is evicted, then the
    youngest sequence is preempted, until they suffice.
-4. Decode first: the newest tokens of every decoding sequence (one, or those that its grammar forced), so that a long
-   prompt never stalls a running voice stream. Where no prompt waits, guesses of what follows are computed with them.
+4. Decode first: the newest token of every decoding sequence and what its grammar says must follow, so that a long
+   prompt never stalls a running voice stream. Where no prompt waits, other guesses are computed with them, too.
 5. Prompt chunks fill the batch, oldest interactive first. Background prompts yield, unless an interactive one waits for
    them. `ChunkBudget` bounds the chunk, so that a step stays short. A picture takes a step of its own, every other one
    at most while somebody decodes.
@@ -29,10 +29,13 @@ from zoe_server.llama.cache.radix_tree import Prefix
 from zoe_server.llama.scheduling.adapter_turns import AdapterTurns
 from zoe_server.llama.scheduling.batch import Batch, Chunk, Update
 from zoe_server.llama.scheduling.chunk_budget import ChunkBudget
+from zoe_server.llama.scheduling.prompt_lookup import MAX_GUESSED_TOKENS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from zoe_server.llama.cache.radix_tree import PrefixCache
-    from zoe_server.llama.scheduling.batch import Limits
+    from zoe_server.llama.scheduling.batch import Drawn, Limits
     from zoe_server.llama.scheduling.sequence import Sequence
     from zoe_server.protocol import FinishReason
 
@@ -50,6 +53,7 @@ class Scheduler:
         self.computed_tokens = 0
         self.reused_tokens = 0
         self.shared_prefix = Prefix([])  # what the last request shared with others of its kind, or primed for them
+        self.forced_tokens = 0
         self.guessed_tokens = 0
         self.right_guesses = 0
         self._eog_tokens = eog_tokens
@@ -105,22 +109,19 @@ class Scheduler:
         operations = self.memory.take_operations() if chunks else ()
         return Batch(operations, tuple(chunks), tuple(started), now, adapter)
 
-    def commit(self, batch: Batch, tokens: list[tuple[int, ...]], now: float) -> list[Update]:
-        """Record that `batch` was computed; `tokens` were drawn for its sampling chunks, in their order.
-
-        Each is a sampled token with those that its grammar then forces, or several where guesses were right.
-        """
+    def commit(self, batch: Batch, drawn: Iterable[Drawn], now: float) -> list[Update]:
+        """Record that `batch` was computed; `drawn` came of its sampling chunks, in their order."""
         self._pace.observe(sum(chunk.n_tokens for chunk in batch.chunks), now - batch.scheduled_s)
         self._turns.took(batch.adapter, has_prompts=any(chunk.sequence.is_prefilling for chunk in batch.chunks))
         self._looked = batch.chunks[0].picture is not None
-        drawn = iter(tokens)
+        newest = iter(drawn)
         updates: list[Update] = []
         for chunk in batch.chunks:
             sequence = chunk.sequence
             sequence.computed += len(chunk.tokens)
             self.computed_tokens += chunk.n_tokens
             at_end = not sequence.n_uncomputed
-            added = sequence.extend(next(drawn), now) if chunk.samples else ()
+            added = self._extend(sequence, next(newest), now) if chunk.samples else ()
             self._judge_guesses(chunk, added)
             self.memory.computed(chunk.slot, sequence.tokens, sequence.computed)
             if not at_end:
@@ -223,8 +224,8 @@ class Scheduler:
     def _text_chunks(self, adapter: str | None, prompts: list[Sequence]) -> list[Chunk]:
         """Steps 4 and 5 of the module's docstring."""
         chunks = [self._chunk(sequence, self._decode_tokens(sequence)) for sequence in self._decoding(adapter)]
-        pieces = self._prefill_chunks(prompts, sum(chunk.n_tokens for chunk in chunks)) if prompts else []
-        return chunks + pieces if pieces else self._with_guesses(chunks)
+        chunks = self._with_guesses(chunks, looked_up=not prompts)
+        return chunks + self._prefill_chunks(prompts, sum(chunk.n_tokens for chunk in chunks)) if prompts else chunks
 
     def _choose_adapter(self) -> str | None:
         """Steps 2 and 3 of the module's docstring; whoever is preempted may be the last that had a claim."""
@@ -261,27 +262,36 @@ class Scheduler:
         """Return how many tokens of a decoding sequence go into a batch that has room for all of them."""
         return min(sequence.n_uncomputed, self.limits.n_batch_tokens // self.limits.n_slots)
 
-    def _with_guesses(self, chunks: list[Chunk]) -> list[Chunk]:
-        """Add guessed tokens to decode chunks, as far as cells are free without taking them from anybody."""
+    def _with_guesses(self, chunks: list[Chunk], *, looked_up: bool) -> list[Chunk]:
+        """Add drafts, or what is looked up, to decode chunks, as far as cells are free that nobody else needs."""
         share = self.limits.n_batch_tokens // self.limits.n_slots
         n_free = self.memory.n_free_cells - sum(chunk.n_tokens for chunk in chunks)
         guessing: list[Chunk] = []
         for chunk in chunks:
-            guessed = chunk.sequence.guess(min(share - chunk.n_tokens, n_free)) if chunk.samples else ()
+            limit = min(share - chunk.n_tokens, n_free, MAX_GUESSED_TOKENS)
+            guessed = chunk.sequence.guess(limit, looked_up=looked_up) if chunk.samples else ()
             n_free -= len(guessed)
-            guessing.append(replace(chunk, guessed=tuple(guessed)) if guessed else chunk)
+            guessing.append(replace(chunk, guessed=guessed, is_draft=bool(chunk.sequence.draft)) if guessed else chunk)
         return guessing
+
+    @staticmethod
+    def _extend(sequence: Sequence, drawn: Drawn, now: float) -> tuple[int, ...]:
+        sequence.draft = drawn.draft
+        return sequence.extend(drawn.tokens, now)
 
     def _judge_guesses(self, chunk: Chunk, added: tuple[int, ...]) -> None:
         """Keep what was computed for right guesses, drop what was for wrong ones."""
         sequence, guessed = chunk.sequence, chunk.guessed
-        if sequence.lookup is None or not guessed:
+        if not guessed:
             return
         n_right = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(guessed, added, strict=False)))
-        sequence.lookup.judge(len(guessed), n_right, len(sequence.tokens))
         sequence.computed += n_right
-        self.guessed_tokens += len(guessed)
-        self.right_guesses += n_right
+        if chunk.is_draft:
+            self.forced_tokens += n_right
+        elif sequence.lookup is not None:
+            sequence.lookup.judge(len(guessed), n_right, len(sequence.tokens))
+            self.guessed_tokens += len(guessed)
+            self.right_guesses += n_right
         if n_right < len(guessed):
             self.memory.cut(chunk.slot, sequence.computed)
 

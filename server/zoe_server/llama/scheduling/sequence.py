@@ -24,9 +24,9 @@ class Sequence:
 
     `tokens[:computed]` have KV cells in `slot`; the rest waits to be computed. After the last one was computed, a token
     is sampled, unless the limit of `limit_tokens` generated tokens is reached; `n_newest` tokens came of it the last
-    time, more than one where a grammar forced some or guesses were right. A preempted sequence has no slot and nothing
-    computed, but keeps its tokens, so that its answer goes on where it stopped. All of it is computed with `adapter`;
-    None is the model without one. `layout` says which tokens stand for `pictures`.
+    time, more than one where guesses were right. `draft` are tokens that its grammar says must follow. A preempted
+    sequence has no slot and nothing computed, but keeps its tokens, so that its answer goes on where it stopped. All of
+    it is computed with `adapter`; None is the model without one. `layout` says which tokens stand for `pictures`.
     """
 
     request_id: str
@@ -43,6 +43,7 @@ class Sequence:
     computed: int = 0
     cached_tokens: int = 0
     n_newest: int = 1
+    draft: tuple[int, ...] = ()
     lookup: PromptLookup | None = None
     preemptions: int = 0
     started_s: float | None = None
@@ -81,7 +82,7 @@ class Sequence:
         self.preemptions += 1
 
     def extend(self, tokens: tuple[int, ...], now: float) -> tuple[int, ...]:
-        """Add a sampled token and those that it forced, as far as the limit allows; return what was added."""
+        """Add sampled tokens, as far as the limit allows; return what was added."""
         added = tokens[: self.limit_tokens - self.n_generated]
         self.tokens += added
         self.n_newest = len(added)
@@ -93,11 +94,12 @@ class Sequence:
         """Return the picture that begins with token `index`, if one does."""
         return next((picture for picture in self.pictures if picture.span.start == index), None)
 
-    def guess(self, limit: int) -> list[int]:
+    def guess(self, limit: int, *, looked_up: bool) -> tuple[int, ...]:
         """Return at most `limit` tokens that may follow the sampled ones and still fit this request's own limit."""
-        if self.lookup is None:
-            return []
-        return self.lookup.guess(self.tokens, min(limit, self.limit_tokens - self.n_generated - 1))
+        limit = max(0, min(limit, self.limit_tokens - self.n_generated - 1))
+        if self.draft or self.lookup is None or not looked_up:
+            return self.draft[:limit]
+        return tuple(self.lookup.guess(self.tokens, limit))
 
     def usage(self) -> Usage:
         """Return the token counts; `cached_tokens` are those of the first admission."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from zoe_server.errors import ContextSizeError, QueueFullError
 from zoe_server.llama.cache.radix_tree import NullPrefixCache, PrefixCache, RadixTree
 from zoe_server.llama.scheduling.adapter_turns import TURN_STEPS
-from zoe_server.llama.scheduling.batch import Batch, Limits, Update
+from zoe_server.llama.scheduling.batch import Batch, Drawn, Limits, Update
 from zoe_server.llama.scheduling.prompt_lookup import PromptLookup
 from zoe_server.llama.scheduling.scheduler import Scheduler
 from zoe_server.llama.scheduling.sequence import Sequence
@@ -50,12 +50,12 @@ class Library:
     """
 
     n_cells: int
-    n_forced: int = 0  # tokens that follow a drawn one without a step of their own
+    n_forced: int = 0  # tokens that a grammar says must follow a drawn one
     model: Callable[[list[int]], int] = next_token
     tokens: dict[int, list[int]] = field(default_factory=dict)
     cells: dict[int, list[Cell]] = field(default_factory=dict)
 
-    def run(self, batch: Batch) -> list[tuple[int, ...]]:
+    def run(self, batch: Batch) -> list[Drawn]:
         for operation in batch.operations:
             if operation.kind == "copy":
                 assert not self.tokens.get(operation.slot)
@@ -79,13 +79,17 @@ class Library:
         assert self.n_used <= self.n_cells, "more cells than there are"
         return drawn
 
-    def draw(self, held: list[int], guessed: tuple[int, ...]) -> tuple[int, ...]:
+    def draw(self, held: list[int], guessed: tuple[int, ...]) -> Drawn:
         """Draw as the sampler does: on and on while what was drawn is what was guessed."""
         drawn: tuple[int, ...] = ()
-        while drawn == guessed[: len(drawn)]:
+        while drawn == guessed[: len(drawn)] and len(drawn) <= len(guessed):
             so_far = [*held, *drawn]
-            drawn += tuple(expected(so_far, 1 + self.n_forced, self.model)[len(so_far) :])
-        return drawn
+            drawn += tuple(expected(so_far, 1, self.model)[len(so_far) :])
+        so_far = [*held, *drawn]
+        draft = expected(so_far, self.n_forced, self.model)[len(so_far) :]
+        if self.n_forced > 5:  # a draft need not be what the model would say
+            draft[3] = 0
+        return Drawn(drawn, tuple(draft))
 
     @property
     def n_used(self) -> int:
@@ -200,23 +204,26 @@ def test_decode_comes_before_prompt_chunks_in_every_step() -> None:
         assert h.in_batch()["long"] > 0
 
 
-def test_forced_tokens_are_computed_together_and_first() -> None:
-    h = Harness(batch=64, slots=8, forced=3)
+def test_drafts_are_computed_together_and_first() -> None:
+    h = Harness(batch=64, slots=2, forced=3)
     voice = h.submit("voice", prompt(3, 10), limit=50)
     h.step()
     h.submit("long", prompt(4, 1000))
-    for n_steps in range(1, 6):
-        h.step()
-        assert h.batches[-1].chunks[0].sequence.request_id == "voice"
-        assert h.in_batch() == {"voice": 4, "long": 60}
-        assert voice.n_generated == 4 * (n_steps + 1)
+    h.step()
+    chunk = h.batches[-1].chunks[0]
+    assert (chunk.sequence, len(chunk.tokens), len(chunk.guessed), chunk.is_draft) == (voice, 1, 3, True)
+    assert h.batches[-1].chunks[1].n_tokens <= 60
+    assert voice.n_generated == 5
+    h.run()
+    assert voice.tokens == expected(prompt(3, 10), 50)
+    assert h.scheduler.forced_tokens > 30
 
 
-def test_many_forced_tokens_leave_room_for_every_sequence() -> None:
+def test_long_drafts_leave_room_for_every_sequence() -> None:
     h = Harness(batch=16, slots=8, forced=20)
     sequences = [h.submit(f"r{i}", prompt(i, 5), limit=50) for i in range(8)]
     h.run()
-    assert all(sum(len(chunk.tokens) for chunk in batch.chunks) <= 16 for batch in h.batches)
+    assert all(sum(chunk.n_tokens for chunk in batch.chunks) <= 16 for batch in h.batches)
     assert [sequence.tokens for sequence in sequences] == [expected(prompt(i, 5), 50) for i in range(8)]
 
 

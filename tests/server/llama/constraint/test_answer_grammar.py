@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from zoe_server.errors import InvalidRequestError
+from zoe_server.llama.dialects.answer_grammar import grammar_for
 from zoe_server.llama.dialects.base import Dialect
 from zoe_server.llama.dialects.harmony import Harmony
 from zoe_server.llama.dialects.hermes import Hermes
 from zoe_server.llama.dialects.mistral import Mistral
 from zoe_server.llama.dialects.plain import Plain
-from zoe_server.llama.response_grammar import MAX_REPEATS, grammar_for
 from zoe_server.protocol import AnswerSchema, ChatRequest, Tool, ToolChoice
 
 Check = Callable[[str, Mapping[str, bool]], None]
-"""Fails unless llama.cpp takes the grammar and admits exactly the texts marked True."""
+"""Fails unless llguidance takes the grammar and admits exactly the texts marked True."""
 
 SCHEMA = {"type": "object", "properties": {"on": {"type": "boolean"}}, "required": ["on"]}
 TOOL = Tool("turn", parameters={"type": "object", "properties": {"on": {"type": "boolean"}, "x": {}}})
@@ -30,31 +30,31 @@ def request(schema: Mapping[str, Any] | None = SCHEMA, **more: Any) -> ChatReque
     return ChatRequest(id="r", model="m", messages=({"role": "user", "content": "hi"},), answer_schema=wanted, **more)
 
 
-def gbnf_of(
+def lark_of(
     asked: ChatRequest, *, template: str = "", reasoning_open: bool = False, dialect: Dialect | None = None
 ) -> str:
     dialect = dialect or Hermes()
     made = grammar_for(asked, dialect, dialect.reasoning(template), reasoning_open=reasoning_open)
     assert made is not None
     assert not made.lazy
-    return made.gbnf
+    return made.lark
 
 
 def test_json_and_nothing_else(check: Check) -> None:
     check(
-        gbnf_of(request()), {ANSWER: True, '{"on": 1}': False, f" {ANSWER}": False, f"{ANSWER}\n": False, "On": False}
+        lark_of(request()), {ANSWER: True, '{"on": 1}': False, f" {ANSWER}": False, f"{ANSWER}\n": False, "On": False}
     )
 
 
 def test_any_object(check: Check) -> None:
-    check(gbnf_of(request({"type": "object"})), {"{}": True, '{"a": [1, null]}': True, "[]": False, "{}{}": False})
+    check(lark_of(request({"type": "object"})), {"{}": True, '{"a": [1, null]}': True, "[]": False, "{}{}": False})
 
 
 def test_calls_or_json_where_tools_may_be_called(check: Check) -> None:
     texts = {ANSWER: True, CALL: True, f"{CALL}\n{CALL}": True, f"{CALL}\n{ANSWER}": False, f"{ANSWER}{CALL}": False}
-    check(gbnf_of(request(tools=(TOOL,))), texts)
-    check(gbnf_of(request(tools=(TOOL,), parallel_tool_calls=False)), {CALL: True, f"{CALL}\n{CALL}": False})
-    check(gbnf_of(request(tools=(TOOL,), tool_choice=ToolChoice("none"))), {ANSWER: True, CALL: False})
+    check(lark_of(request(tools=(TOOL,))), texts)
+    check(lark_of(request(tools=(TOOL,), parallel_tool_calls=False)), {CALL: True, f"{CALL}\n{CALL}": False})
+    check(lark_of(request(tools=(TOOL,), tool_choice=ToolChoice("none"))), {ANSWER: True, CALL: False})
 
 
 @pytest.mark.parametrize("name", [None, "turn"])
@@ -67,9 +67,9 @@ def test_calls_only_where_one_is_required(name: str | None) -> None:
 
 def test_a_model_that_reasons_may_think_first(check: Check) -> None:
     thought = "<think>\nIf a < b </thin </</think>"
-    gbnf = gbnf_of(request(tools=(TOOL,)), template="<think>")
+    lark = lark_of(request(tools=(TOOL,)), template="<think>")
     check(
-        gbnf,
+        lark,
         {
             ANSWER: True,
             f"{thought}{ANSWER}": True,
@@ -86,14 +86,14 @@ def test_a_model_that_reasons_may_think_first(check: Check) -> None:
 
 
 def test_a_model_that_is_made_to_reason_goes_on_reasoning(check: Check) -> None:
-    gbnf = gbnf_of(request(), template="<think>", reasoning_open=True)
-    check(gbnf, {f"I see.\n</think>\n\n{ANSWER}": True, ANSWER: False, f"</think>{ANSWER}": True, "</think>": False})
+    lark = lark_of(request(), template="<think>", reasoning_open=True)
+    check(lark, {f"I see.\n</think>\n\n{ANSWER}": True, ANSWER: False, f"</think>{ANSWER}": True, "</think>": False})
 
 
 def test_models_without_tools_answer_in_json(check: Check) -> None:
     made = grammar_for(request(tools=(TOOL,), tool_choice=ToolChoice("required")), Plain(), None, reasoning_open=False)
     assert made is not None
-    check(made.gbnf, {ANSWER: True, CALL: False})
+    check(made.lark, {ANSWER: True, CALL: False})
 
 
 def test_without_a_schema_the_dialect_decides() -> None:
@@ -103,13 +103,13 @@ def test_without_a_schema_the_dialect_decides() -> None:
 
 
 def test_equal_schemas_are_built_once() -> None:
-    assert gbnf_of(request()) is gbnf_of(request(dict(SCHEMA)))
+    assert lark_of(request()) == lark_of(request(dict(SCHEMA)))
 
 
 def test_a_line_separator_in_a_name_does_not_break_the_grammars_in_two(check: Check) -> None:
     tool = Tool("turn", parameters={"type": "object", "properties": {"x": {"enum": ["a\u2028b\x85"]}}})
     call = '<tool_call>\n{"name": "turn", "arguments": {"x": "a\u2028b\x85"}}\n</tool_call>'
-    check(gbnf_of(request({"enum": ["c\u2029"]}, tools=(tool,))), {call: True, '"c\u2029"': True, ANSWER: False})
+    check(lark_of(request({"enum": ["c\u2029"]}, tools=(tool,))), {call: True, '"c\u2029"': True, ANSWER: False})
 
 
 @pytest.mark.parametrize(
@@ -117,13 +117,11 @@ def test_a_line_separator_in_a_name_does_not_break_the_grammars_in_two(check: Ch
     [
         ({"properties": {"a": {"not": {}}}}, "format.properties.a.not"),
         ({"type": "string", "minLength": 2, "maxLength": 1}, "format"),
-        ({"prefixItems": [{"maxLength": 1900 + n} for n in range(MAX_REPEATS // 1900 + 1)]}, "format"),
-        ({"enum": ["a" * 600_000]}, "format"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused_in_the_client_s_words(schema: dict[str, Any], path: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
-        gbnf_of(request(schema))
+        lark_of(request(schema))
     assert (caught.value.status, caught.value.param) == (400, path)
     assert caught.value.message.startswith(f"{path}: ")
 
@@ -139,7 +137,7 @@ def test_text_with_a_header_of_its_own(check: Check) -> None:
     final, analysis = "<|channel|>final<|message|>", "<|channel|>analysis<|message|>It is 1 < 2.<|end|>"
     call = '<|channel|>commentary to=functions.turn <|constrain|>json<|message|>{"on": true}'
     check(
-        gbnf_of(request(tools=(TOOL,)), dialect=Harmony()),
+        lark_of(request(tools=(TOOL,)), dialect=Harmony()),
         {
             f"{final}{ANSWER}": True,
             f"{analysis}<|start|>assistant{final}{ANSWER}": True,
@@ -150,4 +148,4 @@ def test_text_with_a_header_of_its_own(check: Check) -> None:
             f"{final}On.": False,
         },
     )
-    check(gbnf_of(request(), dialect=Harmony()), {f"{final}{ANSWER}": True, call: False})
+    check(lark_of(request(), dialect=Harmony()), {f"{final}{ANSWER}": True, call: False})

@@ -1,0 +1,1 @@
+"""What an answer may say: grammars of calls and answers, and llguidance that holds the model to them."""
