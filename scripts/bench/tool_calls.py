@@ -23,7 +23,6 @@ from bench.models import random_model
 from zoe_server.catalogue.spec import bundled_model_path
 from zoe_server.llama.cache.radix_tree import RadixTree
 from zoe_server.llama.config import EngineConfig
-from zoe_server.llama.jump import JumpForward
 from zoe_server.llama.loop import EngineLoop
 from zoe_server.llama.prompt.intake import Intake
 from zoe_server.llama.runner import Runner
@@ -73,12 +72,11 @@ class InProcessEngine:
         self._runner = Runner(config)
         self._intake = Intake(self._runner, config)
         limits = Limits(self._runner.n_ctx_tokens, self._runner.n_cells, config.n_slots, config.n_batch_tokens, 1)
-        vocab = self._runner.vocab
         self._events: list[ChatEvent] = []
         self.loop = EngineLoop(
             self._runner,
-            Sampler(self._runner.context, vocab, JumpForward(vocab) if quick else None),
-            Scheduler(limits, RadixTree(), vocab.eog_tokens),
+            Sampler(self._runner.context, self._runner.vocab, drafts=quick),
+            Scheduler(limits, RadixTree(), self._runner.vocab.eog_tokens),
             emit=lambda _, events: self._events.extend(events),
             progress=lambda _: None,
         )
