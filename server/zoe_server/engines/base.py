@@ -52,7 +52,7 @@ class Engine(Protocol):
         Raises:
             errors.OutOfMemoryError: there is too little memory for it.
             errors.EngineUnavailableError: it cannot be loaded; the message says why and what to do. Nothing is left
-                running.
+                running, unless it `lingers`.
         """
         ...
 
@@ -105,5 +105,17 @@ class Engine(Protocol):
         ...
 
     async def stop(self) -> None:
-        """End it and everything it started; open requests get their `Failure`. Stopping twice is harmless."""
+        """End it and everything it started; open requests get their `Failure`. Stopping twice is harmless.
+
+        It returns within some seconds. Where a process could not be ended in this time, the engine `lingers`.
+        """
+        ...
+
+    @property
+    def lingers(self) -> bool:
+        """Whether it was stopped, or failed to start, and holds memory all the same: its process does not end."""
+        ...
+
+    async def wait_ended(self) -> None:
+        """Return once nothing is left of an engine that was stopped."""
         ...

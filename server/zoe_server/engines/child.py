@@ -12,6 +12,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,38 +20,65 @@ from zoe_server import errors
 
 _TAIL_LINES: Final = 40
 _LINE_LIMIT_BYTES: Final = 1 << 20
-_LEAVE_S: Final = 5.0
-_TERMINATE_S: Final = 2.0
 _CPU_FAULTS: Final = frozenset({signal.SIGILL, signal.SIGSEGV, signal.SIGBUS})
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a child that is to end is waited for, in seconds: until it leaves, after SIGTERM, after SIGKILL.
+
+    What it wrote is read for another `last_words_s` at most: others may hold the end of its standard error.
+    """
+
+    leave_s: float = 5.0
+    terminate_s: float = 2.0
+    kill_s: float = 5.0
+    last_words_s: float = 2.0
 
 
 class Child:
     """One running child process. Make it with `spawn`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, log: logging.Logger) -> None:
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        stderr: tuple[asyncio.ReadTransport, asyncio.StreamReader],
+        log: logging.Logger,
+        patience: Patience,
+    ) -> None:
         self._process = process
+        self._pipe, stream = stderr
         self._log = log
+        self._patience = patience
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
-        self._insisted = False
-        self._stderr_task = asyncio.create_task(self._read_stderr())
+        self._insisted = self._given_up = False
+        self._stderr_task = asyncio.create_task(self._read_stderr(stream))
 
     @classmethod
-    async def spawn(cls, command: Sequence[str], log: logging.Logger, extra_env: Mapping[str, str]) -> Child:
+    async def spawn(
+        cls, command: Sequence[str], log: logging.Logger, extra_env: Mapping[str, str], patience: Patience | None = None
+    ) -> Child:
         """Start `command` in its own process group; its standard output is discarded.
 
         Raises:
             OSError: the program cannot be started.
         """
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, **extra_env},
-            process_group=0,
-            limit=_LINE_LIMIT_BYTES,
-        )
-        return cls(process, log)
+        pipe, stream, theirs = await _open_pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=theirs,
+                env={**os.environ, **extra_env},
+                process_group=0,
+            )
+        except BaseException:
+            pipe.close()
+            raise
+        finally:
+            os.close(theirs)
+        return cls(process, (pipe, stream), log, patience or Patience())
 
     @property
     def pid(self) -> int:
@@ -61,6 +89,11 @@ class Child:
     def running(self) -> bool:
         """Whether it has not ended yet."""
         return self._process.returncode is None
+
+    @property
+    def lingers(self) -> bool:
+        """Whether it is there although `stop` did all it can."""
+        return self._given_up and self.running
 
     @property
     def lacked_memory(self) -> str | None:
@@ -79,20 +112,37 @@ class Child:
     async def wait(self) -> int:
         """Return its exit code (negative: the signal that killed it) once it has ended and its last words are read."""
         code = await self._process.wait()
-        await asyncio.wait({self._stderr_task})  # unlike a plain await, a cancelled caller does not cancel the reader
+        # Unlike a plain await, this leaves the reader alone where the caller is cancelled.
+        await asyncio.wait({self._stderr_task}, timeout=self._patience.last_words_s)
+        self._pipe.close()
         return code
 
-    async def stop(self) -> int:
-        """Close its stdin, then insist: SIGTERM, at last SIGKILL, to its whole group. Returns the exit code."""
+    async def stop(self) -> int | None:
+        """Close its stdin, then insist: SIGTERM, at last SIGKILL, to its whole group. Returns the exit code.
+
+        None: not even that has ended it, since it waits for something within the kernel, a driver or a network disk.
+        """
         if self._process.stdin is not None:
             self._process.stdin.close()
-        for patience_s, insist in ((_LEAVE_S, signal.SIGTERM), (_TERMINATE_S, signal.SIGKILL)):
-            try:
-                return await asyncio.wait_for(self.wait(), patience_s)
-            except TimeoutError:
-                self._log.warning("engine process %d does not leave; sending %s", self.pid, insist.name)
-                self.signal(insist)
-        return await self.wait()
+        patience = self._patience
+        insisting = ((patience.leave_s, signal.SIGTERM), (patience.terminate_s, signal.SIGKILL))
+        for patience_s, insist in () if self._insisted else insisting:
+            if (code := await self._ended_within(patience_s)) is not None:
+                return code
+            self._log.warning("engine process %d does not leave; sending %s", self.pid, insist.name)
+            self.signal(insist)
+        code = await self._ended_within(patience.kill_s)
+        if code is None:
+            self._given_up = True
+            self._log.error("engine process %d does not end, not even after SIGKILL", self.pid)
+        return code
+
+    async def _ended_within(self, patience_s: float) -> int | None:
+        """Return the exit code, None if it has not ended after `patience_s`."""
+        try:
+            return await asyncio.wait_for(self.wait(), patience_s)
+        except TimeoutError:
+            return None
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to its whole process group, if it still exists."""
@@ -103,10 +153,7 @@ class Child:
             except ProcessLookupError:
                 self._log.debug("process group %d is already gone", self.pid)
 
-    async def _read_stderr(self) -> None:
-        stream = self._process.stderr
-        if stream is None:
-            return
+    async def _read_stderr(self, stream: asyncio.StreamReader) -> None:
         while True:
             try:
                 line = await stream.readline()
@@ -117,6 +164,18 @@ class Child:
             text = line.decode("utf-8", "replace").rstrip()
             self._tail.append(text)
             self._log.debug("%s", text)
+
+
+async def _open_pipe() -> tuple[asyncio.ReadTransport, asyncio.StreamReader, int]:
+    """Return what reads from a pipe, and the file descriptor that writes.
+
+    One of our own: asyncio takes no process for ended as long as anybody holds the other end of its pipes.
+    """
+    ours, theirs = os.pipe()
+    stream = asyncio.StreamReader(_LINE_LIMIT_BYTES)
+    loop = asyncio.get_running_loop()
+    pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(ours, "rb"))
+    return pipe, stream, theirs
 
 
 def python_command(module: str, *arguments: str) -> list[str]:

@@ -25,7 +25,7 @@ from typing import Any, Final
 from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Health
-from zoe_server.engines.child import Child, explain_exit, python_env
+from zoe_server.engines.child import Child, Patience, explain_exit, python_env
 from zoe_server.engines.command import EngineCommand, engine_config, llama_command
 
 _LINE_LIMIT_BYTES: Final = 64 << 20
@@ -37,10 +37,17 @@ _LOGGER: Final = logging.getLogger(__name__)
 class LocalEngine:
     """One engine process and its connection. See `base.Engine` for the promises."""
 
-    def __init__(self, spec: ModelSpec, command: EngineCommand = llama_command, stall_s: float = _STALL_S) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        command: EngineCommand = llama_command,
+        stall_s: float = _STALL_S,
+        patience: Patience | None = None,
+    ) -> None:
         self._spec = spec
         self._command = command
         self._stall_s = stall_s
+        self._patience = patience or Patience()
         self._log = _LOGGER.getChild(spec.name)
         self._folder: Path | None = None
         self._child: Child | None = None
@@ -138,6 +145,16 @@ class LocalEngine:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)  # the child may have removed its socket at the same moment
 
+    @property
+    def lingers(self) -> bool:
+        """Whether the process is there although it was killed."""
+        return self._child is not None and self._child.lingers
+
+    async def wait_ended(self) -> None:
+        """Return once the process has ended. See `base.Engine.wait_ended`."""
+        if self._child is not None:
+            await self._child.wait()
+
     async def _events(
         self, op: str, request: protocol.ChatRequest | protocol.EmbedRequest
     ) -> AsyncGenerator[protocol.Event, None]:
@@ -181,7 +198,7 @@ class LocalEngine:
         """Start the child and return the connection to it, as soon as it listens; ends early if the child does."""
         try:
             command = self._command(engine_config(self._spec, socket_path))
-            self._child = child = await Child.spawn(command, self._log, python_env())
+            self._child = child = await Child.spawn(command, self._log, python_env(), self._patience)
         except OSError as error:
             raise self._unavailable(f"its process cannot be started: {error}") from error
         ended = asyncio.ensure_future(child.wait())
@@ -308,6 +325,8 @@ class LocalEngine:
         if self._child is None:
             return "it never started"
         code = await self._child.stop()
+        if code is None:
+            return "its process does not end, not even when it is killed"
         return explain_exit(code, self._child.tail, loading_phase=loading_phase)
 
     async def _load_error(self, phase: str) -> errors.EngineUnavailableError:

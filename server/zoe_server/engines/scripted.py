@@ -177,6 +177,14 @@ class ScriptedEngine:
         """End it; open requests fail."""
         self._end(errors.EngineUnavailableError("the server is stopping"))
 
+    @property
+    def lingers(self) -> bool:
+        """Never: it has no process of its own."""
+        return False
+
+    async def wait_ended(self) -> None:
+        """Return at once."""
+
     async def _answer(self, request: protocol.ChatRequest) -> AsyncGenerator[protocol.ChatEvent, None]:
         refusal = self._refusal(request)
         if refusal is not None:

@@ -10,6 +10,6 @@ from typing import Literal
 class FleetEvent:
     """Something that happened to a model; `detail` is for people."""
 
-    kind: Literal["loaded", "load_failed", "evicted", "refused", "fell_back"]
+    kind: Literal["loaded", "load_failed", "evicted", "lost", "refused", "fell_back"]
     model: str
     detail: str = ""

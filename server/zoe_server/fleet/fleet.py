@@ -189,17 +189,20 @@ class Fleet:
 
         Raises:
             errors.ModelBusyError: they have not ended after `wait_s`; it stays.
+            errors.EngineUnavailableError: its process does not end.
         """
         berth = self._berths[model]
         if berth.keeper.phase is None:
             berth.keeper.at_home = False
             return
+        if (lost := self._lost(berth)) is not None:
+            raise lost
         berth.dismissed = berth.draining = True
         berth.keeper.tickets.turn_away(berth.keeper.error(_UNLOADING))
         self._wake()
         try:
             async with asyncio.timeout(wait_s if berth.keeper.tickets.n_used else None):
-                await self._reconciler.until(lambda: berth.keeper.phase is None)
+                await self._reconciler.until(lambda: berth.keeper.phase is None or self._lost(berth) is not None)
         except TimeoutError as error:
             n_open = berth.keeper.tickets.n_used
             text = f"the model {model!r} still answers {n_open} requests; try again later"
@@ -207,6 +210,13 @@ class Fleet:
         finally:
             berth.dismissed = False
             self._wake()
+        if (lost := self._lost(berth)) is not None:
+            raise lost
+
+    @staticmethod
+    def _lost(berth: Berth) -> errors.EngineUnavailableError | None:
+        keeper = berth.keeper
+        return keeper.error(keeper.reason) if keeper.state is State.LOST else None
 
     def pin(self, model: str, *, pinned: bool = True) -> None:
         """Say whether the model has to stay once it is in memory."""

@@ -4,7 +4,7 @@ Wants are served in turn: interactive ones first, then background ones, each the
 that are at home here (loaded at start) and were sent away. A background want that has waited for
 `background_patience_s` is as good as an interactive one. For each want, until there is something to do:
 
-    1. it does not fit beside what is pinned, ever                 -> Refuse
+    1. it does not fit beside what is pinned or lost               -> Refuse
     2. it fits beside everything                                   -> Load
     3. it fits where others go, chosen from the least recently used ones, no more than necessary
        3.1 all of them may go                                      -> Evict the first of them
@@ -37,6 +37,8 @@ class Phase(Enum):
     LOADING = "loading"
     READY = "ready"
     LEAVING = "leaving"
+    LOST = "lost"
+    """Its process does not end: it goes nowhere, and nobody gets its room."""
 
 
 class Urgency(IntEnum):
@@ -133,7 +135,7 @@ class Reopen:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """The model cannot be loaded as long as the `pinned` ones stay: at most `room_bytes` can be made."""
+    """The model cannot be loaded as long as the `pinned` ones and those that are lost stay: there is `room_bytes`."""
 
     name: str
     room_bytes: int
@@ -176,8 +178,9 @@ class _Table:
         self._policy = policy
         self._pinned = [one for one in residents if one.is_kept]
         self._movable = [one for one in residents if one.phase is Phase.READY and not one.is_kept]
-        self._moving = any(one.phase is not Phase.READY for one in residents)
-        self._room_bytes = budget_bytes - _bytes_of(self._pinned)
+        self._moving = any(one.phase in (Phase.LOADING, Phase.LEAVING) for one in residents)
+        lost = [one for one in residents if one.phase is Phase.LOST and not one.is_kept]
+        self._room_bytes = budget_bytes - _bytes_of(self._pinned) - _bytes_of(lost)
         self._free_bytes = budget_bytes - _bytes_of(residents)
         self._coming_bytes = _bytes_of([one for one in residents if one.phase is Phase.LEAVING])
         self._promised: set[str] = set()

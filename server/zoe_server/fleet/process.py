@@ -2,6 +2,7 @@
 
     UNLOADED --load--> LOADING --started--> READY --unload--> UNLOADED              any --stop--> STOPPED
                          \\--cannot start--> FAILED: not before `not_before_s`
+    any --its process does not end, not even when it is killed--> LOST, until it ends: then UNLOADED
     READY --gone, stuck or silent--> RESTARTING (UNLOADED, if nobody needs it without being asked)
                          \\--too often--> QUARANTINED, until `not_before_s` or an explicit load
 
@@ -42,6 +43,7 @@ class State(Enum):
     RESTARTING = "restarting"
     FAILED = "failed"
     QUARANTINED = "quarantined"
+    LOST = "lost"
     STOPPED = "stopped"
 
 
@@ -99,7 +101,7 @@ class EngineKeeper:
     def unavailable(self) -> errors.EngineUnavailableError | None:
         """Return why nobody can even wait for this model now, None if it makes sense to wait."""
         due = self._care.clock.now_s() >= self.not_before_s
-        if self.state is State.STOPPED or (self.state in (State.FAILED, State.QUARANTINED) and not due):
+        if self.state in (State.STOPPED, State.LOST) or (self.state in (State.FAILED, State.QUARANTINED) and not due):
             return self.error(self.reason)
         return None
 
@@ -119,11 +121,13 @@ class EngineKeeper:
             await engine.start()
         except errors.ZoeError as error:
             self._cannot_start(error)
+            self._settle(engine)
             return error
         except Exception as error:
             _LOGGER.exception("model %s cannot be started", self.spec.name)
             unknown = errors.EngineUnavailableError(f"its engine cannot be started: {error!r}")
             self._cannot_start(unknown)
+            self._settle(engine)
             return unknown
         self.loaded_at_s = self.last_used_s = self._care.clock.now_s()
         self.load_s = self.loaded_at_s - begun_s
@@ -139,8 +143,9 @@ class EngineKeeper:
         """Stop the engine; return when its memory is free."""
         self.phase = Phase.LEAVING
         self.state, self.reason = State.UNLOADING, "it is being unloaded"
-        await self._end()
+        engine = await self._end()
         self.state, self.reason = State.UNLOADED, reason
+        self._settle(engine)
 
     async def stop(self) -> None:
         """Stop for good."""
@@ -148,6 +153,7 @@ class EngineKeeper:
         try:
             await self._end()
         finally:
+            self.phase = None
             self.state, self.reason = State.STOPPED, "the server is stopping"
             self.tickets.turn_away(error)
 
@@ -170,7 +176,7 @@ class EngineKeeper:
         policy = self._care.restart
         lacks_memory = isinstance(error, errors.OutOfMemoryError)
         self.not_before_s = now_s + (policy.no_memory_s if lacks_memory else policy.delay_s(self._failures, now_s))
-        self.state, self.reason, self.phase = State.FAILED, error.message, None
+        self.state, self.reason = State.FAILED, error.message
         _LOGGER.error("model %s cannot be started: %s", self.spec.name, error.message)
         self.tickets.turn_away(self._as_told(error))
 
@@ -195,7 +201,26 @@ class EngineKeeper:
             closed.cancel()
             watching.cancel()
         await engine.stop()
-        self._engine, self.phase = None, None
+        self._engine = self._life = None
+        self._settle(engine)
+        self._changed()
+
+    def _settle(self, engine: Engine | None) -> None:
+        """Take note that an engine was stopped: its memory is free, unless its process does not end."""
+        if engine is None or not engine.lingers:
+            self.phase = None
+            return
+        self.phase, self.state = Phase.LOST, State.LOST
+        self.reason = "its process does not end, not even when it is killed; what it takes counts until it does"
+        _LOGGER.error("model %s is lost: %s", self.spec.name, self.reason)
+        self.tickets.turn_away(self.error(self.reason))
+        self._life = asyncio.create_task(self._await_end(engine), name=f"the end of {self.spec.name}")
+
+    async def _await_end(self, engine: Engine) -> None:
+        await engine.wait_ended()
+        self.phase, self.state = None, State.UNLOADED
+        self.reason = "its process has ended at last; it is loaded when somebody asks for it"
+        _LOGGER.warning("model %s: %s", self.spec.name, self.reason)
         self._changed()
 
     async def _put_down(self, engine: Engine, verdict: Verdict) -> None:
@@ -237,11 +262,13 @@ class EngineKeeper:
         _LOGGER.error("model %s: %s", self.spec.name, self.reason)
         self.tickets.turn_away(self.error(self.reason))
 
-    async def _end(self) -> None:
-        """Stop the engine, wherever it stands in its life."""
-        if self._life is not None:
-            self._life.cancel()
-            await asyncio.wait({self._life})
-        if self._engine is not None:
-            await self._engine.stop()
-        self._life = self._engine = self.phase = None
+    async def _end(self) -> Engine | None:
+        """Stop the engine, wherever it stands in its life, and return it."""
+        life, engine = self._life, self._engine
+        if life is not None:
+            life.cancel()
+            await asyncio.wait({life})
+        if engine is not None:
+            await engine.stop()
+        self._life = self._engine = None
+        return engine

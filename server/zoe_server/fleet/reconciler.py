@@ -203,11 +203,16 @@ class Reconciler:
             berth.keeper.at_home = False
         await berth.keeper.unload(f"{why}; it is loaded again when somebody asks for it")
         berth.draining = berth.dismissed = False
+        if berth.keeper.phase is not None:
+            self._tell(FleetEvent("lost", name, berth.keeper.reason))
+            return
         _LOGGER.info("model %s is not in memory any more: %s", name, why)
         self._tell(FleetEvent("evicted", name, why))
 
     def _refuse(self, berth: Berth, room_bytes: int, pinned: Sequence[str]) -> None:
+        lost = [one.name for one in self._residents() if one.phase is Phase.LOST]
         beside = f" beside the pinned models ({', '.join(pinned)})" if pinned else ""
+        beside += f" beside what cannot be ended ({', '.join(lost)})" if lost else ""
         reason = (
             f"it needs about {gigabytes(berth.size_bytes)}, and models may take {gigabytes(room_bytes)}{beside}; "
             "choose a smaller model or context, or allow more with memory_budget_bytes in [server]"

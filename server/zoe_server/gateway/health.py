@@ -39,7 +39,7 @@ def _problem(state: Services) -> errors.EngineUnavailableError | None:
         return errors.EngineUnavailableError("the server is stopping", code="stopping")
     models = {status.name: status for status in state.fleet.status()}
     default = models[state.router.default].state
-    if default in (State.FAILED, State.QUARANTINED):
+    if default in (State.FAILED, State.QUARANTINED, State.LOST):
         return errors.EngineUnavailableError("a model cannot be loaded; the server's log says why", code="failed")
     if default in (State.RESTARTING, State.STOPPED) or any(status.is_starting for status in models.values()):
         return errors.EngineUnavailableError("a model is being loaded", code="loading")

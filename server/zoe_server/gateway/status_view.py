@@ -26,6 +26,7 @@ _TONES: Final = {
     State.UNLOADING: "busy",
     State.FAILED: "bad",
     State.QUARANTINED: "bad",
+    State.LOST: "bad",
 }
 
 Record = Mapping[str, Any]
@@ -111,7 +112,7 @@ def size(n_bytes: float) -> str:
 
 def _overall(statuses: Sequence[ModelStatus]) -> tuple[str, str]:
     states = {status.state for status in statuses}
-    if states & {State.FAILED, State.QUARANTINED}:
+    if states & {State.FAILED, State.QUARANTINED, State.LOST}:
         return "a model cannot be loaded", "bad"
     if states & {State.LOADING, State.RESTARTING}:
         return "a model is being loaded", "busy"

@@ -8,16 +8,20 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
 from io import BufferedRWPair
 from typing import IO, Any
 
+deaf = threading.Event()
+
 
 def leave_with_our_parent() -> None:
     os.read(sys.stdin.fileno(), 1)  # not sys.stdin, whose lock would hold up the interpreter's own end
-    os._exit(0)
+    if not deaf.is_set():
+        os._exit(0)
 
 
 def say(words: str) -> None:
@@ -37,6 +41,10 @@ def act(action: str, wire: IO[bytes] | BufferedRWPair, request_id: str | None) -
         say(rest)
     elif kind == "stall":
         time.sleep(3600)
+    elif kind == "deaf":
+        deaf.set()
+    elif kind == "heir":
+        subprocess.Popen(["sleep", "20"], start_new_session=True)
     elif kind == "raw":
         wire.write(rest.encode() + b"\n")
     elif kind == "cut":
@@ -64,6 +72,8 @@ def main(config: dict[str, Any]) -> None:
         if message["op"] == "chat":
             for action in config["chat"]:
                 act(action, wire, message["id"])
+    while deaf.is_set():
+        time.sleep(3600)
 
 
 if __name__ == "__main__":

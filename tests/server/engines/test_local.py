@@ -16,6 +16,7 @@ import pytest
 from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Engine
+from zoe_server.engines.child import Patience
 from zoe_server.engines.local import LocalEngine
 
 Ask = Callable[..., protocol.ChatRequest]
@@ -34,13 +35,18 @@ async def make() -> AsyncGenerator[Make, None]:
     made: list[LocalEngine] = []
 
     def engine(
-        *, before: str = "", loading: tuple[str, ...] = (READY,), chat: tuple[str, ...] = (), stall_s: float = 30.0
+        *,
+        before: str = "",
+        loading: tuple[str, ...] = (READY,),
+        chat: tuple[str, ...] = (),
+        stall_s: float = 30.0,
+        patience: Patience | None = None,
     ) -> LocalEngine:
         def command(config: Mapping[str, Any]) -> list[str]:
             actions = {"before": before, "loading": loading, "chat": chat, "socket_path": config["socket_path"]}
             return [sys.executable, str(CHILD), json.dumps(actions)]
 
-        made.append(LocalEngine(ModelSpec("m", Path("unused")), command, stall_s))
+        made.append(LocalEngine(ModelSpec("m", Path("unused")), command, stall_s, patience))
         return made[-1]
 
     yield engine
@@ -234,3 +240,38 @@ async def test_stopping_leaves_neither_process_nor_socket(make: Make) -> None:
     await engine.stop()
     assert not alive(pid)
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("loading", [(READY,), ("stall",)], ids=["ready", "loading"])
+async def test_a_process_that_no_signal_ends_is_waited_for_a_bounded_time(
+    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, loading: tuple[str, ...]
+) -> None:
+    """The edge that is played: signals that never arrive, as with a process that waits for a driver."""
+    engine = make(loading=("deaf", *loading), stall_s=1.0, patience=Patience(0.1, 0.1, 0.1))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "killpg", lambda _group, _number: None)
+        async with asyncio.timeout(30):
+            if loading == (READY,):
+                await engine.start()
+                await engine.kill("it stands still")
+            else:
+                with pytest.raises(errors.EngineUnavailableError, match="1 s"):
+                    await engine.start()
+            await engine.stop()
+            assert await engine.wait_closed()
+    assert "not even after SIGKILL" in caplog.text
+    assert engine.lingers
+    assert alive(engine.pid)
+    assert engine.pid is not None
+    os.kill(engine.pid, signal.SIGKILL)
+    async with asyncio.timeout(30):
+        await engine.wait_ended()
+    assert not engine.lingers
+
+
+async def test_who_holds_the_log_of_a_process_that_has_ended_holds_up_nobody(make: Make) -> None:
+    engine = make(loading=("heir", READY), patience=Patience(last_words_s=0.2))
+    await engine.start()
+    async with asyncio.timeout(5):
+        await engine.stop()
+    assert not engine.lingers

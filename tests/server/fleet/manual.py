@@ -63,17 +63,23 @@ class GivenScales:
 
 
 class Workshop:
-    """Makes scripted engines. `gate` holds up the start of those in `slow`; those in `broken` fail with its error."""
+    """Makes scripted engines. `gate` holds up the start of those in `slow`; those in `broken` fail with its error.
+
+    The processes of those in `undying` do not end before their `ended` is set.
+    """
 
     def __init__(self) -> None:
         self.made: list[tuple[str, ManualEngine]] = []
         self.broken: dict[str, errors.ZoeError] = {}
         self.slow: set[str] = set()
+        self.undying: set[str] = set()
         self.gate = asyncio.Event()
 
     def create(self, spec: ModelSpec) -> ManualEngine:
         engine = ManualEngine(spec, self)
         self.made.append((spec.name, engine))
+        if spec.name in self.undying:
+            engine.ended.clear()
         return engine
 
     @property
@@ -95,6 +101,9 @@ class ManualEngine(ScriptedEngine):
         self._name = spec.name
         self.pulse: Health | None = None
         self.stopped = False
+        self.ended = asyncio.Event()
+        """Set, unless the test makes it an engine whose process does not end."""
+        self.ended.set()
 
     @property
     def health(self) -> Health:
@@ -111,6 +120,13 @@ class ManualEngine(ScriptedEngine):
     async def stop(self) -> None:
         self.stopped = True
         await super().stop()
+
+    @property
+    def lingers(self) -> bool:
+        return self.stopped and not self.ended.is_set()
+
+    async def wait_ended(self) -> None:
+        await self.ended.wait()
 
 
 def request(text: str) -> protocol.ChatRequest:
