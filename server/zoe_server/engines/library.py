@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import Final
 
-from zoe_server.engines.child import Child, explain_exit, python_env
+from zoe_server.engines.process import ManagedProcess, python_env
 
 _LOGGER: Final = logging.getLogger(__name__)
 _FOR_GPU: Final = "GPU"
@@ -36,11 +36,11 @@ async def ask_library() -> LlamaLibrary:
     Raises:
         LibraryError: it is not installed, or cannot be loaded.
     """
-    child = await Child.spawn([sys.executable, "-c", _ASK], _LOGGER, python_env())
+    child = await ManagedProcess.spawn([sys.executable, "-c", _ASK], _LOGGER, python_env())
     code = await child.wait()
     if code == 0 and child.tail:
         version, _, kind = child.tail[-1].partition(" ")
         return LlamaLibrary(version, can_offload=kind == _FOR_GPU)
     if any("No module named 'llama_cpp'" in line for line in child.tail):
         raise LibraryError(f"not installed; {_TO_INSTALL}")
-    raise LibraryError(explain_exit(code, child.tail, loading_phase=""))
+    raise LibraryError(child.explain_end(loading_phase=""))

@@ -1,23 +1,21 @@
-"""`LocalEngine`: a llama.cpp model in a child process of this machine, spoken to in NDJSON over one unix socket.
+"""`LocalEngine`: a llama.cpp model in a process of this machine (`process`), spoken to over its `wire`.
 
-The transcript is in `zoe_server.protocol`. One connection carries all requests; each has its own queue of events here.
-If the child ends, or says something that cannot be understood, every open request gets exactly one `Failure`.
+If the process ends, or says something that cannot be understood, every open request gets exactly one `Failure`.
 
-Nothing waits for a clock: loading may take any time as long as the child keeps reporting, and a child whose loop stops
+Nothing waits for a clock: loading may take any time as long as the process keeps reporting, and one whose loop stops
 reporting for `stall_s` is killed. This module never loads llama_cpp.
 """
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 import logging
 import shutil
 import signal
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
@@ -25,13 +23,19 @@ from typing import Any, Final
 from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Health
-from zoe_server.engines.child import Child, Patience, explain_exit, python_env
-from zoe_server.engines.command import EngineCommand, engine_config, llama_command
+from zoe_server.engines.process import ManagedProcess, Patience, python_command, python_env
+from zoe_server.engines.wire import Wire
 
-_LINE_LIMIT_BYTES: Final = 64 << 20
 _CONNECT_RETRY_S: Final = 0.02
 _STALL_S: Final = 300.0
 _LOGGER: Final = logging.getLogger(__name__)
+
+EngineCommand = Callable[[Mapping[str, Any]], list[str]]
+
+
+def llama_command(config: Mapping[str, Any]) -> list[str]:
+    """Return the command that runs a llama.cpp engine process with `config`."""
+    return python_command("zoe_server.llama", "--config", json.dumps(config))
 
 
 class LocalEngine:
@@ -50,15 +54,12 @@ class LocalEngine:
         self._patience = patience or Patience()
         self._log = _LOGGER.getChild(spec.name)
         self._folder: Path | None = None
-        self._child: Child | None = None
-        self._writer: asyncio.StreamWriter | None = None
-        self._reading: asyncio.Task[None] | None = None
-        self._open: dict[str, asyncio.Queue[protocol.Event]] = {}
-        self._questions: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
+        self._process: ManagedProcess | None = None
+        self._wire: Wire | None = None
+        self._listening: asyncio.Task[None] | None = None
         self._info: Mapping[str, Any] = {}
         self._health = Health(alive=False)
         self._closed: asyncio.Future[str] | None = None
-        self._serial = 0
 
     @property
     def info(self) -> Mapping[str, Any]:
@@ -73,15 +74,16 @@ class LocalEngine:
     @property
     def pid(self) -> int | None:
         """The process id of the engine, None before it started."""
-        return self._child.pid if self._child else None
+        return self._process.pid if self._process else None
 
     async def start(self) -> None:
         """Start the process and return when its model is warm. See `base.Engine.start`."""
         self._closed = asyncio.get_running_loop().create_future()
         try:
             self._folder = Path(tempfile.mkdtemp(prefix="zoe-engine-"))
-            reader = await self._connect(self._folder / "engine.sock")
-            self._info = await self._await_ready(reader)
+            process = await self._spawn(self._folder / "engine.sock")
+            self._wire = wire = await self._connect(process, self._folder / "engine.sock")
+            self._info = await self._await_ready(process, wire)
         except OSError as error:
             await self.stop()
             raise self._unavailable(f"there is no socket to its process: {error}") from error
@@ -89,11 +91,14 @@ class LocalEngine:
             await self.stop()
             raise
         self._health = Health(alive=True, reports=0, reported_at=time.time())
-        self._reading = asyncio.create_task(self._read(reader), name=f"engine {self._spec.name}")
+        self._listening = asyncio.create_task(self._listen(process, wire), name=f"engine {self._spec.name}")
 
     async def chat(self, request: protocol.ChatRequest) -> AsyncGenerator[protocol.ChatEvent, None]:
         """Answer `request`. See `base.Engine.chat`."""
-        async with aclosing(self._events("chat", request)) as events:
+        if self._wire is None or not self._health.alive:
+            yield protocol.Failure(self._unavailable("it is not running"))
+            return
+        async with aclosing(self._wire.events("chat", request)) as events:
             async for event in events:
                 if not isinstance(event, protocol.Embedding):
                     yield event
@@ -101,7 +106,7 @@ class LocalEngine:
     async def embed(self, request: protocol.EmbedRequest) -> protocol.Embeddings:
         """Return the vectors of the inputs. See `base.Engine.embed`."""
         vectors: list[tuple[float, ...]] = [()] * len(request.inputs)
-        async with aclosing(self._events("embed", request)) as events:
+        async with aclosing(self._running_wire().events("embed", request)) as events:
             async for event in events:
                 if isinstance(event, protocol.Failure):
                     raise event.error
@@ -114,12 +119,12 @@ class LocalEngine:
     async def tokenize(self, text: str, *, add_special: bool = False, parse_special: bool = True) -> list[int]:
         """Return the tokens of `text`. See `base.Engine.tokenize`."""
         question = {"op": "tokenize", "text": text, "add_special": add_special, "parse_special": parse_special}
-        tokens: list[int] = (await self._ask(question))["tokens"]
+        tokens: list[int] = (await self._running_wire().ask(question))["tokens"]
         return tokens
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
         """Return the text of `tokens`. See `base.Engine.detokenize`."""
-        return str((await self._ask({"op": "detokenize", "tokens": list(tokens)}))["text"])
+        return str((await self._running_wire().ask({"op": "detokenize", "tokens": list(tokens)}))["text"])
 
     async def wait_closed(self) -> str:
         """Return why the process is gone, once it is. See `base.Engine.wait_closed`."""
@@ -130,108 +135,68 @@ class LocalEngine:
     async def kill(self, reason: str) -> None:
         """End the process at once. See `base.Engine.kill`."""
         self._close(reason, self._crashed(reason))
-        if self._child is not None:
-            self._child.signal(signal.SIGKILL)
+        if self._process is not None:
+            self._process.signal(signal.SIGKILL)
 
     async def stop(self) -> None:
         """End the process and remove its socket. See `base.Engine.stop`."""
         self._close("the server stops it", self._unavailable("the server is stopping"))
-        if self._writer is not None:
-            self._writer.close()
-        if self._child is not None:
-            await self._child.stop()
-        if self._reading is not None:
-            await asyncio.wait({self._reading})
+        if self._wire is not None:
+            self._wire.close()
+        if self._process is not None:
+            await self._process.stop()
+        if self._listening is not None:
+            await asyncio.wait({self._listening})
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)  # the child may have removed its socket at the same moment
 
     @property
     def lingers(self) -> bool:
         """Whether the process is there although it was killed."""
-        return self._child is not None and self._child.lingers
+        return self._process is not None and self._process.lingers
 
     async def wait_ended(self) -> None:
         """Return once the process has ended. See `base.Engine.wait_ended`."""
-        if self._child is not None:
-            await self._child.wait()
+        if self._process is not None:
+            await self._process.wait()
 
-    async def _events(
-        self, op: str, request: protocol.ChatRequest | protocol.EmbedRequest
-    ) -> AsyncGenerator[protocol.Event, None]:
-        """Send the request and return its events; closing this before the terminal one cancels it."""
-        if self._writer is None or not self._health.alive:
-            yield protocol.Failure(self._unavailable("it is not running"))
-            return
-        self._serial += 1
-        wire_id = f"r{self._serial}"
-        queue: asyncio.Queue[protocol.Event] = asyncio.Queue()
-        self._open[wire_id] = queue
-        try:
-            request = dataclasses.replace(request, id=wire_id)  # ours is unique on this connection, the caller's is not
-            self._send({"op": op, "id": wire_id, "request": protocol.encode_request(request)})
-            terminal = False
-            while not terminal:
-                event = await queue.get()
-                terminal = isinstance(event, protocol.TERMINAL_EVENTS)
-                if terminal:
-                    self._open.pop(wire_id, None)
-                yield event
-        finally:
-            if self._open.pop(wire_id, None) is not None:
-                self._send({"op": "cancel", "id": wire_id})
-
-    async def _ask(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the process's answer to what is no chat."""
-        if self._writer is None or not self._health.alive:
-            raise self._unavailable("it is not running")
-        self._serial += 1
-        wire_id = f"q{self._serial}"
-        answer: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
-        self._questions[wire_id] = answer
-        try:
-            self._send({**question, "id": wire_id})
-            return await answer
-        finally:
-            del self._questions[wire_id]
-
-    async def _connect(self, socket_path: Path) -> asyncio.StreamReader:
-        """Start the child and return the connection to it, as soon as it listens; ends early if the child does."""
+    async def _spawn(self, socket_path: Path) -> ManagedProcess:
         try:
             command = self._command(engine_config(self._spec, socket_path))
-            self._child = child = await Child.spawn(command, self._log, python_env(), self._patience)
+            self._process = await ManagedProcess.spawn(command, self._log, python_env(), self._patience)
         except OSError as error:
             raise self._unavailable(f"its process cannot be started: {error}") from error
-        ended = asyncio.ensure_future(child.wait())
+        return self._process
+
+    async def _connect(self, process: ManagedProcess, socket_path: Path) -> Wire:
+        """Return the connection to the process, as soon as it listens; ends early if the process does."""
+        ended = asyncio.ensure_future(process.wait())
         try:
             async with asyncio.timeout(self._stall_s):
                 while not ended.done():
-                    if (reader := await self._try_connect(socket_path)) is not None:
-                        return reader
+                    if (wire := await Wire.connect(socket_path)) is not None:
+                        return wire
                     await asyncio.wait({ended}, timeout=_CONNECT_RETRY_S)
         except TimeoutError as error:
             raise self._unavailable(f"its process did not listen within {self._stall_s:.0f} s") from error
         finally:
             ended.cancel()
-        raise await self._load_error("")
+        raise await self._load_error(process, "")
 
-    async def _try_connect(self, socket_path: Path) -> asyncio.StreamReader | None:
-        """Return the connection's reader, None while nobody listens there."""
-        try:
-            reader, self._writer = await asyncio.open_unix_connection(str(socket_path), limit=_LINE_LIMIT_BYTES)
-        except (FileNotFoundError, ConnectionRefusedError):
-            return None
-        return reader
-
-    async def _await_ready(self, reader: asyncio.StreamReader) -> Mapping[str, Any]:
+    async def _await_ready(self, process: ManagedProcess, wire: Wire) -> Mapping[str, Any]:
         """Follow the loading reports to their end and return the engine's `info`."""
         phase = ""
         while True:
             try:
-                message = await self._next_message(reader)
-            except (TimeoutError, ValueError) as error:
-                raise self._unavailable(f"its process stopped reporting while it loaded: {error}") from error
+                message = await asyncio.wait_for(wire.next_message(), self._stall_s)
+            except TimeoutError as error:
+                raise self._unavailable(
+                    f"its process said nothing for {self._stall_s:.0f} s while it loaded"
+                ) from error
+            except ValueError as error:
+                raise self._unavailable(f"its process stopped making sense while it loaded: {error}") from error
             if message is None:
-                raise await self._load_error(phase)
+                raise await self._load_error(process, phase)
             match message.get("event"):
                 case "ready":
                     info: Mapping[str, Any] = message.get("info", {})
@@ -245,47 +210,19 @@ class LocalEngine:
                 case other:
                     self._log.debug("unexpected while loading: %r", other)
 
-    async def _next_message(self, reader: asyncio.StreamReader) -> dict[str, Any] | None:
-        """Return the next line's object, None at the end of the connection, which may be in the middle of a line.
-
-        Raises:
-            TimeoutError: nothing was said for `stall_s`.
-            ValueError: what was said is no JSON object.
-        """
+    async def _listen(self, process: ManagedProcess, wire: Wire) -> None:
+        """Take what the process says until the connection ends, then fail what is open."""
         try:
-            line = await asyncio.wait_for(reader.readline(), self._stall_s)
-        except ConnectionError:
-            return None
-        except TimeoutError as error:
-            raise TimeoutError(f"no report for {self._stall_s:.0f} s") from error
-        if not line.endswith(b"\n"):
-            return None
-        message = json.loads(line)
-        if not isinstance(message, dict):
-            raise ValueError(f"not an object: {line[:80]!r}")
-        return message
-
-    async def _read(self, reader: asyncio.StreamReader) -> None:
-        """Hand every message to its request until the connection ends, then fail what is open."""
-        try:
-            while (message := await self._next_message(reader)) is not None:
-                self._dispatch(message)
-            reason = await self._last_words()
+            await wire.listen(self._take_report, self._stall_s)
+            await process.stop()
+            reason = process.explain_end()
         except (TimeoutError, ValueError, KeyError, TypeError) as error:
             reason = f"it stopped making sense: {error}"
             self._log.error("engine of %s: %s", self._spec.name, reason)
         self._close(reason, self._crashed(reason))
 
-    def _dispatch(self, message: Mapping[str, Any]) -> None:
-        request_id = message.get("id")
-        if isinstance(request_id, str):
-            if request_id in self._questions:
-                self._answer(self._questions[request_id], message)
-                return
-            queue = self._open.get(request_id)
-            if queue is not None:  # the tail of a cancelled request has no reader any more
-                queue.put_nowait(protocol.decode_event(message))
-        elif message.get("event") == "progress":
+    def _take_report(self, message: Mapping[str, Any]) -> None:
+        if message.get("event") == "progress":
             self._health = Health(
                 alive=True,
                 step=int(message.get("step", 0)),
@@ -295,45 +232,24 @@ class LocalEngine:
                 reports=(self._health.reports or 0) + 1,
             )
 
-    def _answer(self, question: asyncio.Future[Mapping[str, Any]], message: Mapping[str, Any]) -> None:
-        if question.done():
-            return
-        if message["event"] == "failure":
-            question.set_exception(errors.from_wire(message["error"]))
-        else:
-            question.set_result(message)
+    def _running_wire(self) -> Wire:
+        if self._wire is None or not self._health.alive:
+            raise self._unavailable("it is not running")
+        return self._wire
 
     def _close(self, reason: str, error: errors.ZoeError) -> None:
         """Take note that the engine is gone; every open request fails once, with `error`."""
         self._health = Health(alive=False)
-        waiting, self._open = self._open, {}
-        for queue in waiting.values():
-            queue.put_nowait(protocol.Failure(error))
-        for question in self._questions.values():
-            if not question.done():
-                question.set_exception(error)
+        if self._wire is not None:
+            self._wire.cut(error)
         if self._closed is not None and not self._closed.done():
             self._closed.set_result(reason)
 
-    def _send(self, message: Mapping[str, Any]) -> None:
-        """Write one line; if the connection is gone, the reader notices and fails the request."""
-        if self._writer is not None and not self._writer.is_closing():
-            self._writer.write(json.dumps(message).encode() + b"\n")
-
-    async def _last_words(self, loading_phase: str | None = None) -> str:
-        """The connection ended: make sure that the process does, too, and say why it did."""
-        if self._child is None:
-            return "it never started"
-        code = await self._child.stop()
-        if code is None:
-            return "its process does not end, not even when it is killed"
-        return explain_exit(code, self._child.tail, loading_phase=loading_phase)
-
-    async def _load_error(self, phase: str) -> errors.EngineUnavailableError:
+    async def _load_error(self, process: ManagedProcess, phase: str) -> errors.EngineUnavailableError:
         """The connection ended before the model was ready: return what that means."""
-        reason = await self._last_words(phase)
-        sign = self._child.lacked_memory if self._child is not None else None
-        if sign is None:
+        await process.stop()
+        reason = process.explain_end(loading_phase=phase)
+        if (sign := process.lacked_memory) is None:
             return self._unavailable(reason)
         return self._out_of_memory(reason if sign in reason else f"{reason}: {sign}")
 
@@ -349,3 +265,33 @@ class LocalEngine:
             "it is being restarted, please try again",
             retry_after_s=2.0,
         )
+
+
+def engine_config(spec: ModelSpec, socket_path: Path) -> dict[str, Any]:
+    """Return the engine process's configuration; what `spec` leaves open is left out.
+
+    The process counts every request that no step has taken yet as waiting, even while slots are free, so its bound is
+    wider by the slots: a burst that fits is never refused.
+    """
+    config = {
+        "model_path": str(spec.path),
+        "adapters": {name: {"path": str(one.path), "scale": one.scale} for name, one in spec.adapters.items()},
+        "socket_path": str(socket_path),
+        "projector_path": None if spec.projector_path is None else str(spec.projector_path),
+        "max_picture_tokens": spec.max_picture_tokens,
+        "n_ctx_tokens": spec.n_ctx_tokens,
+        "n_slots": spec.n_slots,
+        "n_batch_tokens": spec.n_batch_tokens,
+        "n_threads": spec.n_threads,
+        "n_gpu_layers": spec.n_gpu_layers,
+        "prefix_cache": spec.prefix_cache,
+        "jump_forward": spec.jump_forward,
+        "speculation": spec.speculation,
+        "prefix_folder": None if spec.prefix_folder is None else str(spec.prefix_folder),
+        "prefix_limit_bytes": spec.prefix_limit_bytes,
+        "queue_limit": spec.queue_limit + spec.n_slots,
+        "sampling": dict(spec.sampling),
+        "chat_template": spec.chat_template,
+        "dialect": spec.dialect,
+    }
+    return {key: value for key, value in config.items() if value is not None}

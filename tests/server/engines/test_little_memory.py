@@ -10,8 +10,7 @@ import pytest
 
 from zoe_server import errors
 from zoe_server.catalogue.spec import ModelSpec, bundled_model_path
-from zoe_server.engines.command import llama_command
-from zoe_server.engines.local import LocalEngine
+from zoe_server.engines.local import LocalEngine, llama_command
 
 pytestmark = pytest.mark.skipif(find_spec("llama_cpp") is None, reason="needs the llama.cpp engine")
 ALLOWED_KB = 4_000_000

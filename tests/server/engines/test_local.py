@@ -16,8 +16,8 @@ import pytest
 from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Engine
-from zoe_server.engines.child import Patience
 from zoe_server.engines.local import LocalEngine
+from zoe_server.engines.process import Patience
 
 Ask = Callable[..., protocol.ChatRequest]
 Collect = Callable[[Engine, protocol.ChatRequest], Awaitable[list[protocol.ChatEvent]]]
@@ -96,8 +96,8 @@ async def test_progress_is_its_health(make: Make, ask: Ask, collect: Collect) ->
             "no such",
         ),
         ("", ('{"event": "fatal"}',), "failed without a message"),
-        ("", ("raw:nonsense",), "stopped reporting"),
-        ("", ("raw:[]",), "stopped reporting"),
+        ("", ("raw:nonsense",), "stopped making sense"),
+        ("", ("raw:[]",), "stopped making sense"),
     ],
 )
 async def test_a_child_that_never_gets_ready_is_explained(

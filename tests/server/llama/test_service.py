@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from zoe_server.engines.child import python_env
+from zoe_server.engines.process import python_env
 from zoe_server.protocol import ChatRequest, EmbedRequest, Sampling, decode_vector, encode_request
 from zoe_server.training.random_embedder_gguf import write_random_embedder_gguf
 

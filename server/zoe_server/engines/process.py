@@ -1,6 +1,7 @@
-"""A child process that cannot outlive us: its own process group, a stdin that ends with us, the last lines it wrote.
+"""`ManagedProcess`: an engine's process, which cannot outlive us: a group of its own, a stdin that ends with us.
 
-It knows nothing of what the child does. A child leaves when its stdin ends: a gateway that is killed leaves no orphan.
+It knows nothing of what the process does and how it is spoken to. A process leaves when its stdin ends, so that a
+gateway that is killed leaves no orphan.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _CPU_FAULTS: Final = frozenset({signal.SIGILL, signal.SIGSEGV, signal.SIGBUS})
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a child that is to end is waited for, in seconds: until it leaves, after SIGTERM, after SIGKILL.
+    """How long a process that is to end is waited for, in seconds: until it leaves, after SIGTERM, after SIGKILL.
 
     What it wrote is read for another `last_words_s` at most: others may hold the end of its standard error.
     """
@@ -36,7 +37,7 @@ class Patience:
     last_words_s: float = 2.0
 
 
-class Child:
+class ManagedProcess:
     """One running child process. Make it with `spawn`."""
 
     def __init__(
@@ -57,7 +58,7 @@ class Child:
     @classmethod
     async def spawn(
         cls, command: Sequence[str], log: logging.Logger, extra_env: Mapping[str, str], patience: Patience | None = None
-    ) -> Child:
+    ) -> ManagedProcess:
         """Start `command` in its own process group; its standard output is discarded.
 
         Raises:
@@ -108,6 +109,13 @@ class Child:
     def tail(self) -> list[str]:
         """The last lines of its standard error."""
         return list(self._tail)
+
+    def explain_end(self, *, loading_phase: str | None = None) -> str:
+        """Say in plain words why it has ended, or that it does not; `loading_phase` as of `explain_exit`."""
+        code = self._process.returncode
+        if code is None:
+            return "its process does not end, not even when it is killed"
+        return explain_exit(code, self.tail, loading_phase=loading_phase)
 
     async def wait(self) -> int:
         """Return its exit code (negative: the signal that killed it) once it has ended and its last words are read."""
