@@ -15,6 +15,7 @@ from zoe_server.commands import models
 from zoe_server.commands.console import ERR, OUT, plain, reported
 from zoe_server.commands.models import Config
 from zoe_server.commands.setup import setup
+from zoe_server.engines.local import LOADING_LOG
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.process import State
 from zoe_server.gateway.server import serve as serve_gateway
@@ -119,6 +120,7 @@ def _log_to_stderr(verbose: bool) -> None:
     handler = RichHandler(console=ERR, show_path=False, rich_tracebacks=False)
     logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, format="%(message)s", handlers=[handler])
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    logging.getLogger(LOADING_LOG).setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
 def _log_requests_to_stderr() -> None:

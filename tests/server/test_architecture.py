@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "settings_file": set(),
     "doctor": {"doctor", "engines", "fleet", "settings"},
     "commands": {"commands", "fleet", "settings", "settings_file"},
-    "cli": {"cli", "commands", "doctor", "gateway", "routing", "fleet", "settings"},
+    "cli": {"cli", "commands", "doctor", "gateway", "routing", "fleet", "engines", "settings"},
     "llama": {"llama"},
     "protocol": set(),
     "errors": set(),

@@ -28,6 +28,14 @@ class Health:
     reports: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """How far an engine is that gets ready: what it does, and how much of that is done, 0 to 1, where it knows."""
+
+    phase: str
+    progress: float | None = None
+
+
 class Engine(Protocol):
     """One model that answers. An engine is started once and never again; a restart is a new engine."""
 
@@ -39,6 +47,11 @@ class Engine(Protocol):
     @property
     def health(self) -> Health:
         """Its own account of itself, without asking it again."""
+        ...
+
+    @property
+    def loading(self) -> Loading | None:
+        """How far it is, None while it does not load or says nothing about it."""
         ...
 
     @property

@@ -2,8 +2,8 @@
 
 If the process ends, or says something that cannot be understood, every open request gets exactly one `Failure`.
 
-Nothing waits for a clock: loading may take any time as long as the process keeps reporting, and one whose loop stops
-reporting for `stall_s` is killed. This module never loads llama_cpp.
+Nothing waits for a clock: loading may take any time as long as the process reports, computes or reads. One that does
+none of it for `stall_s`, or whose loop does not report that long, is killed. This module never loads llama_cpp.
 """
 
 from __future__ import annotations
@@ -22,13 +22,17 @@ from typing import Any, Final
 
 from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import ModelSpec
-from zoe_server.engines.base import Health
+from zoe_server.engines.base import Health, Loading
 from zoe_server.engines.process import ManagedProcess, Patience, python_command, python_env
 from zoe_server.engines.wire import Wire
 
 _CONNECT_RETRY_S: Final = 0.02
 _STALL_S: Final = 300.0
+_TELL_PROGRESS_S: Final = 5.0
+_BAR_WIDTH: Final = 20
 _LOGGER: Final = logging.getLogger(__name__)
+LOADING_LOG: Final = "zoe_server.loading"
+"""Where loads that take long tell how far they are."""
 
 EngineCommand = Callable[[Mapping[str, Any]], list[str]]
 
@@ -58,6 +62,8 @@ class LocalEngine:
         self._wire: Wire | None = None
         self._listening: asyncio.Task[None] | None = None
         self._info: Mapping[str, Any] = {}
+        self._loading: Loading | None = None
+        self._told_progress_s = 0.0
         self._health = Health(alive=False)
         self._closed: asyncio.Future[str] | None = None
 
@@ -70,6 +76,11 @@ class LocalEngine:
     def health(self) -> Health:
         """What the engine loop last reported."""
         return self._health
+
+    @property
+    def loading(self) -> Loading | None:
+        """What the process last said of its load."""
+        return self._loading
 
     @property
     def pid(self) -> int | None:
@@ -90,6 +101,8 @@ class LocalEngine:
         except BaseException:
             await self.stop()
             raise
+        finally:
+            self._loading = None
         self._health = Health(alive=True, reports=0, reported_at=time.time())
         self._listening = asyncio.create_task(self._listen(process, wire), name=f"engine {self._spec.name}")
 
@@ -185,14 +198,10 @@ class LocalEngine:
 
     async def _await_ready(self, process: ManagedProcess, wire: Wire) -> Mapping[str, Any]:
         """Follow the loading reports to their end and return the engine's `info`."""
-        phase = ""
+        phase, self._told_progress_s = "", time.monotonic()
         while True:
             try:
-                message = await asyncio.wait_for(wire.next_message(), self._stall_s)
-            except TimeoutError as error:
-                raise self._unavailable(
-                    f"its process said nothing for {self._stall_s:.0f} s while it loaded"
-                ) from error
+                message = await self._next_report(process, wire)
             except ValueError as error:
                 raise self._unavailable(f"its process stopped making sense while it loaded: {error}") from error
             if message is None:
@@ -207,8 +216,32 @@ class LocalEngine:
                     raise self._out_of_memory(told.message) if lacks_memory else self._unavailable(told.message)
                 case "loading":
                     phase = str(message.get("phase", ""))
+                    self._take_loading(Loading(phase, message.get("progress")))
                 case other:
                     self._log.debug("unexpected while loading: %r", other)
+
+    async def _next_report(self, process: ManagedProcess, wire: Wire) -> Mapping[str, Any] | None:
+        """Return what is said next, however long that takes, as long as the process computes or reads."""
+        said = asyncio.ensure_future(wire.next_message())
+        before = process.work()
+        try:
+            while not (await asyncio.wait({said}, timeout=self._stall_s))[0]:
+                now = process.work()
+                if not now.is_progress(before, self._stall_s):
+                    text = f"its process neither said nor did anything for {self._stall_s:.0f} s while it loaded"
+                    raise self._unavailable(text)
+                before = now
+            return said.result()
+        finally:
+            said.cancel()
+
+    def _take_loading(self, loading: Loading) -> None:
+        """Keep how far the load is, and write it to the log now and then."""
+        self._loading, now_s = loading, time.monotonic()
+        if loading.progress is not None and now_s - self._told_progress_s >= _TELL_PROGRESS_S:
+            self._told_progress_s = now_s
+            bar = ("#" * round(loading.progress * _BAR_WIDTH)).ljust(_BAR_WIDTH, ".")
+            logging.getLogger(LOADING_LOG).info("%s [%s] %.0f %%", self._spec.name, bar, 100 * loading.progress)
 
     async def _listen(self, process: ManagedProcess, wire: Wire) -> None:
         """Take what the process says until the connection ends, then fail what is open."""

@@ -17,10 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import psutil  # type: ignore[import-untyped]  # it comes without type information
+
 from zoe_server import errors
 
 _TAIL_LINES: Final = 40
 _LINE_LIMIT_BYTES: Final = 1 << 20
+_LEAST_LOAD: Final = 0.01
+"""Of one CPU: threads of a driver that only look whether there is something to do take less."""
+_LEAST_READ_BYTES: Final = 1 << 20
 _CPU_FAULTS: Final = frozenset({signal.SIGILL, signal.SIGSEGV, signal.SIGBUS})
 
 
@@ -35,6 +40,19 @@ class Patience:
     terminate_s: float = 2.0
     kill_s: float = 5.0
     last_words_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a process has done since its start."""
+
+    cpu_s: float = 0.0
+    read_bytes: int = 0
+
+    def is_progress(self, before: Work, duration_s: float) -> bool:
+        """Whether it did something worth the name since `before`, which was `duration_s` ago: computed, or read."""
+        computed = self.cpu_s - before.cpu_s >= _LEAST_LOAD * duration_s
+        return computed or self.read_bytes - before.read_bytes >= _LEAST_READ_BYTES
 
 
 class ManagedProcess:
@@ -109,6 +127,17 @@ class ManagedProcess:
     def tail(self) -> list[str]:
         """The last lines of its standard error."""
         return list(self._tail)
+
+    def work(self) -> Work:
+        """Return what it has done so far; nothing once it has ended."""
+        try:
+            process = psutil.Process(self.pid)
+            times = process.cpu_times()
+            read_bytes = process.io_counters().read_bytes if hasattr(process, "io_counters") else 0
+        except psutil.Error as error:
+            self._log.debug("what process %d does is unknown: %s", self.pid, error)
+            return Work()
+        return Work(times.user + times.system, read_bytes)
 
     def explain_end(self, *, loading_phase: str | None = None) -> str:
         """Say in plain words why it has ended, or that it does not; `loading_phase` as of `explain_exit`."""

@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import EMBEDDINGS_ROLE, ModelSpec
-from zoe_server.engines.base import Health
+from zoe_server.engines.base import Health, Loading
 
 _N_TOKENS: Final = 256
 _N_DIMENSIONS: Final = 8
@@ -163,6 +163,11 @@ class ScriptedEngine:
         if self._gone is None:
             return "it was never started"
         return (await asyncio.shield(self._gone)).message
+
+    @property
+    def loading(self) -> Loading | None:
+        """None: it is ready at once."""
+        return None
 
     @property
     def pid(self) -> int | None:

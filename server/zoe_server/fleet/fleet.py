@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from zoe_server import errors
 from zoe_server.catalogue.spec import ModelSpec
-from zoe_server.engines.base import Engine, Health
+from zoe_server.engines.base import Engine, Health, Loading
 from zoe_server.engines.registry import create_engine
 from zoe_server.fleet.berth import Berth
 from zoe_server.fleet.clock import Clock
@@ -36,7 +36,7 @@ class ModelStatus:
     It `is_starting` while the server has just begun and loads it. `info` is what the last engine that was ready told of
     the model. `size_bytes` is what the model takes, or would; `resident_bytes` is 0 while it is not in memory.
     `checked_ago_s` is the age of the last look at its health, None if there was none; `quarantined_s` is how long it
-    will still be left alone.
+    will still be left alone. `loading` is how far it is while it is being loaded, where that is known.
     """
 
     name: str
@@ -55,6 +55,7 @@ class ModelStatus:
     resident_bytes: int = 0
     checked_ago_s: float | None = None
     quarantined_s: float = 0.0
+    loading: Loading | None = None
 
 
 class Fleet:
@@ -295,6 +296,7 @@ class Fleet:
             resident_bytes=berth.size_bytes if keeper.phase is not None else 0,
             checked_ago_s=None if keeper.checked_s is None else now_s - keeper.checked_s,
             quarantined_s=max(0.0, keeper.not_before_s - now_s) if quarantined else 0.0,
+            loading=keeper.loading,
         )
 
     def _wake(self) -> None:

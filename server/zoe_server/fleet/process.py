@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from zoe_server import errors
 from zoe_server.catalogue.spec import ModelSpec
-from zoe_server.engines.base import Engine, Health
+from zoe_server.engines.base import Engine, Health, Loading
 from zoe_server.fleet.clock import Clock
 from zoe_server.fleet.health import HealthPolicy, Verdict, watch
 from zoe_server.fleet.planner import Phase
@@ -84,6 +84,7 @@ class EngineKeeper:
         self._care = care
         self._changed = changed
         self._engine: Engine | None = None
+        self._starting: Engine | None = None
         self._life: asyncio.Task[None] | None = None
         self._failures: deque[float] = deque(maxlen=_REMEMBERED_FAILURES)
         self._crash_moments: deque[float] = deque(maxlen=_REMEMBERED_FAILURES)
@@ -97,6 +98,11 @@ class EngineKeeper:
     def health(self) -> Health:
         """What the engine last said about itself."""
         return self._engine.health if self._engine is not None else Health(alive=False)
+
+    @property
+    def loading(self) -> Loading | None:
+        """How far its load is, None if nothing is loaded or nothing is known."""
+        return self._starting.loading if self._starting is not None else None
 
     def unavailable(self) -> errors.EngineUnavailableError | None:
         """Return why nobody can even wait for this model now, None if it makes sense to wait."""
@@ -116,7 +122,7 @@ class EngineKeeper:
         if self.state is not State.RESTARTING:
             self.state, self.reason = State.LOADING, "it is being loaded"
         begun_s = self._care.clock.now_s()
-        engine = self._create(self.spec)
+        engine = self._starting = self._create(self.spec)
         try:
             await engine.start()
         except errors.ZoeError as error:
@@ -129,6 +135,8 @@ class EngineKeeper:
             self._cannot_start(unknown)
             self._settle(engine)
             return unknown
+        finally:
+            self._starting = None
         self.loaded_at_s = self.last_used_s = self._care.clock.now_s()
         self.load_s = self.loaded_at_s - begun_s
         self.info = engine.info

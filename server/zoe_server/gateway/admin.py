@@ -129,6 +129,7 @@ def _model(state: Services, one: ModelStatus) -> dict[str, Any]:
         "size_bytes": one.size_bytes,
         "resident_bytes": one.resident_bytes,
         "load_s": round(one.load_s, 3),
+        "loading": None if one.loading is None else {"phase": one.loading.phase, "progress": one.loading.progress},
         "crashes": one.crashes,
         "restarts": one.restarts,
         "checked_ago_s": None if one.checked_ago_s is None else round(one.checked_ago_s, 1),

@@ -53,6 +53,7 @@ class ModelCard:
     facts: tuple[tuple[str, str], ...]
     line: str
     latency: str
+    loading: Bar | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,17 @@ def _card(status: ModelStatus, ended: Sequence[Record]) -> ModelCard:
         facts=_facts(status, own),
         line=sparkline.points(charted),
         latency=latency,
+        loading=_loading(status),
     )
+
+
+def _loading(status: ModelStatus) -> Bar | None:
+    """Return how far the load is; while it warms up, all of the model is there."""
+    if (loading := status.loading) is None:
+        return None
+    percent = 100.0 if loading.phase == "warmup" else 100 * (loading.progress or 0.0)
+    words = "warming up" if loading.phase == "warmup" else f"{percent:.0f} % of the model loaded"
+    return Bar("loading", words, (("models", percent, words),))
 
 
 def _facts(status: ModelStatus, own: Sequence[Record]) -> tuple[tuple[str, str], ...]:

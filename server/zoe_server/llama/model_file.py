@@ -30,8 +30,10 @@ class ModelLoadError(Exception):
     """The model file cannot be used; the message says why and what to do."""
 
 
-def load(path: Path, n_gpu_layers: int) -> int:
+def load(path: Path, n_gpu_layers: int, progress: Callable[[float], None] | None = None) -> int:
     """Return the loaded model, the library's pointer; a negative `n_gpu_layers` means all layers.
+
+    `progress` is called with how much of it is loaded, 0 to 1, with every percent.
 
     Raises:
         ModelLoadError: the file is missing, broken, or of an unsupported architecture.
@@ -43,10 +45,27 @@ def load(path: Path, n_gpu_layers: int) -> int:
     _refuse_unsupported(path.name, bytes(path))
     params = llama_cpp.llama_model_default_params()
     params.n_gpu_layers = n_gpu_layers
+    watcher = _progress_callback(progress)
+    if progress is not None:
+        params.progress_callback = watcher
     model: int | None = llama_cpp.llama_model_load_from_file(bytes(path), params)
     if not model:
         raise ModelLoadError(f"{path.name} cannot be loaded: {library_log.reasons()}")
     return model
+
+
+def _progress_callback(progress: Callable[[float], None] | None) -> Any:  # noqa: ANN401 -- a type that ctypes builds
+    """Return what the library calls, which has to live as long as it loads."""
+    percent = -1
+
+    def take(share: float, _user_data: object) -> bool:
+        nonlocal percent
+        if progress is not None and int(100 * share) != percent:
+            percent = int(100 * share)
+            progress(percent / 100)
+        return True
+
+    return llama_cpp.llama_progress_callback(take)
 
 
 def _refuse_unsupported(name: str, path: bytes) -> None:

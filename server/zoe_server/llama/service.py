@@ -2,8 +2,9 @@
 
 Beside the transcript there, the engine says, each as one line:
 
-    <- {"event": "loading", "phase": "model"}, then {"event": "loading", "phase": "warmup"}: a crash after the second
-       line and before "ready" means that the build of llama.cpp does not work on this processor
+    <- {"event": "loading", "phase": "model", "progress": 0.25}, how much of the file is loaded, 0 to 1; then
+       {"event": "loading", "phase": "warmup"}: a crash after that line and before "ready" means that the build of
+       llama.cpp does not work on this processor
     <- {"event": "ready", "info": {...}}   or {"event": "fatal", "error": {...}}, after which the process ends
     -> {"op": "stats"}   <- {"event": "stats", ...}
 
@@ -88,7 +89,7 @@ class Service:
         await self._connected.wait()
         started_s = time.monotonic()
         try:
-            self._send({"event": "loading", "phase": "model"})
+            self._send(_loading(0.0))
             worker = await self._aio.run_in_executor(self._pool, self._open_worker)
             self._send({"event": "loading", "phase": "warmup"})
             await self._flush()
@@ -113,6 +114,7 @@ class Service:
             self._config,
             emit=lambda request_id, events: self._from_thread(self._deliver, request_id, events),
             progress=lambda stats: self._from_thread(self._send, {"event": "progress", **stats}),
+            loaded=lambda share: self._from_thread(self._send, _loading(share)),
         )
 
     def _start(self, worker: Worker[Any]) -> None:
@@ -277,6 +279,10 @@ class Service:
         except OSError:
             _LOG.debug("stdin cannot be read", exc_info=True)
         self._from_thread(self._leave, EXIT_LEFT)
+
+
+def _loading(share: float) -> dict[str, Any]:
+    return {"event": "loading", "phase": "model", "progress": share}
 
 
 def _load_error(reason: str) -> EngineUnavailableError:

@@ -96,14 +96,18 @@ class Worker(Protocol[JobT]):
         ...
 
 
-def open_worker(config: EngineConfig, emit: Emit, progress: Progress) -> Worker[Any]:
+def open_worker(
+    config: EngineConfig, emit: Emit, progress: Progress, loaded: Callable[[float], None] | None = None
+) -> Worker[Any]:
     """Load the model and return what works with it: its file says of which kind it is.
+
+    `loaded` is called, now and then, with how much of the file is loaded, 0 to 1.
 
     Raises:
         ModelLoadError: the model cannot be loaded.
         ZoeError: its configuration cannot be used.
     """
-    model = model_file.load(config.model_path, config.n_gpu_layers)
+    model = model_file.load(config.model_path, config.n_gpu_layers, loaded)
     if model_file.pooling(model) is None:
         return Generator(config, model, emit, progress)
     if config.adapters:

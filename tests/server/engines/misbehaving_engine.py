@@ -31,6 +31,18 @@ def say(words: str) -> None:
 
 def act(action: str, wire: IO[bytes] | BufferedRWPair, request_id: str | None) -> None:
     kind, _, rest = action.partition(":")
+    if misbehave(kind, rest):
+        return
+    if kind in ("raw", "cut"):
+        wire.write(rest.encode() + (b"\n" if kind == "raw" else b""))
+    else:
+        event = json.loads(action)
+        wire.write(json.dumps({"id": request_id, **event} if request_id else event).encode() + b"\n")
+    wire.flush()
+
+
+def misbehave(kind: str, rest: str) -> bool:
+    """Do what says nothing on the wire; return whether it is of that kind."""
     if kind == "die":
         say("last words")
         os.kill(os.getpid(), signal.Signals[rest])
@@ -41,18 +53,17 @@ def act(action: str, wire: IO[bytes] | BufferedRWPair, request_id: str | None) -
         say(rest)
     elif kind == "stall":
         time.sleep(3600)
+    elif kind == "compute":
+        end_s = time.monotonic() + float(rest)
+        while time.monotonic() < end_s:
+            pass
     elif kind == "deaf":
         deaf.set()
     elif kind == "heir":
         subprocess.Popen(["sleep", "20"], start_new_session=True)
-    elif kind == "raw":
-        wire.write(rest.encode() + b"\n")
-    elif kind == "cut":
-        wire.write(rest.encode())
     else:
-        event = json.loads(action)
-        wire.write(json.dumps({"id": request_id, **event} if request_id else event).encode() + b"\n")
-    wire.flush()
+        return False
+    return True
 
 
 def main(config: dict[str, Any]) -> None:

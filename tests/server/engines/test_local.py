@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
@@ -15,7 +16,8 @@ import pytest
 
 from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import ModelSpec
-from zoe_server.engines.base import Engine
+from zoe_server.engines import local
+from zoe_server.engines.base import Engine, Loading
 from zoe_server.engines.local import LocalEngine
 from zoe_server.engines.process import Patience
 
@@ -159,6 +161,25 @@ async def test_loading_without_a_report_ends(make: Make, before: str, loading: t
     with pytest.raises(errors.EngineUnavailableError, match="1 s"):
         await engine.start()
     assert not alive(engine.pid)
+
+
+async def test_a_load_that_computes_without_a_word_goes_on(make: Make) -> None:
+    await make(loading=("compute:2.5", READY), stall_s=0.5).start()
+
+
+async def test_how_far_a_load_is_can_be_seen_and_is_in_the_log(
+    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(local, "_TELL_PROGRESS_S", 0.0)
+    caplog.set_level(logging.INFO, local.LOADING_LOG)
+    engine = make(loading=('{"event": "loading", "phase": "model", "progress": 0.5}', "stall"), stall_s=1.0)
+    seen: list[Loading | None] = []
+    monkeypatch.setattr(caplog.handler, "filter", lambda record: seen.append(engine.loading) or record)
+    with pytest.raises(errors.EngineUnavailableError):
+        await engine.start()
+    assert Loading("model", 0.5) in seen
+    assert engine.loading is None
+    assert "m [##########..........] 50 %" in caplog.text
 
 
 async def test_a_program_that_does_not_exist_is_explained() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import ModelSpec
-from zoe_server.engines.base import Engine, Health
+from zoe_server.engines.base import Engine, Health, Loading
 from zoe_server.engines.scripted import Answer, Crash, Hold, ScriptedEngine
 from zoe_server.fleet.clock import Clock
 from zoe_server.fleet.fleet import Fleet, ModelStatus
@@ -120,6 +120,10 @@ class ManualEngine(ScriptedEngine):
     async def stop(self) -> None:
         self.stopped = True
         await super().stop()
+
+    @property
+    def loading(self) -> Loading | None:
+        return Loading("model", 0.5) if self._name in self._workshop.slow else None
 
     @property
     def lingers(self) -> bool:

@@ -14,6 +14,7 @@ import pytest
 from tests.server.fleet.manual import GivenScales, ManualClock, Workshop, ask, request, states, status, until
 from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import ModelSpec
+from zoe_server.engines.base import Loading
 from zoe_server.fleet.events import FleetEvent
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.planner import FleetPolicy
@@ -330,6 +331,7 @@ async def test_stopping_gives_up_a_load_and_fails_who_waits_for_it(
     workshop.slow = {"vision"}
     waiting = asyncio.create_task(ask(fleet, "vision"))
     await until(fleet, lambda: status(fleet, "vision").state is State.LOADING)
+    await until(fleet, lambda: status(fleet, "vision").loading == Loading("model", 0.5))
     await fleet.stop()
     with pytest.raises(errors.EngineUnavailableError, match="stopping"):
         await waiting

@@ -31,6 +31,7 @@ async def test_the_status_tells_every_model(start: Start, spec: ModelSpec) -> No
     assert found["draining"] is False
     m, guest = found["models"]
     assert (m["id"], m["status"], m["running"], m["fallback"]) == ("m", "ready", 0, None)
+    assert m["loading"] is None
     assert (guest["id"], guest["status"], guest["roles"]) == ("guest", "unloaded", ["vision"])
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoe_server.engines.base import Health
+from zoe_server.engines.base import Health, Loading
 from zoe_server.fleet.fleet import ModelStatus
 from zoe_server.fleet.process import State
 from zoe_server.gateway import sparkline, status_view
@@ -69,6 +69,20 @@ async def test_the_page_shows_models_and_requests(gateway: Gateway) -> None:
     assert {"Zoe", "ready", "m", "In work", "decode", "Last requests", "stop", "1 → 2"} <= set(words)
     assert any(word.endswith("to the first word") for word in words)
     held.close()
+
+
+@pytest.mark.parametrize(
+    ("loading", "words", "width"),
+    [
+        (Loading("model", 0.42), "42 % of the model loaded", "42.00"),
+        (Loading("warmup"), "warming up", "100.00"),
+    ],
+)
+def test_how_far_a_load_is_is_a_bar(loading: Loading, words: str, width: str) -> None:
+    status = ModelStatus("m", State.LOADING, "", 0, 0.0, 0, Health(alive=False), {}, loading=loading)
+    text = render(status_view.page("1", ServerState(1.0), [status], [], []), "n")
+    assert words in Words(text).words
+    assert f'width="{width}"' in text
 
 
 def test_what_comes_from_elsewhere_is_no_markup() -> None:

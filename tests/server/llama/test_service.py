@@ -112,7 +112,11 @@ async def ready(start: Start) -> Process:
 async def test_transcript(ready: Process) -> None:
     """Everything one engine says: loading, an answer, statistics, cancellations, refusals; then its stdin ends."""
     phases = [message["phase"] for message in ready.messages if message["event"] == "loading"]
-    assert phases == ["model", "warmup"]
+    assert (phases[0], phases[-1], set(phases)) == ("model", "warmup", {"model", "warmup"})
+    shares = [message["progress"] for message in ready.messages if "progress" in message]
+    assert len(shares) > 2
+    assert (shares[0], shares[-1]) == (0.0, 1.0)
+    assert shares == sorted(shares)
     info = ready.messages[-1]["info"]
     assert info["dialect"] == "hermes"
     assert info["load_s"] > 0
