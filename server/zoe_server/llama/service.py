@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from zoe_server.llama.config import EngineConfig
     from zoe_server.llama.prompt.text_intake import TextIntake
-    from zoe_server.llama.worker import JobT, Worker
+    from zoe_server.llama.worker import Worker
     from zoe_server.protocol import Event
 
 _LOG: Final = logging.getLogger(__name__)
@@ -177,45 +177,39 @@ class Service:
         self._spawn(self._begin(request_id, op, data))
 
     async def _begin(self, request_id: str, op: str, data: dict[str, Any]) -> None:
+        """Hand the request to the worker, or end it: whatever is raised on the way is its one terminal event."""
         try:
-            worker = self._ready_worker()
-            job = await self._prepare(worker, op, data)
-            await self._do_slow_part(worker, job)
+            end = await self._prepare_and_submit(request_id, op, data)
         except ZoeError as error:
-            self._deliver(request_id, [protocol.Failure(error)])
-            return
-        if request_id not in self._preparing:
-            self._deliver(request_id, [worker.give_up(job)])
-            return
-        self._preparing.discard(request_id)
-        worker.submit(job)
+            end = protocol.Failure(error)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, somebody waits for an answer
+            _LOG.exception("a request could not be begun")
+            end = protocol.Failure(EngineError(f"the engine could not begin the request: {type(error).__name__}"))
+        if end is not None:
+            self._deliver(request_id, [end])
+
+    async def _prepare_and_submit(self, request_id: str, op: str, data: dict[str, Any]) -> Event | None:
+        """Return the end of a request that was cancelled meanwhile, else None: its end is the worker's to say."""
+        worker = self._ready_worker()
+        if op != worker.op:
+            raise worker.refusal()
+        job = await self._aio.run_in_executor(self._pool, worker.prepare, data, time.monotonic())
+        try:
+            if (slow_part := worker.slow_part(job)) is not None:
+                await self._aio.run_in_executor(self._slow_pool, slow_part)
+            if request_id in self._preparing:
+                self._preparing.discard(request_id)
+                worker.submit(job)
+                return None
+        except Exception:
+            worker.give_up(job)
+            raise
+        return worker.give_up(job)
 
     def _ready_worker(self) -> Worker[Any]:
         if self._worker is None:
             raise EngineUnavailableError("the model is still loading", retry_after_s=1.0)
         return self._worker
-
-    async def _prepare(self, worker: Worker[JobT], op: str, data: dict[str, Any]) -> JobT:
-        if op != worker.op:
-            raise worker.refusal()
-        try:
-            return await self._aio.run_in_executor(self._pool, worker.prepare, data, time.monotonic())
-        except ZoeError:
-            raise
-        except Exception as error:
-            _LOG.exception("a request could not be prepared")
-            raise EngineError(f"the engine could not read the request: {type(error).__name__}") from error
-
-    async def _do_slow_part(self, worker: Worker[JobT], job: JobT) -> None:
-        """Finish the preparation of a job whose preparation takes long, beside that of others."""
-        slow_part = worker.slow_part(job)
-        if slow_part is None:
-            return
-        try:
-            await self._aio.run_in_executor(self._slow_pool, slow_part)
-        except ZoeError:
-            worker.give_up(job)
-            raise
 
     async def _answer_question(self, message: dict[str, Any]) -> None:
         """Answer what needs the vocabulary only, beside the loop."""

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from typing import Any
 import pytest
 
 from zoe_server.engines.process import python_env
-from zoe_server.protocol import ChatRequest, EmbedRequest, Sampling, decode_vector, encode_request
+from zoe_server.llama import service
+from zoe_server.llama.config import EngineConfig
+from zoe_server.protocol import ChatRequest, EmbedRequest, Finish, Sampling, Usage, decode_vector, encode_request
 from zoe_server.training.random_embedder_gguf import write_random_embedder_gguf
 
 pytestmark = pytest.mark.timeout(120)
@@ -274,3 +277,80 @@ async def test_unknown_configuration_key_is_named(start: Start) -> None:
 async def test_line_that_is_no_message_ends_the_engine(ready: Process) -> None:
     ready.write(b"GET / HTTP/1.1\n")
     assert await ready.exit_code() == 0
+
+
+class BrokenWorker:
+    """The edge that is played: a worker of which one part raises what nobody has thought of."""
+
+    op = "chat"
+
+    def __init__(self, part: str) -> None:
+        self._part = part
+        self._stopped = threading.Event()
+        self.given_up = 0
+
+    def _break(self, part: str) -> None:
+        if part == self._part:
+            raise MemoryError("Unable to allocate 9 TiB for an array")
+
+    def prepare(self, _data: object, _arrived_s: float) -> str:
+        self._break("prepare")
+        return "job"
+
+    def slow_part(self, _job: str) -> Callable[[], None]:
+        self._break("slow_part")
+        return lambda: self._break("slow part's work")
+
+    def submit(self, _job: str) -> None:
+        self._break("submit")
+
+    def give_up(self, _job: str) -> Finish:
+        self.given_up += 1
+        return Finish("cancelled", Usage(0))
+
+    def run(self) -> None:
+        self._stopped.wait()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def info(self) -> dict[str, Any]:
+        return {}
+
+    header = info
+
+    def warm_up(self) -> None:
+        pass
+
+    close = warm_up
+
+
+@pytest.mark.parametrize("part", ["prepare", "slow_part", "slow part's work", "submit"])
+async def test_whatever_is_raised_before_a_request_runs_is_its_one_terminal_event(
+    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = BrokenWorker(part)
+    monkeypatch.setattr(service, "open_worker", lambda *_args, **_callbacks: worker)
+    monkeypatch.setattr(service.Service, "_watch_stdin", lambda _self: None)
+    config = EngineConfig(model_path=tmp_path / "unused", socket_path=tmp_path / "socket")
+    serving = asyncio.create_task(service.Service(config).run())
+    while not config.socket_path.exists():  # noqa: ASYNC110 -- a file that another task makes
+        await asyncio.sleep(0)
+    reader, writer = await asyncio.open_unix_connection(config.socket_path)
+
+    async def answer(name: str) -> dict[str, Any]:
+        writer.write(json.dumps({"op": "chat", "id": name, "request": {}}).encode() + b"\n")
+        while True:
+            message: dict[str, Any] = json.loads(await reader.readline())
+            if message.get("id") is not None:
+                return message
+
+    async with asyncio.timeout(10):
+        while json.loads(await reader.readline())["event"] != "ready":
+            pass
+        for name in ("a", "b"):
+            message = await answer(name)
+            assert (message["id"], message["event"], message["error"]["class"]) == (name, "failure", "EngineError")
+        writer.close()
+        assert await serving == service.EXIT_LEFT
+    assert worker.given_up == (0 if part == "prepare" else 2)
