@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from zoe_server import protocol
+from zoe_server.engines.engine_log import LogLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,11 @@ class Engine(Protocol):
     @property
     def loading(self) -> Loading | None:
         """How far it is, None while it does not load or says nothing about it."""
+        ...
+
+    @property
+    def log(self) -> tuple[LogLine, ...]:
+        """The last lines that it wrote, the oldest first; none of an engine without a process."""
         ...
 
     @property

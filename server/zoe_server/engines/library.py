@@ -7,13 +7,14 @@ import sys
 from dataclasses import dataclass
 from typing import Final
 
-from zoe_server.engines.process import ManagedProcess, python_env
+from zoe_server.engines.process import ManagedProcess
 
 _LOGGER: Final = logging.getLogger(__name__)
+_LOGGER.setLevel(logging.CRITICAL)  # what the child says is told by the error
 _FOR_GPU: Final = "GPU"
 _ASK: Final = (
     f"import llama_cpp, sys; kind = {_FOR_GPU!r} if llama_cpp.llama_supports_gpu_offload() else 'CPU'; "
-    "print(llama_cpp.__version__, kind, file=sys.stderr)"
+    "print(f'<7>{llama_cpp.__version__} {kind}', file=sys.stderr)"
 )
 _TO_INSTALL: Final = "install it with ./scripts/setup, or with `uv pip install 'zoe-server[llama]'`"
 
@@ -36,11 +37,11 @@ async def ask_library() -> LlamaLibrary:
     Raises:
         LibraryError: it is not installed, or cannot be loaded.
     """
-    child = await ManagedProcess.spawn([sys.executable, "-c", _ASK], _LOGGER, python_env())
+    child = await ManagedProcess.spawn([sys.executable, "-c", _ASK], "llama.cpp", _LOGGER)
     code = await child.wait()
-    if code == 0 and child.tail:
-        version, _, kind = child.tail[-1].partition(" ")
+    if code == 0 and child.log:
+        version, _, kind = child.log[-1].text.partition(" ")
         return LlamaLibrary(version, can_offload=kind == _FOR_GPU)
-    if any("No module named 'llama_cpp'" in line for line in child.tail):
+    if any("No module named 'llama_cpp'" in line.text for line in child.log):
         raise LibraryError(f"not installed; {_TO_INSTALL}")
     raise LibraryError(child.explain_end(loading_phase=""))

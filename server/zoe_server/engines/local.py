@@ -23,7 +23,8 @@ from typing import Any, Final
 from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Health, Loading
-from zoe_server.engines.process import ManagedProcess, Patience, python_command, python_env
+from zoe_server.engines.engine_log import LogLine
+from zoe_server.engines.process import ManagedProcess, Patience, python_command
 from zoe_server.engines.wire import Wire
 
 _CONNECT_RETRY_S: Final = 0.02
@@ -81,6 +82,11 @@ class LocalEngine:
     def loading(self) -> Loading | None:
         """What the process last said of its load."""
         return self._loading
+
+    @property
+    def log(self) -> tuple[LogLine, ...]:
+        """What the process wrote last."""
+        return self._process.log if self._process else ()
 
     @property
     def pid(self) -> int | None:
@@ -176,7 +182,7 @@ class LocalEngine:
     async def _spawn(self, socket_path: Path) -> ManagedProcess:
         try:
             command = self._command(engine_config(self._spec, socket_path))
-            self._process = await ManagedProcess.spawn(command, self._log, python_env(), self._patience)
+            self._process = await ManagedProcess.spawn(command, self._spec.name, self._log, self._patience)
         except OSError as error:
             raise self._unavailable(f"its process cannot be started: {error}") from error
         return self._process

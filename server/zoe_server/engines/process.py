@@ -11,8 +11,7 @@ import logging
 import os
 import signal
 import sys
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,8 +19,8 @@ from typing import Final
 import psutil  # type: ignore[import-untyped]  # it comes without type information
 
 from zoe_server import errors
+from zoe_server.engines.engine_log import EngineLog, LogLine
 
-_TAIL_LINES: Final = 40
 _LINE_LIMIT_BYTES: Final = 1 << 20
 _LEAST_LOAD: Final = 0.01
 """Of one CPU: threads of a driver that only look whether there is something to do take less."""
@@ -62,22 +61,23 @@ class ManagedProcess:
         self,
         process: asyncio.subprocess.Process,
         stderr: tuple[asyncio.ReadTransport, asyncio.StreamReader],
-        log: logging.Logger,
+        log: EngineLog,
+        logger: logging.Logger,
         patience: Patience,
     ) -> None:
         self._process = process
         self._pipe, stream = stderr
-        self._log = log
+        self._written = log
+        self._log = logger
         self._patience = patience
-        self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._insisted = self._given_up = False
         self._stderr_task = asyncio.create_task(self._read_stderr(stream))
 
     @classmethod
     async def spawn(
-        cls, command: Sequence[str], log: logging.Logger, extra_env: Mapping[str, str], patience: Patience | None = None
+        cls, command: Sequence[str], name: str, log: logging.Logger, patience: Patience | None = None
     ) -> ManagedProcess:
-        """Start `command` in its own process group; its standard output is discarded.
+        """Start `command`, the engine of `name`, in its own process group; its standard output is discarded.
 
         Raises:
             OSError: the program cannot be started.
@@ -89,7 +89,7 @@ class ManagedProcess:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=theirs,
-                env={**os.environ, **extra_env},
+                env={**os.environ, **python_env()},
                 process_group=0,
             )
         except BaseException:
@@ -97,7 +97,7 @@ class ManagedProcess:
             raise
         finally:
             os.close(theirs)
-        return cls(process, (pipe, stream), log, patience or Patience())
+        return cls(process, (pipe, stream), EngineLog(name, log), log, patience or Patience())
 
     @property
     def pid(self) -> int:
@@ -120,13 +120,13 @@ class ManagedProcess:
         code = self._process.returncode
         if code == -signal.SIGKILL and not self._insisted:
             return "SIGKILL"
-        told = (line for line in reversed(self._tail) if errors.OutOfMemoryError.is_told_by(line))
+        told = (line.text for line in reversed(self.log) if errors.OutOfMemoryError.is_told_by(line.text))
         return next(told, None) if code else None
 
     @property
-    def tail(self) -> list[str]:
-        """The last lines of its standard error."""
-        return list(self._tail)
+    def log(self) -> tuple[LogLine, ...]:
+        """The last lines that it wrote, the oldest first."""
+        return self._written.lines
 
     def work(self) -> Work:
         """Return what it has done so far; nothing once it has ended."""
@@ -144,7 +144,7 @@ class ManagedProcess:
         code = self._process.returncode
         if code is None:
             return "its process does not end, not even when it is killed"
-        return explain_exit(code, self.tail, loading_phase=loading_phase)
+        return explain_exit(code, [line.text for line in self.log], loading_phase=loading_phase)
 
     async def wait(self) -> int:
         """Return its exit code (negative: the signal that killed it) once it has ended and its last words are read."""
@@ -198,9 +198,7 @@ class ManagedProcess:
                 continue
             if not line:
                 return
-            text = line.decode("utf-8", "replace").rstrip()
-            self._tail.append(text)
-            self._log.debug("%s", text)
+            self._written.take(line)
 
 
 async def _open_pipe() -> tuple[asyncio.ReadTransport, asyncio.StreamReader, int]:

@@ -26,6 +26,7 @@ from typing import Any, Final
 from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import EMBEDDINGS_ROLE, ModelSpec
 from zoe_server.engines.base import Health, Loading
+from zoe_server.engines.engine_log import LogLine
 
 _N_TOKENS: Final = 256
 _N_DIMENSIONS: Final = 8
@@ -168,6 +169,11 @@ class ScriptedEngine:
     def loading(self) -> Loading | None:
         """None: it is ready at once."""
         return None
+
+    @property
+    def log(self) -> tuple[LogLine, ...]:
+        """Nothing: it has no process of its own."""
+        return ()
 
     @property
     def pid(self) -> int | None:

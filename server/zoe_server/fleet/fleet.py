@@ -14,6 +14,7 @@ from typing import Any, Final
 from zoe_server import errors
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Engine, Health, Loading
+from zoe_server.engines.engine_log import LogLine
 from zoe_server.engines.registry import create_engine
 from zoe_server.fleet.berth import Berth
 from zoe_server.fleet.clock import Clock
@@ -229,6 +230,10 @@ class Fleet:
     def status(self) -> tuple[ModelStatus, ...]:
         """Return where every model stands; never loads or wakes one."""
         return tuple(self._status(name, berth) for name, berth in self._berths.items())
+
+    def log(self, model: str) -> tuple[LogLine, ...]:
+        """Return what the engines of the model wrote last, the oldest first."""
+        return self._berths[model].keeper.log
 
     async def stop(self) -> None:
         """Stop all engines at the same time and return when nothing of them is left."""

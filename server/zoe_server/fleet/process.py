@@ -23,6 +23,7 @@ from typing import Any, Final
 from zoe_server import errors
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Engine, Health, Loading
+from zoe_server.engines.engine_log import N_LINES, LogLine
 from zoe_server.fleet.clock import Clock
 from zoe_server.fleet.health import HealthPolicy, Verdict, watch
 from zoe_server.fleet.planner import Phase
@@ -85,6 +86,7 @@ class EngineKeeper:
         self._changed = changed
         self._engine: Engine | None = None
         self._starting: Engine | None = None
+        self._past_log: deque[LogLine] = deque(maxlen=N_LINES)
         self._life: asyncio.Task[None] | None = None
         self._failures: deque[float] = deque(maxlen=_REMEMBERED_FAILURES)
         self._crash_moments: deque[float] = deque(maxlen=_REMEMBERED_FAILURES)
@@ -103,6 +105,12 @@ class EngineKeeper:
     def loading(self) -> Loading | None:
         """How far its load is, None if nothing is loaded or nothing is known."""
         return self._starting.loading if self._starting is not None else None
+
+    @property
+    def log(self) -> tuple[LogLine, ...]:
+        """What its engines wrote last, the oldest first, those before the present one, too."""
+        engine = self._starting or self._engine
+        return (*self._past_log, *(engine.log if engine is not None else ()))[-N_LINES:]
 
     def unavailable(self) -> errors.EngineUnavailableError | None:
         """Return why nobody can even wait for this model now, None if it makes sense to wait."""
@@ -215,6 +223,8 @@ class EngineKeeper:
 
     def _settle(self, engine: Engine | None) -> None:
         """Take note that an engine was stopped: its memory is free, unless its process does not end."""
+        if engine is not None:
+            self._past_log.extend(engine.log)
         if engine is None or not engine.lingers:
             self.phase = None
             return

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from aiohttp import web
@@ -104,6 +106,24 @@ async def unload(request: web.Request) -> web.Response:
     body = validated(UnloadBody, parse_json(raw) if raw else {})
     await state.fleet.unload(name, wait_s=body.wait_s)
     return _answer(state, name)
+
+
+async def log(request: web.Request) -> web.Response:
+    """Answer with the last lines that the engines of a model wrote, the oldest first.
+
+    Raises:
+        errors.ModelNotFoundError: there is no such model.
+    """
+    state, name = _named(request)
+    lines = [
+        {
+            "at": datetime.fromtimestamp(line.at_s, UTC).isoformat(timespec="milliseconds"),
+            "level": logging.getLevelName(line.level).lower(),
+            "text": line.text,
+        }
+        for line in state.fleet.log(name)
+    ]
+    return web.json_response({"id": name, "lines": lines})
 
 
 def _named(request: web.Request) -> tuple[Services, str]:

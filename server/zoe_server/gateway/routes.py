@@ -45,6 +45,7 @@ ROUTES: Final = (
     Route("POST", "/admin/route", admin.explain_route, "Which model would answer, and why", admin.RouteBody),
     Route("POST", "/admin/models/{id:.+}/load", admin.load, "Bring a model into memory"),
     Route("POST", "/admin/models/{id:.+}/unload", admin.unload, "Take a model out of memory", admin.UnloadBody),
+    Route("GET", "/admin/models/{id:.+}/log", admin.log, "The last lines that a model's engines wrote"),
     Route("GET", "/v1/models", list_models, "The models"),
     Route("GET", "/v1/models/{id:.+}", one_model, "One model"),
     Route("POST", "/v1/chat/completions", chat_completions, "A chat's answer", openai_wire.ChatBody, (JSON, EVENTS)),

@@ -41,6 +41,7 @@ async def _page(request: web.Request) -> web.Response:
         state.fleet.status(),
         [tracked.record() for tracked in state.tracker.running],
         state.tracker.ended,
+        {spec.name: state.fleet.log(spec.name) for spec in state.fleet.specs},
     )
     nonce = secrets.token_urlsafe(16)
     policy = (

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
+from zoe_server.engines.engine_log import LogLine
 from zoe_server.fleet.fleet import ModelStatus
 from zoe_server.fleet.process import State
 from zoe_server.gateway import sparkline
@@ -19,6 +22,8 @@ _MIB: Final = 1 << 20
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
 _DAY_S: Final = 86_400
+_SHOWN_LINES: Final = 40
+_LOG_TONES: Final = {logging.ERROR: "bad", logging.WARNING: "busy"}
 _TONES: Final = {
     State.READY: "good",
     State.LOADING: "busy",
@@ -44,7 +49,10 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """One model; `tone` is good, busy, bad or quiet. `line` are the points of the chart of its first-token times."""
+    """One model; `tone` is good, busy, bad or quiet. `line` are the points of the chart of its first-token times.
+
+    `log` are the last lines of its engines, each with its tone.
+    """
 
     name: str
     state: str
@@ -54,6 +62,7 @@ class ModelCard:
     line: str
     latency: str
     loading: Bar | None = None
+    log: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +85,9 @@ def page(
     statuses: Sequence[ModelStatus],
     running: Sequence[Record],
     ended: Sequence[Record],
+    logs: Mapping[str, Sequence[LogLine]] = MappingProxyType({}),
 ) -> Page:
-    """Return the page; of `running` the oldest come first, of `ended` the latest."""
+    """Return the page; of `running` the oldest come first, of `ended` the latest; `logs` are those of the models."""
     state, tone = _overall(statuses)
     return Page(
         version=version,
@@ -85,7 +95,7 @@ def page(
         tone=tone,
         uptime=duration(now.uptime_s),
         bars=tuple(_bars(now)),
-        models=tuple(_card(status, ended) for status in statuses),
+        models=tuple(_card(status, ended, logs.get(status.name, ())) for status in statuses),
         running=tuple(_row(record) for record in running),
         ended=tuple(_row(record) for record in ended[:LISTED_REQUESTS]),
     )
@@ -154,7 +164,7 @@ def _gpu_state(gpu: GpuState) -> str:
     return load + warmth
 
 
-def _card(status: ModelStatus, ended: Sequence[Record]) -> ModelCard:
+def _card(status: ModelStatus, ended: Sequence[Record], log: Sequence[LogLine]) -> ModelCard:
     own = [record for record in ended if record["model"] == status.name]
     first_tokens_s = [record["first_token_s"] for record in own if record["first_token_s"] is not None]
     charted = first_tokens_s[:_CHARTED_REQUESTS][::-1]
@@ -168,6 +178,7 @@ def _card(status: ModelStatus, ended: Sequence[Record]) -> ModelCard:
         line=sparkline.points(charted),
         latency=latency,
         loading=_loading(status),
+        log=tuple((_LOG_TONES.get(line.level, "quiet"), line.text) for line in log[-_SHOWN_LINES:]),
     )
 
 

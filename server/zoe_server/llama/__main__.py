@@ -16,6 +16,15 @@ from zoe_server.llama.service import Service
 
 _OOM_SCORE_ADJ = 500
 _EXIT_BAD_CONFIG = 2
+_JOURNAL_LEVELS = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+
+
+class _JournalFormatter(logging.Formatter):
+    """Begins every line of a record with its level as systemd's journal has it, which the gateway reads."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        mark = next((number for level, number in _JOURNAL_LEVELS if record.levelno >= level), 7)
+        return "\n".join(f"<{mark}>{line}" for line in super().format(record).splitlines() or [""])
 
 
 def _read_config(text: str) -> EngineConfig:
@@ -42,7 +51,9 @@ def main() -> int:
         "--config", required=True, metavar="JSON", help="the configuration, or the path of a file with it"
     )
     options = parser.parse_args()
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JournalFormatter("%(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     try:
         config = _read_config(options.config)
     except (ValidationError, OSError) as error:

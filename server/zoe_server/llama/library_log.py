@@ -1,4 +1,4 @@
-"""What llama.cpp says of itself: warnings and errors go to `logging`, the last errors explain a failure."""
+"""What llama.cpp says of itself: it goes to `logging` with its levels, and the last errors explain a failure."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import Any, Final
 
 import llama_cpp
 
-_LOG: Final = logging.getLogger(__name__)
-_GGML_LEVELS: Final = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
+_LOG: Final = logging.getLogger("llama.cpp")
+_GGML_LEVELS: Final = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
 _CONTINUES_LAST: Final = 5
 
 
 class _LibraryLog:
-    """Takes the library's messages: warnings and errors go to `logging`; the last errors explain a failure."""
+    """Takes the library's messages; one that has no end of line yet is continued by the next."""
 
     def __init__(self) -> None:
         self.errors: deque[str] = deque(maxlen=8)
         self._level = logging.DEBUG
+        self._begun = ""
         self.callback = llama_cpp.llama_log_callback(self._take)
 
     def install(self) -> None:
@@ -27,12 +28,18 @@ class _LibraryLog:
 
     def _take(self, level: int, text: bytes, _user_data: object) -> None:
         if level != _CONTINUES_LAST:
+            self.flush()
             self._level = _GGML_LEVELS.get(level, logging.DEBUG)
-        message = text.decode("utf-8", errors="replace").strip()
+        self._begun += text.decode("utf-8", errors="replace")
+        if self._begun.endswith("\n"):
+            self.flush()
+
+    def flush(self) -> None:
+        message, self._begun = self._begun.strip(), ""
         if message and self._level >= logging.ERROR:
             self.errors.append(message)
-        if message and self._level >= logging.WARNING:
-            _LOG.log(self._level, "llama.cpp: %s", message)
+        if message:
+            _LOG.log(self._level, "%s", message)
 
 
 _library_log = _LibraryLog()
@@ -51,4 +58,5 @@ def callback() -> Any:  # noqa: ANN401 -- a function type that ctypes builds
 
 def reasons() -> str:
     """Return the last errors as a reason."""
+    _library_log.flush()
     return "; ".join(dict.fromkeys(_library_log.errors)) or "llama.cpp gives no reason"

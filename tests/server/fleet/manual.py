@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 
 from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Engine, Health, Loading
+from zoe_server.engines.engine_log import LogLine
 from zoe_server.engines.scripted import Answer, Crash, Hold, ScriptedEngine
 from zoe_server.fleet.clock import Clock
 from zoe_server.fleet.fleet import Fleet, ModelStatus
@@ -124,6 +126,11 @@ class ManualEngine(ScriptedEngine):
     @property
     def loading(self) -> Loading | None:
         return Loading("model", 0.5) if self._name in self._workshop.slow else None
+
+    @property
+    def log(self) -> tuple[LogLine, ...]:
+        number = [engine for name, engine in self._workshop.made if name == self._name].index(self)
+        return (LogLine(0.0, logging.INFO, f"engine {number} of {self._name}"),)
 
     @property
     def lingers(self) -> bool:

@@ -339,6 +339,19 @@ async def test_stopping_gives_up_a_load_and_fails_who_waits_for_it(
     assert set(states(fleet).values()) == {"stopped"}
 
 
+async def test_what_engines_wrote_is_kept_when_they_are_gone(
+    make: Make, clock: ManualClock, workshop: Workshop
+) -> None:
+    fleet = await home(make, clock, budget=100)
+    assert isinstance(await ask(fleet, "vision"), protocol.Finish)
+    assert [line.text for line in fleet.log("vision")] == ["engine 0 of vision"]
+    await fleet.unload("vision")
+    workshop.broken["vision"] = errors.EngineUnavailableError("broken")
+    with pytest.raises(errors.EngineUnavailableError):
+        await ask(fleet, "vision")
+    assert [line.text for line in fleet.log("vision")] == ["engine 0 of vision", "engine 1 of vision"]
+
+
 async def test_a_guest_whose_engine_crashed_is_not_loaded_again_for_nobody(
     make: Make, clock: ManualClock, workshop: Workshop
 ) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from zoe_server.engines.engine_log import LogLine
 
 if TYPE_CHECKING:
     from tests.server.gateway.conftest import Gateway, Start
@@ -96,7 +99,26 @@ async def test_routes_are_explained_and_nothing_is_asked(start: Start, spec: Mod
     assert all(not engine.requests for engine in gateway.engines)
 
 
+async def test_what_an_engine_wrote_is_told_with_time_and_level(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = (LogLine(0.5, logging.INFO, "loaded"), LogLine(1.0, logging.ERROR, "<b>broke</b>"))
+    monkeypatch.setattr(type(gateway.engines[0]), "log", written)
+    answer = await (await gateway.client.get("/admin/models/m/log")).json()
+    assert answer == {
+        "id": "m",
+        "lines": [
+            {"at": "1970-01-01T00:00:00.500+00:00", "level": "info", "text": "loaded"},
+            {"at": "1970-01-01T00:00:01.000+00:00", "level": "error", "text": "<b>broke</b>"},
+        ],
+    }
+    page = await (await gateway.client.get("/", headers={"Accept": "text/html"})).text()
+    assert '<span class="bad">&lt;b&gt;broke&lt;/b&gt;</span>' in page
+    assert (await gateway.client.get("/admin/models/nobody/log")).status == 404
+
+
 async def test_nothing_of_it_without_the_key(start: Start) -> None:
     gateway = await start(api_key="k")
     assert (await gateway.client.get("/admin/status")).status == 401
+    assert (await gateway.client.get("/admin/models/m/log")).status == 401
     assert (await gateway.client.post("/admin/models/m/unload")).status == 401
