@@ -6,6 +6,7 @@ import math
 
 from zoe_server.fleet.planner import Resident, Urgency, Want
 from zoe_server.fleet.process import EngineKeeper
+from zoe_server.fleet.sizing import Held
 
 
 class Berth:
@@ -46,6 +47,11 @@ class Berth:
             last_used_s=keeper.last_used_s,
             keep_until_s=math.inf if keep_s is None else keeper.last_used_s + keep_s,
         )
+
+    def held(self) -> Held | None:
+        """Return what is in memory, None if nothing is."""
+        keeper = self.keeper
+        return None if keeper.phase is None else Held(keeper.spec, self.size_bytes, keeper.pid)
 
     def want(self) -> Want | None:
         """Return what is wanted of the model, None if nothing is."""

@@ -102,6 +102,12 @@ class EngineKeeper:
         return self._engine.health if self._engine is not None else Health(alive=False)
 
     @property
+    def pid(self) -> int | None:
+        """The process of the engine that runs or is started."""
+        engine = self._starting or self._engine
+        return None if engine is None else engine.pid
+
+    @property
     def loading(self) -> Loading | None:
         """How far its load is, None if nothing is loaded or nothing is known."""
         return self._starting.loading if self._starting is not None else None

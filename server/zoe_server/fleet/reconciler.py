@@ -25,6 +25,10 @@ from zoe_server.fleet.process import State
 from zoe_server.fleet.sizing import UNBOUNDED_BYTES, Sizing
 
 _LOGGER: Final = logging.getLogger(__name__)
+_ASK_AGAIN_S: Final = 60.0
+"""How old what the machine said about its memory may get, in seconds."""
+_ASK_BEFORE_REFUSAL_S: Final = 1.0
+"""The same where a model would be refused because of it."""
 
 
 class Reconciler:
@@ -44,6 +48,7 @@ class Reconciler:
         self._clock = clock
         self._tell = tell
         self._budget_bytes = UNBOUNDED_BYTES
+        self._asked_s = -math.inf
         self._changed = asyncio.Event()
         self._decided = asyncio.Condition()
         self._move: asyncio.Task[None] | None = None
@@ -84,9 +89,11 @@ class Reconciler:
             while True:
                 self._changed.clear()
                 decision = self._decide()
-                if isinstance(decision, planner.Wait):
+                if self._asks_again(decision):
+                    await self._ask_budget()
+                elif isinstance(decision, planner.Wait):
                     self._leave_out_what_does_not_fit()
-                    await self._rest(min(decision.until_s, self._next_start_s()))
+                    await self._rest(min(decision.until_s, self._next_start_s(), self._asked_s + _ASK_AGAIN_S))
                 elif self._moves and isinstance(decision, planner.Load | planner.Evict):
                     await self._rest(math.inf)
                 else:
@@ -116,12 +123,30 @@ class Reconciler:
     def _explain_room(self, berth: Berth) -> str:
         keeper = berth.keeper
         residents = [one for one in self._residents() if one.name != keeper.spec.name]
-        free_bytes = self._budget_bytes - sum(one.size_bytes for one in residents)
         there = ", ".join(_in_words(one) for one in residents) or "nothing"
+        if self.budget_bytes is None:
+            return f"it is loaded after others; there is {there}"
+        free_bytes = self._budget_bytes - sum(one.size_bytes for one in residents)
         return f"it needs {gigabytes(berth.size_bytes)}, {gigabytes(max(0, free_bytes))} are free beside {there}"
 
+    def _asks_again(self, decision: planner.Decision) -> bool:
+        """Whether to look at the machine's memory again before `decision`."""
+        age_s = self._clock.now_s() - self._asked_s
+        if isinstance(decision, planner.Refuse):
+            return age_s >= _ASK_BEFORE_REFUSAL_S
+        return isinstance(decision, planner.Wait) and not self._moves and age_s >= _ASK_AGAIN_S
+
+    async def _ask_budget(self) -> None:
+        """Ask how much there is for models now; those that were refused and fit now get another chance."""
+        self._asked_s = self._clock.now_s()
+        held = [one for berth in self._berths.values() if (one := berth.held()) is not None]
+        self._budget_bytes = await self._sizing.budget_bytes(held)
+        stays_bytes = sum(one.size_bytes for one in self._residents() if one.is_kept)
+        for berth in self._berths.values():
+            berth.keeper.fits = berth.keeper.fits or berth.size_bytes <= self._budget_bytes - stays_bytes
+
     async def _weigh_all(self) -> None:
-        self._budget_bytes = await self._sizing.budget_bytes()
+        await self._ask_budget()
         for berth in self._berths.values():
             berth.size_bytes = berth.estimated_bytes = await self._sizing.estimate(berth.keeper.spec)
 

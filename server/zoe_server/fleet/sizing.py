@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -30,11 +32,23 @@ _LOGGER: Final = logging.getLogger(__name__)
 UNBOUNDED_BYTES: Final = 1 << 62
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A model in memory, which counts with `size_bytes`; `pid` is its process, None if it has none."""
+
+    spec: ModelSpec
+    size_bytes: int
+    pid: int | None = None
+
+
 class Sizing(Protocol):
     """What the fleet asks about memory; sizes in bytes."""
 
-    async def budget_bytes(self) -> int:
-        """Return how much memory all models together may take; asked once, first of all."""
+    async def budget_bytes(self, held: Sequence[Held] = ()) -> int:
+        """Return how much memory all models together may take; asked first of all, and again now and then.
+
+        What `held` models take is theirs: what other programs took or gave back is what changes.
+        """
         ...
 
     @property
@@ -58,8 +72,9 @@ class Sizing(Protocol):
 class NoSizing:
     """Weighs nothing: everything fits."""
 
-    async def budget_bytes(self) -> int:
+    async def budget_bytes(self, held: Sequence[Held] = ()) -> int:
         """Return more than there can be."""
+        del held
         return UNBOUNDED_BYTES
 
     @property
@@ -89,18 +104,28 @@ class MachineSizing:
         self._on_gpu = False
         self._facts: dict[str, memory.ModelFacts] = {}
 
-    async def budget_bytes(self) -> int:
+    async def budget_bytes(self, held: Sequence[Held] = ()) -> int:
         """Look at the machine and return its budget; see `Sizing`."""
-        self._hardware = hardware = await asyncio.to_thread(detect)
-        has_gpu = hardware.machine in (Machine.JETSON, Machine.NVIDIA)
-        offloads = has_gpu and await can_offload()
-        self._on_gpu = offloads
+        if self._hardware is None:
+            self._hardware = hardware = await asyncio.to_thread(detect)
+            self._on_gpu = hardware.machine in (Machine.JETSON, Machine.NVIDIA) and await can_offload()
+            if not hardware.memory_total_bytes:
+                _LOGGER.warning("%s", "; ".join(hardware.notes))
+        elif self._allowed_bytes is None:
+            self._hardware = await asyncio.to_thread(detect, jetson_stats=lambda: "")
         if self._allowed_bytes is not None:
             return self._allowed_bytes
-        if not hardware.memory_total_bytes:
-            _LOGGER.warning("%s", "; ".join(hardware.notes))
+        if not self._hardware.memory_total_bytes:
             return UNBOUNDED_BYTES
-        return recommend(hardware, can_offload=offloads).budget_bytes
+        held_bytes = sum(self._held_bytes(one) for one in held)
+        return recommend(self._hardware, held_bytes=held_bytes, can_offload=self._on_gpu).budget_bytes
+
+    def _held_bytes(self, held: Held) -> int:
+        """Return by how much less is available because of the model, in the memory that is planned."""
+        if self._computes_on_gpu(held.spec):
+            return held.size_bytes
+        has_other_memory = self._on_gpu and self._hardware is not None and not self._hardware.unified
+        return 0 if has_other_memory else _private_bytes(held.pid)
 
     @property
     def extra_bytes(self) -> int:
@@ -151,6 +176,19 @@ def _free_bytes(*, unified: bool) -> int | None:
         return device_memory.read(tree).available_bytes or None
     known = [one.free_bytes for one in gpu.find(tree, gpu.load_nvml).gpus if one.free_bytes is not None]
     return sum(known) if known else None
+
+
+def _private_bytes(pid: int | None) -> int:
+    """Return what the process holds that nobody else can have; weights read from a file can go, and are available."""
+    if pid is None:
+        return 0
+    try:
+        memory_info = psutil.Process(pid).memory_info()
+    except psutil.Error as error:
+        _LOGGER.debug("the memory of process %d is unknown: %s", pid, error)
+        return 0
+    private_bytes: int = memory_info.rss - getattr(memory_info, "shared", 0)
+    return private_bytes
 
 
 def _process_bytes(pid: int | None) -> int | None:

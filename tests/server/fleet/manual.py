@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import ModelSpec
@@ -13,6 +13,7 @@ from zoe_server.engines.engine_log import LogLine
 from zoe_server.engines.scripted import Answer, Crash, Hold, ScriptedEngine
 from zoe_server.fleet.clock import Clock
 from zoe_server.fleet.fleet import Fleet, ModelStatus
+from zoe_server.fleet.sizing import Held
 
 ANSWERS = [Answer((Crash(),), "crash"), Answer((Hold(),), "hold"), Answer((protocol.Text("Hi"),))]
 
@@ -46,12 +47,14 @@ class GivenScales:
     """Models take the bytes in `sizes`; once loaded they take those in `measured`, if they are there."""
 
     def __init__(self, budget: int, sizes: Mapping[str, int], measured: Mapping[str, int] | None = None) -> None:
-        self._budget = budget
+        self.budget = budget
+        self.asked: list[tuple[Held, ...]] = []
         self._sizes = sizes
         self._measured = measured or {}
 
-    async def budget_bytes(self) -> int:
-        return self._budget
+    async def budget_bytes(self, held: Sequence[Held] = ()) -> int:
+        self.asked.append(tuple(held))
+        return self.budget
 
     async def estimate(self, spec: ModelSpec) -> int:
         return self._sizes[spec.name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from zoe_server.engines.scripted import Answer, ScriptedEngine
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.planner import FleetPolicy
 from zoe_server.fleet.process import State
-from zoe_server.fleet.sizing import NoSizing
+from zoe_server.fleet.sizing import Held, NoSizing
 
 OLD = ModelSpec("old", Path("unused"), engine="scripted", roles=("tools",))
 NEW = ModelSpec("new", Path("unused"), engine="scripted", roles=("chat",))
@@ -25,7 +25,8 @@ NEW = ModelSpec("new", Path("unused"), engine="scripted", roles=("chat",))
 class Sizing(NoSizing):
     """Every model takes 6 of 10 bytes; `huge` takes more than there are."""
 
-    async def budget_bytes(self) -> int:
+    async def budget_bytes(self, held: Sequence[Held] = ()) -> int:
+        del held
         return 10
 
     async def estimate(self, spec: ModelSpec) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil  # type: ignore[import-untyped]  # it comes without type information
 import pytest
 
 from zoe_server.catalogue.spec import ModelSpec, bundled_model_path
@@ -13,7 +15,7 @@ from zoe_server.engines.scripted import ScriptedEngine
 from zoe_server.fleet import device_memory, gpu, sizing
 from zoe_server.fleet.hardware import Hardware, Machine
 from zoe_server.fleet.memory_book import MemoryBook
-from zoe_server.fleet.sizing import UNBOUNDED_BYTES, MachineSizing
+from zoe_server.fleet.sizing import UNBOUNDED_BYTES, Held, MachineSizing
 
 GIB = 1 << 30
 SPEC = ModelSpec("zoe-nano", bundled_model_path())
@@ -38,7 +40,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, hardware: Hardware, *, offloads: bo
     async def can_offload() -> bool:
         return offloads
 
-    monkeypatch.setattr(sizing, "detect", lambda: hardware)
+    monkeypatch.setattr(sizing, "detect", lambda **_kwargs: hardware)
     monkeypatch.setattr(sizing, "can_offload", can_offload)
 
 
@@ -48,6 +50,37 @@ async def test_the_budget_is_the_users_or_the_policys(book: MemoryBook, monkeypa
     assert 8 * GIB < await MachineSizing(book).budget_bytes() < 12 * GIB
     machine(monkeypatch, GPU_PC, offloads=True)
     assert 10 * GIB < await MachineSizing(book).budget_bytes() < 11 * GIB
+
+
+async def test_what_our_own_engines_hold_is_added_back(book: MemoryBook, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, PC)
+    weighing = MachineSizing(book)
+    before_bytes = await weighing.budget_bytes()
+    machine(monkeypatch, replace(PC, memory_available_bytes=2 * GIB))
+    assert await weighing.budget_bytes() < 2 * GIB
+    info = SimpleNamespace(rss=9 * GIB, shared=4 * GIB)  # the mapped weights are available to others
+    monkeypatch.setattr(psutil.Process, "memory_info", lambda _self: info)
+    held_bytes = await weighing.budget_bytes([Held(SPEC, 8 * GIB, os.getpid()), Held(SPEC, 1, None)])
+    assert held_bytes - await weighing.budget_bytes() == 5 * GIB
+    assert held_bytes < before_bytes
+
+
+async def test_on_a_gpu_what_models_take_of_it_is_added_back(book: MemoryBook, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, GPU_PC, offloads=True)
+    weighing = MachineSizing(book)
+    before_bytes = await weighing.budget_bytes()
+    machine(monkeypatch, replace(GPU_PC, gpus=(gpu.Gpu("RTX", 12 * GIB, 8 * GIB),)), offloads=True)
+    on_cpu = replace(SPEC, name="cpu", n_gpu_layers=0)
+    assert (
+        await weighing.budget_bytes([Held(SPEC, 3 * GIB, os.getpid()), Held(on_cpu, GIB, os.getpid())]) == before_bytes
+    )
+
+
+async def test_a_budget_of_the_user_stays_what_it_is(book: MemoryBook, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, PC)
+    weighing = MachineSizing(book, 5 * GIB)
+    await weighing.budget_bytes()
+    assert await weighing.budget_bytes([Held(SPEC, GIB, os.getpid())]) == 5 * GIB
 
 
 async def test_a_machine_that_tells_nothing_bounds_nothing(book: MemoryBook, monkeypatch: pytest.MonkeyPatch) -> None:

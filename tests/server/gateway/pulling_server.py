@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from zoe_server import protocol
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.scripted import Answer, ScriptedEngine
 from zoe_server.fleet.fleet import Fleet
-from zoe_server.fleet.sizing import NoSizing
+from zoe_server.fleet.sizing import Held, NoSizing
 from zoe_server.gateway.app import create_app
 from zoe_server.gateway.services import Services
 from zoe_server.gateway.supply import Supply
@@ -56,7 +56,8 @@ scores = { tools = 100 }
 class Sizing(NoSizing):
     """There are 8 GB for models."""
 
-    async def budget_bytes(self) -> int:
+    async def budget_bytes(self, held: Sequence[Held] = ()) -> int:
+        del held
         return 8_000_000_000
 
 
