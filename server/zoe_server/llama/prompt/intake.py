@@ -53,7 +53,12 @@ class Intake(TextIntake):
         self._n_ctx_tokens = runner.n_ctx_tokens
         source = config.chat_template or runner.metadata("tokenizer.chat_template") or CHATML
         self.chat_template = source
-        self._template = ChatTemplate(source, bos_token=self._vocab.bos_text, eos_token=self._vocab.eos_text)
+        self._template = ChatTemplate(
+            source,
+            bos_token=self._vocab.bos_text,
+            eos_token=self._vocab.eos_text,
+            control_text=self._vocab.control_text,
+        )
         self.dialect = _dialect(config.dialect) if config.dialect else dialects.detect(source)
         self._reasoning = self.dialect.reasoning(source)
         self._compiler = Compiler(self._vocab, self.dialect.markers)
@@ -101,17 +106,18 @@ class Intake(TextIntake):
         pictures = [part for message in request.messages for part in picture_parts(message)]
         if not pictures:
             prompt = self._template.render(request)
-            return prompt, PicturePrompt(self._vocab.tokenize_prompt(prompt))
+            return prompt, PicturePrompt(self._vocab.opening(prompt) + self._vocab.tokenize_chat(prompt))
         if self._picture_encoder is None:
             path = pictures[0]["path"]
             raise InvalidRequestError(f"{path}: this model does not see pictures; choose one that does", param=path)
         prompt = self._template.render(request, self._picture_encoder.marker)
-        files = [base64.b64decode(part["data"]) for part in pictures]
-        return prompt, self._picture_encoder.read(prompt, files, self._vocab.opening(prompt))
+        texts = [self._vocab.tokenize_chat(text) for text in prompt.split(self._picture_encoder.marker)]
+        texts[0] = self._vocab.opening(prompt) + texts[0]
+        return prompt, self._picture_encoder.read(texts, [base64.b64decode(part["data"]) for part in pictures])
 
     def _prepare_raw(self, request: ChatRequest, prompt: str | tuple[int, ...], arrived_s: float) -> Job:
         """Return the job of a request whose prompt goes to the model as it is, and whose answer is text."""
-        tokens = self._vocab.tokenize_prompt(prompt) if isinstance(prompt, str) else list(prompt)
+        tokens = self._vocab.tokenize_raw(prompt) if isinstance(prompt, str) else list(prompt)
         if not tokens:
             raise InvalidRequestError("prompt: an empty prompt cannot be continued", param="prompt")
         self.check_tokens(tokens, "prompt")

@@ -1,6 +1,7 @@
 """From messages and tools to the one text a model continues: its own chat template, run as Hugging Face runs it.
 
-This module knows no tokens: the template writes special tokens as text.
+This module knows no tokens: the template writes special tokens as text, and what only looks like them is broken with
+sentinels (see `control_text`).
 Source: transformers, `utils/chat_template_utils.py`.
 """
 
@@ -20,6 +21,7 @@ import jinja2.parser
 import jinja2.sandbox
 
 from zoe_server.errors import EngineUnavailableError, InvalidRequestError
+from zoe_server.llama.prompt.control_text import ControlText
 from zoe_server.protocol import ChatRequest, Tool
 
 CHATML: Final = """\
@@ -47,7 +49,13 @@ class ChatTemplate:
     """
 
     def __init__(
-        self, source: str, *, bos_token: str, eos_token: str, now: Callable[[], datetime] = datetime.now
+        self,
+        source: str,
+        *,
+        bos_token: str,
+        eos_token: str,
+        control_text: ControlText | None = None,
+        now: Callable[[], datetime] = datetime.now,
     ) -> None:
         environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, jinja2.ext.loopcontrols]
@@ -58,10 +66,13 @@ class ChatTemplate:
         self._names = {"bos_token": bos_token, "eos_token": eos_token}
         try:
             self._template = environment.from_string(source or CHATML)
+            constants = {node.value for node in environment.parse(source or CHATML).find_all(jinja2.nodes.Const)}
         except jinja2.TemplateSyntaxError as error:
             raise EngineUnavailableError(
                 f"the model's chat template is not valid jinja (line {error.lineno}: {error.message})"
             ) from error
+        texts = (constant for constant in constants if isinstance(constant, str))
+        self._broken = (control_text or ControlText({})).breaker(texts)
         self._takes_late_instructions = self._tells_late_instructions()
 
     def render(self, request: ChatRequest, picture_marker: str = "") -> str:
@@ -74,10 +85,10 @@ class ChatTemplate:
             InvalidRequestError: the template refuses the messages, or fails on them.
         """
         try:
-            messages = [_message(message, picture_marker) for message in request.messages]
+            messages = [self._message(message, picture_marker) for message in request.messages]
             text = self._render(
                 messages if self._takes_late_instructions else _with_one_beginning(messages),
-                [_function(tool) for tool in request.tools],
+                [self._broken(_function(tool)) for tool in request.tools],
             )
         except Exception as error:  # a template is a program: a request can make it raise anything
             raise InvalidRequestError(
@@ -88,6 +99,20 @@ class ChatTemplate:
 
     def _render(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> str:
         return self._template.render(messages=messages, tools=tools or None, add_generation_prompt=True, **self._names)
+
+    def _message(self, message: Mapping[str, Any], picture_marker: str) -> dict[str, Any]:
+        """Return a message as templates expect it: content is a string, arguments of past calls are objects."""
+        content = message.get("content") or ""
+        if isinstance(content, list):
+            texts = (self._broken(part["text"]) if part["type"] == "text" else picture_marker for part in content)
+            content = "".join(texts)
+        else:
+            content = self._broken(content)
+        others = {key: value for key, value in message.items() if key not in ("content", "tool_calls")}
+        result = {**self._broken(others), "content": content}
+        if calls := message.get("tool_calls"):
+            result["tool_calls"] = [self._broken(_tool_call(call)) for call in calls]
+        return result
 
     def _tells_late_instructions(self) -> bool:
         """Return whether a second system message becomes one in the prompt, and changes nothing else of it.
@@ -127,17 +152,6 @@ def _with_one_beginning(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return messages
     text = "\n".join(message["content"] for message in messages[:n_system])
     return [{"role": "system", "content": text}, *messages[n_system:]]
-
-
-def _message(message: Mapping[str, Any], picture_marker: str) -> dict[str, Any]:
-    """Return a message as templates expect it: content is a string, arguments of past calls are objects."""
-    content = message.get("content") or ""
-    if isinstance(content, list):
-        content = "".join(part["text"] if part["type"] == "text" else picture_marker for part in content)
-    result = {**message, "content": content}
-    if calls := message.get("tool_calls"):
-        result["tool_calls"] = [_tool_call(call) for call in calls]
-    return result
 
 
 def _tool_call(call: Mapping[str, Any]) -> dict[str, Any]:

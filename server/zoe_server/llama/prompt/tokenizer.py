@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from typing import TYPE_CHECKING
 
 import llama_cpp
+
+from zoe_server.llama.prompt.control_text import ControlText, Strips
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,16 +48,39 @@ class Vocab:
         """The text of the token that ends an answer, empty if there is none."""
         return self._text(llama_cpp.llama_vocab_eos(self.pointer))
 
-    def tokenize_prompt(self, text: str) -> list[int]:
-        """Return the tokens of a rendered chat, special tokens recognised.
+    @functools.cached_property
+    def control_tokens(self) -> frozenset[int]:
+        """The tokens that steer the model and are no text."""
+        attributes = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
+        return frozenset(
+            t for t in range(self.n_tokens) if llama_cpp.llama_vocab_get_attr(self.pointer, t) & attributes
+        )
 
-        The beginning-of-sequence token is put before them only if the vocabulary asks for it and the template has not
-        written it already. Lone surrogates, which JSON allows, become question marks.
-        """
-        return self.opening(text) + self.tokenize(text.encode("utf-8", errors="replace"))
+    @functools.cached_property
+    def control_text(self) -> ControlText:
+        """What tells these tokens from content that looks like them."""
+        return ControlText({self._text(token): self._strips(token) for token in self.control_tokens})
+
+    def tokenize_chat(self, prompt: str) -> list[int]:
+        """Return the tokens of a rendered chat, or of some of it, in which sentinels mark what is content."""
+        pieces = self.control_text.pieces(prompt)
+        return [token for piece in pieces for token in self._tokens(piece.text, parse_special=piece.has_markers)]
+
+    def tokenize_raw(self, text: str) -> list[int]:
+        """Return the tokens of a whole prompt whose writer knows the model's control tokens."""
+        return self.opening(text) + self._tokens(text)
+
+    def _tokens(self, text: str, *, parse_special: bool = True) -> list[int]:
+        """Return the tokens of `text`; lone surrogates, which JSON allows, become question marks."""
+        return self.tokenize(text.encode("utf-8", errors="replace"), parse_special=parse_special)
+
+    def _strips(self, token: int) -> Strips:
+        attributes = llama_cpp.llama_vocab_get_attr(self.pointer, token)
+        left, right = llama_cpp.LLAMA_TOKEN_ATTR_LSTRIP, llama_cpp.LLAMA_TOKEN_ATTR_RSTRIP
+        return Strips(bool(attributes & left), bool(attributes & right))
 
     def opening(self, text: str) -> list[int]:
-        """Return the beginning-of-sequence token, if it has to be put before the rendered chat `text`, or nothing."""
+        """Return the beginning-of-sequence token if the vocabulary asks for it and the prompt `text` lacks it."""
         bos = self.bos_text
         add_bos = llama_cpp.llama_vocab_get_add_bos(self.pointer) and bos and not text.startswith(bos)
         return [llama_cpp.llama_vocab_bos(self.pointer)] if add_bos else []

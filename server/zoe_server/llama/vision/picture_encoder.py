@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from zoe_server.llama.config import EngineConfig
 
 _TEXT: Final = 0  # of enum mtmd_input_chunk_type
-_WRONG_COUNT: Final = 1
 _KEPT_BYTES: Final = 128 << 20
 
 
@@ -81,28 +80,36 @@ class PictureEncoder:
         self._non_causal = mtmd_cpp.mtmd_decode_use_non_causal(self._context, None)
         self._kept: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
 
-    def read(self, prompt: str, pictures: Sequence[bytes], opening: Sequence[int] = ()) -> PicturePrompt:
-        """Return the tokens of `prompt`, in which every `marker` stands for the next of `pictures`, behind `opening`.
+    def read(self, texts: Sequence[Sequence[int]], pictures: Sequence[bytes]) -> PicturePrompt:
+        """Return the prompt that has one of `pictures` between each two of `texts`, which are tokens.
 
         Raises:
             InvalidRequestError: the template has left a picture out, or one needs more tokens than a step can have.
             EngineError: the library cannot read a picture.
         """
-        tokens = list(opening)
+        if len(texts) != len(pictures) + 1:
+            raise InvalidRequestError("the model's chat template leaves out a picture", param="messages")
+        tokens = list(texts[0])
         found: list[PromptPicture] = []
         parts: Counter[bytes] = Counter()
-        with self._chunks(prompt, pictures) as chunks:
-            for chunk in chunks:
-                if mtmd_cpp.mtmd_input_chunk_get_type(chunk) == _TEXT:
-                    tokens += _text_tokens(chunk)
-                    continue
-                name = mtmd_cpp.mtmd_input_chunk_get_id(chunk) or b""
-                key = hashlib.sha256(b"%b/%d" % (name, parts[name])).digest()  # some models get a picture in parts
-                parts[name] += 1
-                span = self._span(chunk, len(tokens), Layout([picture.span for picture in found]))
-                found.append(PromptPicture(span, key, _copy(chunk)))
-                tokens += picture_tokens(key, span.n_tokens)
+        for picture, text in zip(pictures, texts[1:], strict=True):
+            with self._chunks(picture) as chunks:
+                for chunk in chunks:
+                    self._add(chunk, tokens, found, parts)
+            tokens += text
         return PicturePrompt(tokens, Layout([picture.span for picture in found]), tuple(found))
+
+    def _add(self, chunk: Any, tokens: list[int], found: list[PromptPicture], parts: Counter[bytes]) -> None:  # noqa: ANN401
+        """Add a chunk to a prompt; `parts` counts the chunks of each picture, of which some models get several."""
+        if mtmd_cpp.mtmd_input_chunk_get_type(chunk) == _TEXT:
+            tokens += _text_tokens(chunk)
+            return
+        name = mtmd_cpp.mtmd_input_chunk_get_id(chunk) or b""
+        key = hashlib.sha256(b"%b/%d" % (name, parts[name])).digest()
+        parts[name] += 1
+        span = self._span(chunk, len(tokens), Layout([picture.span for picture in found]))
+        found.append(PromptPicture(span, key, _copy(chunk)))
+        tokens += picture_tokens(key, span.n_tokens)
 
     def encode_all(self, pictures: Sequence[PromptPicture]) -> None:
         """Compute the vectors of `pictures`, or remember those of equal ones; called from one thread at a time.
@@ -164,20 +171,21 @@ class PictureEncoder:
         return context
 
     @contextmanager
-    def _chunks(self, prompt: str, pictures: Sequence[bytes]) -> Iterator[Iterator[Any]]:
-        """Lend the library's pieces of a prompt: text and pictures."""
-        text = prompt.encode("utf-8", errors="replace")
+    def _chunks(self, picture: bytes) -> Iterator[Iterator[Any]]:
+        """Lend the library's pieces of a picture: its parts, and the tokens that this model has around them."""
+        text = self.marker.encode()
         wanted = mtmd_cpp.mtmd_input_text(text=text, text_len=len(text), add_special=False, parse_special=True)
         chunks = mtmd_cpp.mtmd_input_chunks_init()
-        bitmaps: list[Any] = []
+        bitmap = None
         try:
-            bitmaps.extend(self._bitmap(picture) for picture in pictures)
-            array = (mtmd_cpp.mtmd_bitmap_p_ctypes * len(bitmaps))(*bitmaps)
-            self._check(mtmd_cpp.mtmd_tokenize(self._context, chunks, ctypes.byref(wanted), array, len(bitmaps)))
+            bitmap = self._bitmap(picture)
+            array = (mtmd_cpp.mtmd_bitmap_p_ctypes * 1)(bitmap)
+            if mtmd_cpp.mtmd_tokenize(self._context, chunks, ctypes.byref(wanted), array, 1):
+                raise EngineError(f"the picture cannot be read: {library_log.reasons()}")
             count = mtmd_cpp.mtmd_input_chunks_size(chunks)
             yield (mtmd_cpp.mtmd_input_chunks_get(chunks, index) for index in range(count))
         finally:
-            for bitmap in bitmaps:
+            if bitmap is not None:
                 mtmd_cpp.mtmd_bitmap_free(bitmap)
             mtmd_cpp.mtmd_input_chunks_free(chunks)
 
@@ -187,13 +195,6 @@ class PictureEncoder:
         if not bitmap:
             raise EngineError(f"a picture cannot be read: {library_log.reasons()}")
         return bitmap
-
-    @staticmethod
-    def _check(code: int) -> None:
-        if code == _WRONG_COUNT:
-            raise InvalidRequestError("the model's chat template leaves out a picture", param="messages")
-        if code:
-            raise EngineError(f"the pictures cannot be read: {library_log.reasons()}")
 
     def _span(self, chunk: Any, start: int, before: Layout) -> PictureSpan:  # noqa: ANN401
         n_tokens: int = mtmd_cpp.mtmd_input_chunk_get_n_tokens(chunk)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def test_special_tokens_are_recognised_and_written_out(engine: Engine) -> None:
     vocab = engine.runner.vocab
-    tokens = vocab.tokenize_prompt("<|im_start|>user\nhi<|im_end|>\n<tool_call>")
+    tokens = vocab.tokenize_raw("<|im_start|>user\nhi<|im_end|>\n<tool_call>")
     assert tokens[0] == vocab.tokenize(b"<|im_start|>")[0]
     assert len(vocab.tokenize(b"<tool_call>")) == 1
     assert vocab.detokenize(tokens) == b"<|im_start|>user\nhi<|im_end|>\n<tool_call>"
@@ -34,12 +34,12 @@ def test_end_of_turn_is_the_only_end(engine: Engine) -> None:
 @given(text=st.text(max_size=40))
 def test_round_trip(engine: Engine, text: str) -> None:
     vocab = engine.runner.vocab
-    assert vocab.detokenize(vocab.tokenize_prompt(text)) == text.encode()
+    assert vocab.detokenize(vocab.tokenize_raw(text)) == text.encode()
 
 
 def test_lone_surrogate_and_nul_do_not_break_anything(engine: Engine) -> None:
     vocab = engine.runner.vocab
-    assert vocab.detokenize(vocab.tokenize_prompt("a\ud800b\0c")) == b"a?b\0c"
+    assert vocab.detokenize(vocab.tokenize_raw("a\ud800b\0c")) == b"a?b\0c"
 
 
 def test_whole_words_are_one_token_each(engine: Engine) -> None:
