@@ -143,7 +143,9 @@ class EngineLoop:
             said = update.tokens[:-1] if ended == "stop" else update.tokens
             job.unread += said
             if job.ledger is not None:
-                job.ledger.add(self.sampler.take_drawn(sequence.request_id)[: len(said)])
+                drawn = zip(said, self.sampler.take_drawn(sequence.request_id), strict=False)
+                control = self.runner.vocab.control_tokens
+                job.ledger.add(one for token, one in drawn if token not in control)
             if job.reads_each_token:
                 self._outbox.put(sequence.request_id, self._read(job))
             if job.output.stopped and ended is None:
@@ -166,7 +168,8 @@ class EngineLoop:
         """Return what the unread tokens of a job say."""
         if not job.unread:
             return []
-        events = job.output.feed(self.runner.vocab.detokenize(job.unread))
+        vocab = self.runner.vocab
+        events = job.output.feed(vocab.detokenize(job.unread), vocab.control_texts(job.unread))
         job.unread.clear()
         return events if job.ledger is None else job.ledger.annotate(events)
 

@@ -4,15 +4,15 @@
 
 The concatenated events do not depend on where the bytes were cut. Stop strings apply to text only, not to tool calls or
 reasoning, and a stop string ends the text where it is complete first. White space between text, reasoning and calls is
-dropped. This module knows no tokens and no model.
+dropped, and so are control tokens that the dialect did not read. This module knows no model.
 """
 
 from __future__ import annotations
 
 import codecs
 import json
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 
 from zoe_server.llama.dialects import Dialect
 from zoe_server.protocol import (
@@ -36,7 +36,9 @@ class OutputStream:
         self._characters = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._parser = dialect.parser(request, reasoning_open=reasoning_open)
         self._stops = StopStrings(request.stop)
+        self._control = ControlTexts()
         self._margins = Margins()
+        self._kind: type[Text | Reasoning] = Text
         self._arguments: defaultdict[int, str] = defaultdict(str)
 
     @property
@@ -54,8 +56,13 @@ class OutputStream:
         """The indexes of the calls so far that were not written as they should be."""
         return self._parser.repaired
 
-    def feed(self, piece: bytes) -> list[ChatEvent]:
-        """Return the events that the next bytes make certain; they may end in the middle of a character."""
+    def feed(self, piece: bytes, control: Iterable[str] = ()) -> list[ChatEvent]:
+        """Return the events that the next bytes make certain; they may end in the middle of a character.
+
+        `control` are the texts of the control tokens in them. A dialect reads them as it reads any text, because its
+        markers may or may not be such tokens; what it does not use of them is dropped.
+        """
+        self._control.expect(control)
         return self._deliver(self._parser.feed(self._characters.decode(piece)))
 
     def close(self, reason: FinishReason) -> tuple[list[ChatEvent], FinishReason]:
@@ -68,7 +75,7 @@ class OutputStream:
         rest = "" if truncated else self._characters.decode(b"", final=True)
         events = self._deliver(self._parser.feed(rest))
         events += self._deliver(self._parser.close(truncated=truncated))
-        events += self._margins.prose(Text(self._stops.release()))
+        events += self._say(Text, self._stops.release()) + self._release()
         events += self._margins.end()
         if self.stopped and reason == "length":
             reason = "stop"
@@ -82,18 +89,31 @@ class OutputStream:
             if self.stopped:
                 break
             if isinstance(event, Text):
-                delivered += self._margins.prose(Text(self._stops.feed(event.text)))
+                delivered += self._say(Text, self._stops.feed(event.text))
                 continue
-            delivered += self._margins.prose(Text(self._stops.release()))
+            delivered += self._say(Text, self._stops.release())
             if isinstance(event, Reasoning):
-                delivered += self._margins.prose(event)
+                delivered += self._say(Reasoning, event.text)
                 continue
+            delivered += self._release()
             if isinstance(event, ToolCallArguments):
                 self._arguments[event.index] += event.text
             elif isinstance(event, ToolCallStart):
                 self._margins.cut()
             delivered.append(event)
         return _joined(delivered)
+
+    def _say(self, kind: type[Text | Reasoning], text: str) -> list[ChatEvent]:
+        """Return text or reasoning without control tokens and margins."""
+        if not text:
+            return []
+        events = [] if kind is self._kind else self._release()
+        self._kind = kind
+        return [*events, *self._margins.prose(kind(self._control.feed(text)))]
+
+    def _release(self) -> list[ChatEvent]:
+        """Return what turned out to be no control token, because another kind of event follows."""
+        return list(self._margins.prose(self._kind(self._control.release())))
 
 
 def _is_object(text: str) -> bool:
@@ -144,6 +164,34 @@ class StopStrings:
 def _overlap(text: str, stop: str) -> int:
     """Return how many characters at the end of `text` are a beginning of `stop`, but not all of it."""
     return next((n for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n])), 0)
+
+
+class ControlTexts:
+    """Drops control tokens from a text, as often as they are expected: who only writes about one may do so."""
+
+    def __init__(self) -> None:
+        self._expected: Counter[str] = Counter()
+        self._held = ""
+
+    def expect(self, texts: Iterable[str]) -> None:
+        """Take note of control tokens that were written."""
+        self._expected.update(texts)
+
+    def feed(self, text: str) -> str:
+        """Return the text without control tokens, as far as it is certainly no part of one."""
+        text = self._held + text
+        while found := min(((at, c) for c in self._expected if (at := text.find(c)) >= 0), default=None):
+            at, control = found
+            text = text[:at] + text[at + len(control) :]
+            self._expected -= Counter([control])
+        held = max((_overlap(text, control) for control in self._expected), default=0)
+        self._held = text[len(text) - held :]
+        return text[: len(text) - held]
+
+    def release(self) -> str:
+        """Return what was held back, because the text ends here."""
+        held, self._held = self._held, ""
+        return held
 
 
 class Margins:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import gguf
 import pytest
 
 from zoe_server.errors import ContextSizeError, EngineCrashedError, QueueFullError
 from zoe_server.llama.cache.kv_cache import MemoryOperation
 from zoe_server.llama.runner import FatalDecodeError
 from zoe_server.llama.scheduling.batch import Batch
-from zoe_server.protocol import Failure, Sampling, Started, Tool, ToolCallArguments, ToolCallStart, ToolChoice
+from zoe_server.protocol import Failure, Sampling, Started, Text, Tool, ToolCallArguments, ToolCallStart, ToolChoice
+from zoe_server.training import random_gguf
 from zoe_server.training.random_gguf import whole_words
 
 pytestmark = pytest.mark.timeout(60)
@@ -283,3 +286,25 @@ def test_guessing_saves_steps_and_changes_no_token(make_engine: Callable[..., En
         assert (engine.scheduler.right_guesses > 0) == speculation
     assert "".join(calls[0]) == "".join(calls[1]) != ""
     assert steps[0] < steps[1]
+
+
+@pytest.mark.parametrize("logprobs", [None, 1])
+def test_control_tokens_are_not_said(
+    make_engine: Callable[..., Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logprobs: int | None
+) -> None:
+    """In the second model, which draws the same tokens, words behind a space are control tokens."""
+    texts, types, merges = random_gguf.vocabulary(600, 0)
+    kinds = [int(gguf.TokenType.CONTROL) if text[0] == "Ġ" else kind for text, kind in zip(texts, types, strict=True)]
+    monkeypatch.setattr(random_gguf, "vocabulary", lambda *_: (texts, kinds, merges))
+    model, controlled = make_engine(), make_engine(random_gguf.write_random_gguf(tmp_path / "control.gguf"))
+    model.ask("a", "hello hello hello", logprobs=1, max_tokens=40)
+    controlled.ask("a", "hello hello hello", logprobs=logprobs, max_tokens=40)
+    model.run()
+    controlled.run()
+    drawn = [bytes(one.token.data) for event in model.events["a"] if isinstance(event, Text) for one in event.tokens]
+    kept = [piece for piece in drawn if not piece.startswith(b" ")]
+    assert 0 < len(kept) < len(drawn)
+    assert controlled.text("a") == b"".join(kept).decode()
+    if logprobs:
+        shown = [one for event in controlled.events["a"] if isinstance(event, Text) for one in event.tokens]
+        assert [bytes(one.token.data) for one in shown] == kept

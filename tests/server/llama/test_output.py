@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -186,3 +187,32 @@ def test_reasoning_that_the_prompt_opened() -> None:
     events = stream.feed(b"\nHm.\n</think>\n\nYes.")
     assert events == [Reasoning("Hm."), Text("Yes.")]
     assert stream.close("stop") == ([], "stop")
+
+
+@pytest.mark.parametrize("together_in_steps", [1, 3, 1000])
+def test_control_tokens_that_nobody_read_are_dropped(together_in_steps: int) -> None:
+    """Also if they stand in reasoning, behind a call, or end like the beginning of a marker."""
+    control = ("<|user|>", "<|x<", "<tool_call>")
+    text = f"<think>hm<|user|>m</think><|x<On<|user|> <|x<it. {CALL}<|user|>\nDone<tool_call>"
+    tokens = re.findall("|".join([*map(re.escape, control), "."]), text, re.DOTALL)
+    stream = OutputStream(request(), Hermes())
+    events: list[ChatEvent] = []
+    for step in itertools.batched(tokens, together_in_steps):
+        events += stream.feed("".join(step).encode(), [token for token in step if token in control])
+    events += stream.close("stop")[0]
+    said = [("reasoning", "hmm"), ("text", "On it."), ("call", *ARGUMENTS[1:]), ("text", "Done")]
+    assert list(together(events)) == said
+
+
+def test_text_about_a_control_token_stays() -> None:
+    stream = OutputStream(request(), Hermes())
+    events = stream.feed(b"Turns end with <|im_end|>.")
+    events += stream.feed(b" Good<|im_end|>bye.", ["<|im_end|>"])
+    assert list(together([*events, *stream.close("stop")[0]])) == [("text", "Turns end with <|im_end|>. Goodbye.")]
+
+
+def test_a_stop_string_may_be_a_control_token() -> None:
+    stream = OutputStream(request(stop=("<|user|>",)), Hermes())
+    events = stream.feed(b"On it.<|user|>", ["<|user|>"])
+    assert stream.stopped
+    assert list(together(events)) == [("text", "On it.")]
