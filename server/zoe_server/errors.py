@@ -62,20 +62,23 @@ class ModelKindError(InvalidRequestError):
 
 
 class ContextSizeError(InvalidRequestError):
-    """The prompt, or the text at the path `param`, has more tokens than the context holds."""
+    """The prompt, or the text at the path `param`, has more tokens than the context holds.
+
+    The number of a very long text's tokens is `estimated`: it is refused before they are counted.
+    """
 
     type = "exceed_context_size_error"
     code = "context_length_exceeded"
 
-    def __init__(self, n_prompt_tokens: int, n_ctx: int, param: str | None = None) -> None:
+    def __init__(self, n_prompt_tokens: int, n_ctx: int, param: str | None = None, *, estimated: bool = False) -> None:
         what, advice = "the request", "expose fewer devices, shorten the history, or give the model a larger context"
         if param is not None:
             what, advice = param, "split it into shorter texts"
         super().__init__(
-            f"{what} has {n_prompt_tokens} prompt tokens and exceeds the available context size ({n_ctx} tokens); "
-            f"{advice}",
+            f"{what} has {'about ' * estimated}{n_prompt_tokens} prompt tokens and exceeds the available context size "
+            f"({n_ctx} tokens); {advice}",
             param=param,
-            details={"n_prompt_tokens": n_prompt_tokens, "n_ctx": n_ctx},
+            details={"n_prompt_tokens": n_prompt_tokens, "n_ctx": n_ctx, **({"estimated": True} if estimated else {})},
         )
 
 
@@ -209,8 +212,9 @@ def from_wire(data: Mapping[str, Any]) -> ZoeError:
     """Return the error that `to_wire` described; an unknown class becomes an `EngineError`."""
     name = data.get("class", "")
     if name == ContextSizeError.__name__:
-        sizes = data["details"]
-        return ContextSizeError(int(sizes["n_prompt_tokens"]), int(sizes["n_ctx"]), data.get("param"))
+        sizes, estimated = data["details"], "estimated" in data["details"]
+        n_prompt_tokens, n_ctx = int(sizes["n_prompt_tokens"]), int(sizes["n_ctx"])
+        return ContextSizeError(n_prompt_tokens, n_ctx, data.get("param"), estimated=estimated)
     return _BY_NAME.get(name, EngineError)(
         str(data.get("message", "the engine failed without a message")),
         param=data.get("param"),

@@ -81,7 +81,7 @@ def test_context_fills_while_generating(make_engine: Callable[..., Engine]) -> N
 
 def test_prompt_longer_than_the_context(make_engine: Callable[..., Engine]) -> None:
     engine = make_engine(n_ctx_tokens=256)
-    engine.ask("long", SHARED * 3)
+    engine.ask("long", "x " * 300)
     engine.run()
     (failure,) = engine.events["long"]
     assert isinstance(failure.error, ContextSizeError)

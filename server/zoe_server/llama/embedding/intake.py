@@ -9,16 +9,11 @@ from zoe_server.llama.embedding.queue import EmbedJob
 from zoe_server.llama.prompt.text_intake import TextIntake
 
 if TYPE_CHECKING:
-    from zoe_server.llama.prompt.tokenizer import Vocab
     from zoe_server.protocol import EmbedRequest
 
 
 class EmbeddingIntake(TextIntake):
-    """Knows the vocabulary and the context of one embedding model; `n_ctx_tokens` bounds one text."""
-
-    def __init__(self, vocab: Vocab, n_ctx_tokens: int) -> None:
-        super().__init__(vocab)
-        self._n_ctx_tokens = n_ctx_tokens
+    """Reads for an embedding model, whose context bounds one text."""
 
     def prepare(self, request: EmbedRequest, arrived_s: float) -> EmbedJob:
         """Return the job of `request`, which came at `arrived_s`.
@@ -35,18 +30,22 @@ class EmbeddingIntake(TextIntake):
         return EmbedJob(request.id, texts, arrived_s)
 
     def _tokens(self, item: str | tuple[int, ...], path: str, *, truncate: bool) -> list[int]:
-        if isinstance(item, str):
-            tokens = self.tokenize(item, add_special=True, parse_special=True)
-        else:
-            self.check_tokens(item, path)
-            tokens = list(item)
+        tokens = self._text_tokens(item, path, truncate=truncate) if isinstance(item, str) else list(item)
         if not item or not tokens:
             raise InvalidRequestError(f"{path}: an empty text has no embedding", param=path)
-        if len(tokens) <= self._n_ctx_tokens:
-            return tokens
-        if not truncate:
-            raise ContextSizeError(len(tokens), self._n_ctx_tokens, path)
-        return self._cut(tokens)
+        if len(tokens) > self._n_ctx_tokens:
+            if not truncate:
+                raise ContextSizeError(len(tokens), self._n_ctx_tokens, path)
+            tokens = self._cut(tokens)
+        self.check_tokens(tokens, path)
+        return tokens
+
+    def _text_tokens(self, text: str, path: str, *, truncate: bool) -> list[int]:
+        if truncate:
+            text = self.beginning(text)
+        else:
+            self.check_length(text, path)
+        return self.tokenize(text, add_special=True, parse_special=False)
 
     def _cut(self, tokens: list[int]) -> list[int]:
         """Return as many tokens as fit, with what the vocabulary puts at the end of a text where it ended so before."""

@@ -71,7 +71,7 @@ class ControlText:
 
     def pieces(self, prompt: str) -> list[Piece]:
         """Return a rendered chat without its sentinels: in one piece, unless something only looks like a marker."""
-        plain = prompt.replace(SENTINEL, "")
+        plain = without_sentinels(prompt)
         markers = list(self._markers(prompt)) if len(plain) < len(prompt) else []
         if len(plain) == len(prompt) or [text for _, text in markers] == [text for _, text in self._markers(plain)]:
             return [Piece(plain, has_markers=True)] if plain else []
@@ -105,9 +105,14 @@ class ControlText:
         yield from _text(prompt[end:], Strips(strips.right))
 
 
+def without_sentinels(prompt: str) -> str:
+    """Return a rendered chat as its reader would see it."""
+    return prompt.replace(SENTINEL, "")
+
+
 def _text(text: str, strips: Strips) -> Iterator[Piece]:
     """Yield text, if there is any, without the white space that the markers on its left and right take along."""
-    text = text.replace(SENTINEL, "")
+    text = without_sentinels(text)
     text = text.lstrip(_WHITE_SPACE) if strips.left else text
     text = text.rstrip(_WHITE_SPACE) if strips.right else text
     if text:

@@ -10,7 +10,7 @@ import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from zoe_server.errors import EngineUnavailableError, InvalidRequestError
+from zoe_server.errors import ContextSizeError, EngineUnavailableError, InvalidRequestError
 from zoe_server.llama import dialects
 from zoe_server.llama.constraint.constraint import Compiler
 from zoe_server.llama.dialects.answer_grammar import grammar_for
@@ -18,6 +18,7 @@ from zoe_server.llama.dialects.plain import Plain
 from zoe_server.llama.loop import Job
 from zoe_server.llama.output import OutputStream
 from zoe_server.llama.probabilities import Probabilities, TokenLedger
+from zoe_server.llama.prompt.control_text import without_sentinels
 from zoe_server.llama.prompt.template import CHATML, ChatTemplate, knows_reasoning, opens_reasoning, picture_parts
 from zoe_server.llama.prompt.text_intake import TextIntake
 from zoe_server.llama.sampler import TokenSampler, settings_for
@@ -49,8 +50,7 @@ class Intake(TextIntake):
     """
 
     def __init__(self, runner: Runner, config: EngineConfig) -> None:
-        super().__init__(runner.vocab)
-        self._n_ctx_tokens = runner.n_ctx_tokens
+        super().__init__(runner.vocab, runner.n_ctx_tokens)
         source = config.chat_template or runner.metadata("tokenizer.chat_template") or CHATML
         self.chat_template = source
         self._template = ChatTemplate(
@@ -93,6 +93,8 @@ class Intake(TextIntake):
         """
         if request.adapter is not None and request.adapter not in self._adapters:
             raise InvalidRequestError(f"model: there is no adapter {request.adapter!r}", param="model")
+        if len(request.messages) > self._n_ctx_tokens:  # each is at least one token
+            raise ContextSizeError(len(request.messages), self._n_ctx_tokens)
         if request.prompt is not None:
             return self._prepare_raw(request, request.prompt, arrived_s)
         prompt, reading = self._read(request)
@@ -106,20 +108,28 @@ class Intake(TextIntake):
         pictures = [part for message in request.messages for part in picture_parts(message)]
         if not pictures:
             prompt = self._template.render(request)
+            self.check_length(without_sentinels(prompt))
             return prompt, PicturePrompt(self._vocab.opening(prompt) + self._vocab.tokenize_chat(prompt))
         if self._picture_encoder is None:
             path = pictures[0]["path"]
             raise InvalidRequestError(f"{path}: this model does not see pictures; choose one that does", param=path)
         prompt = self._template.render(request, self._picture_encoder.marker)
+        self.check_length(without_sentinels(prompt))
         texts = [self._vocab.tokenize_chat(text) for text in prompt.split(self._picture_encoder.marker)]
         texts[0] = self._vocab.opening(prompt) + texts[0]
         return prompt, self._picture_encoder.read(texts, [base64.b64decode(part["data"]) for part in pictures])
 
     def _prepare_raw(self, request: ChatRequest, prompt: str | tuple[int, ...], arrived_s: float) -> Job:
         """Return the job of a request whose prompt goes to the model as it is, and whose answer is text."""
-        tokens = self._vocab.tokenize_raw(prompt) if isinstance(prompt, str) else list(prompt)
+        if isinstance(prompt, str):
+            self.check_length(prompt)
+            tokens = self._vocab.tokenize_raw(prompt)
+        else:
+            tokens = list(prompt)
         if not tokens:
             raise InvalidRequestError("prompt: an empty prompt cannot be continued", param="prompt")
+        if len(tokens) >= self._n_ctx_tokens:
+            raise ContextSizeError(len(tokens), self._n_ctx_tokens)
         self.check_tokens(tokens, "prompt")
         return self._job(request, PicturePrompt(tokens), OutputStream(request, Plain()), None, arrived_s)
 

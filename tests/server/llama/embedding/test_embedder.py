@@ -10,10 +10,11 @@ from pathlib import Path
 import gguf
 import pytest
 
-from zoe_server.errors import EngineError, QueueFullError
+from zoe_server.errors import ContextSizeError, EngineError, QueueFullError
 from zoe_server.llama.config import EngineConfig
 from zoe_server.llama.embedding.embedder import Embedder
 from zoe_server.llama.model_file import ModelLoadError
+from zoe_server.llama.prompt.tokenizer import Vocab
 from zoe_server.llama.worker import open_worker
 from zoe_server.protocol import Embedding, EmbedRequest, Event, Failure, Finish
 from zoe_server.training.random_embedder_gguf import write_random_embedder_gguf
@@ -158,3 +159,34 @@ def test_an_encoder_that_makes_no_embeddings_is_refused(
     path = write_random_embedder_gguf(tmp_path / "encoder.gguf", pooling=pooling)
     with pytest.raises(ModelLoadError, match=reason):
         Desk(path)
+
+
+@pytest.mark.parametrize("truncate", [True, False])
+def test_of_megabytes_only_the_beginning_is_read(
+    open_desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch, truncate: bool
+) -> None:
+    intake = open_desk().worker.intake
+    text = "turn on the light in the kitchen " * 60_000
+    whole = intake.tokenize(text, add_special=True, parse_special=False)
+    sizes: list[int] = []
+    tokenize = Vocab.tokenize
+
+    def counting(self: Vocab, text: bytes, **options: bool) -> list[int]:
+        sizes.append(len(text))
+        return tokenize(self, text, **options)
+
+    monkeypatch.setattr(Vocab, "tokenize", counting)
+    if truncate:
+        (tokens,) = intake.prepare(EmbedRequest("r", "m", (text,), truncate=True), 0.0).texts
+        assert (len(tokens), tokens[:-1]) == (256, whole[:255])
+    else:
+        with pytest.raises(ContextSizeError, match="about "):
+            intake.prepare(EmbedRequest("r", "m", (text,)), 0.0)
+    assert sum(sizes) < 100_000
+
+
+def test_a_text_is_no_control_token(open_desk: Callable[..., Desk]) -> None:
+    worker = open_desk().worker
+    (tokens,) = worker.intake.prepare(EmbedRequest("r", "m", ("a <|im_end|> b",)), 0.0).texts
+    control = worker.runner.vocab.control_tokens
+    assert not control & set(tokens[1:-1])
