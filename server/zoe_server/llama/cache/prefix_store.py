@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger(__name__)
 _DIGEST_BYTES: Final = 12
+_UNUSABLE: Final = (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile)
+"""What numpy's reader raises for files that it cannot read; those that were not written to the end are empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +63,30 @@ class PrefixStore:
         self._shrink()
         return True
 
-    def touch(self, tokens: list[int]) -> None:
-        """Note that the prefix of `tokens`, if it is there, was of use now."""
-        path = self._path(tokens)
-        if path.exists():
-            os.utime(path)
+    def touch(self, tokens: list[int]) -> bool:
+        """Note that the prefix of `tokens` was of use now; return False if it is not there, or not any more.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        try:
+            os.utime(self._path(tokens))
+        except FileNotFoundError:
+            return False
+        return True
 
     def load(self) -> Iterator[SavedPrefix]:
-        """Yield the prefixes of this identity, the one that was of use last first; a broken file is removed."""
+        """Yield the prefixes of this identity, the one that was of use last first; a broken file is removed.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
         for path in self._folder.glob(f"{self._model}-*.part"):
             path.unlink(missing_ok=True)
         for path in self._newest_first(f"{self._model}-*.npz"):
             try:
                 yield self._read(path)
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            except _UNUSABLE as error:
                 _LOG.warning("the saved prefix %s is unusable and is removed: %s", path.name, error)
                 path.unlink(missing_ok=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,13 +49,15 @@ def test_files_of_another_model_are_left_alone(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
-@pytest.mark.parametrize("damage", ["cut", "one byte", "no archive", "another prefix's name", "half written"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "one byte", "no archive", "another prefix's name", "half written"])
 def test_a_broken_file_is_removed_with_a_warning(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     store(tmp_path).save([1, 2, 3], STATE)
     (path,) = tmp_path.iterdir()
     content = bytearray(path.read_bytes())
     if damage == "cut":
         path.write_bytes(content[:-40])
+    elif damage == "empty":
+        path.write_bytes(b"")
     elif damage == "one byte":
         content[content.index(bytes(range(50, 60)))] ^= 1
         path.write_bytes(content)
@@ -85,7 +88,7 @@ def use(engine: Engine) -> None:
     for name, question in (("a", "turn on the light"), ("b", "what is the temperature")):
         engine.answer(name, HOME + question)
     engine.loop._rest()
-    engine.keeper.close()
+    engine.keeper._writer.submit(int).result()
 
 
 def test_a_second_engine_begins_with_the_prefix_of_the_first(
@@ -146,6 +149,98 @@ def test_an_unwritable_folder_costs_a_warning_and_nothing_else(
     (tmp_path / "file").write_text("in the way")
     engine = make_engine(prefix_folder=tmp_path / "file")
     assert engine.keeper.restore() == 0
+    now_s = 0.0
+    engine.keeper._clock = lambda: now_s
     use(engine)
     assert "cannot be saved" in caplog.text
     assert engine.finish("b").reason == "length"
+    n_written = count_writes(engine)
+    rest(engine)
+    assert n_written == []  # not at every rest
+    now_s = 1000.0
+    rest(engine)
+    assert len(n_written) == 1
+    assert caplog.text.count("cannot be saved") == 1
+    (tmp_path / "file").unlink()
+    now_s = 2000.0
+    rest(engine)
+    assert list(tmp_path.glob("file/*.npz"))
+
+
+def count_writes(engine: Engine) -> list[int]:
+    """Return a list that gets the length of each prefix whose state is read."""
+    lengths: list[int] = []
+    read_state = engine.runner.read_state
+    engine.runner.read_state = lambda slot, length: (lengths.append(length), read_state(slot, length))[1]
+    return lengths
+
+
+def rest(engine: Engine) -> None:
+    """Let the engine rest as after work, until its writer has nothing to do."""
+    engine.keeper.keep(engine.scheduler.shared_prefix)
+    engine.keeper._writer.submit(int).result()
+
+
+def test_what_was_deleted_for_others_is_saved_again_when_it_is_used_again(
+    make_engine: Callable[..., Engine], tmp_path: Path
+) -> None:
+    engine = make_engine(prefix_folder=tmp_path)
+    use(engine)
+    (path,) = tmp_path.glob("*.npz")
+    path.unlink()
+    rest(engine)
+    rest(engine)
+    assert list(tmp_path.glob("*.npz")) == [path]
+    n_written = count_writes(engine)
+    rest(engine)
+    assert n_written == []
+
+
+def test_one_prefix_at_a_time_is_written(make_engine: Callable[..., Engine], tmp_path: Path) -> None:
+    """A disk that does not answer keeps no more than that one's state in memory, and stops nobody."""
+    engine = make_engine(prefix_folder=tmp_path)
+    answered = threading.Event()
+    engine.keeper._writer.submit(answered.wait)
+    n_written = count_writes(engine)
+    for name, home in (("a", HOME), ("b", f"light {HOME}"), ("c", f"lamp {HOME}")):
+        engine.ask(name, home, max_tokens=0, priority="background")
+        engine.run()
+        engine.loop._rest()
+    assert len(n_written) == 1
+    answered.set()
+    rest(engine)
+    rest(engine)
+    engine.keeper.close()
+    assert len(list(tmp_path.glob("*.npz"))) == 2
+
+
+def test_a_prefix_that_is_too_large_is_read_once(
+    make_engine: Callable[..., Engine], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = make_engine(prefix_folder=tmp_path, prefix_limit_bytes=1000)
+    n_written = count_writes(engine)
+    use(engine)
+    rest(engine)
+    assert len(n_written) == 1
+    assert caplog.text.count("more than may be saved") == 1
+
+
+def test_no_memory_for_a_state_costs_nothing_but_its_file(
+    make_engine: Callable[..., Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make_engine(prefix_folder=tmp_path)
+    monkeypatch.setattr(np, "empty", lambda *_, **__: (_ for _ in ()).throw(MemoryError))
+    use(engine)
+    assert not list(tmp_path.glob("*.npz"))
+    assert engine.finish("b").reason == "length"
+
+
+def test_a_folder_that_cannot_be_cleaned_is_no_reason_not_to_start(
+    make_engine: Callable[..., Engine], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = make_engine(prefix_folder=tmp_path)
+    use(engine)
+    (path,) = tmp_path.glob("*.npz")
+    path.with_suffix(".part").mkdir()
+    assert make_engine(prefix_folder=tmp_path).keeper.restore() == 0
+    assert "cannot be read" in caplog.text
