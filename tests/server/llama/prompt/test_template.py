@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from zoe_server.errors import EngineUnavailableError, InvalidRequestError
 from zoe_server.llama.prompt.template import ChatTemplate, knows_reasoning, opens_reasoning
@@ -204,3 +206,80 @@ def test_zoe_nano_reads_home_assistants_own_tools() -> None:
     )
     assert all(tool["name"] in text for tool in tools)
     assert text.endswith("<|user|> lamp on<|assistant|>")
+
+
+def result(text: str) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": "1", "content": text}
+
+
+def test_what_zoe_nano_was_trained_on() -> None:
+    """Whatever else the template admits, these bytes stay."""
+    home = (
+        "Be brief.\nMine:\n- names: Kitchen Lamp\n  domain: light\n  areas: Kitchen\n- names: 'TV, Big'\n"
+        "  domain: media_player\n  areas: Living Room\n- names: Script\n  domain: script\n"
+        "You are in area Kitchen (floor Ground) and all generic commands"
+    )
+    live = {
+        "success": True,
+        "result": "Live Context: An overview of the areas and the devices in this smart home:\n- names: Kitchen Lamp\n"
+        "  domain: light\n  state: 'on'\n  attributes:\n    brightness: 5\n",
+    }
+    properties = {name: {} for name in ("name", "area", "floor", "domain", "device_class")}
+    text = template(ZOE_NANO_TEMPLATE.read_text("utf-8")).render(
+        request(
+            {"role": "system", "content": home},
+            user(" Turn ON the Lamp "),
+            call('{"name":"Kitchen Lamp"}'),
+            result('{"response_type":"action_done","data":{"success":[{"name":"Kitchen Lamp","type":"entity"}]}}'),
+            result('{"error":"x","error_text":"no such device"}'),
+            result('{"items":[{"summary":"milk"},{"summary":"eggs"}]}'),
+            result(json.dumps(live, separators=(",", ":"))),
+            result("42"),
+            {"role": "assistant", "content": "On."},
+            user("thanks"),
+            tools=(Tool("HassTurnOn", "t", {"type": "object", "properties": properties}), Tool("GetDateTime")),
+        )
+    )
+    assert text == (
+        "<|system|>\nHassTurnOn(*)\nGetDateTime()\n"
+        ' kitchen lamp in kitchen="Kitchen Lamp" light\n tv, big in living room="TV, Big" media_player\n'
+        ' script="Script" script\n area kitchen="Kitchen"\n area living room="Living Room"\n here="Kitchen"'
+        '<|user|> turn on the lamp<|assistant|><tool_call>\n{"name": "turn_on", "arguments": {"name": "Kitchen Lamp"}}'
+        '\n</tool_call><|im_end|><|tool|>done "Kitchen Lamp"<|tool|>error no such device<|tool|>items "milk" "eggs"'
+        "<|tool|>- Kitchen Lamp light state: 'on'   brightness: 5\n\"}<|tool|>42<|assistant|>On.<|im_end|>"
+        "<|user|> thanks<|assistant|>"
+    )
+
+
+_PIECES = (
+    *("\n", "- names: ", "Lamp", "'", "  domain: ", "light", "  areas: ", "Kitchen", "You are in area ", " (floor"),
+    *('"success":true,"result":"Live Context', "smart home:\\n", '"error_text":"', '"items":[', '"summary":"'),
+    *('"name":"', '"response_type":"action_done"', '"', "]}", '"},"error"', "\\n"),
+)
+texts = st.lists(st.sampled_from(_PIECES), max_size=8).map("".join)
+
+
+@settings(deadline=None, max_examples=60)
+@given(system=texts, said=texts, told=texts, properties=st.sampled_from([{}, [], None, "x", {"a": {}}]))
+@example(system="Mine:\n- names: Lamp", said="", told="", properties=[])
+@example(system="", said="", told='{"success":true,"result":"Live Context: nothing is exposed"}', properties=None)
+@example(system="\n- names: ", said="", told='{"items":[]}', properties=None)
+def test_zoe_nano_answers_whatever_the_texts_are(system: str, said: str, told: str, properties: object) -> None:
+    text = template(ZOE_NANO_TEMPLATE.read_text("utf-8")).render(
+        request(
+            {"role": "system", "content": system},
+            user(said),
+            call(told),
+            result(told),
+            tools=(Tool("turn_on", "", {"properties": properties}), Tool("turn_off")),
+        )
+    )
+    assert text.endswith("<|assistant|>")
+
+
+@pytest.mark.timeout(20)
+def test_zoe_nano_takes_a_home_of_megabytes_in_its_stride() -> None:
+    """It may be too long for the model; telling so must not take minutes."""
+    home = "".join(f"\n- names: Lamp {n}\n  domain: light\n  areas: Room {n}" for n in range(60_000))
+    text = render(ZOE_NANO_TEMPLATE.read_text("utf-8"), {"role": "system", "content": home}, user("x"))
+    assert text.count("lamp") == 60_000
