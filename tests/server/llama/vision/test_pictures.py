@@ -142,15 +142,16 @@ def test_many_side_by_side_answer_as_each_alone(make_engine: Make, model: Model)
 
 def test_a_stream_goes_on_between_pictures(make_engine: Make, model: Model) -> None:
     engine = make_engine(**model.options)
-    engine.ask("stream", "tell me", max_tokens=64)
+    stream = engine.prepare("stream", "tell me", max_tokens=64)
+    engine.loop.submit(stream)
     while not engine.text_so_far("stream"):
         engine.step()
     engine.ask("pictures", "what", pictures=[png(seed) for seed in range(6)])
     grown = []
     for _ in range(12):
-        before = len(engine.text_so_far("stream"))
+        before = len(stream.sequence.tokens)
         engine.step()
-        grown.append(len(engine.text_so_far("stream")) > before)
+        grown.append(len(stream.sequence.tokens) > before)
     assert not any(not one and not other for one, other in itertools.pairwise(grown))
     engine.run()
     assert engine.finish("pictures").usage.completion_tokens == 16
