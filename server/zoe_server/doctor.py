@@ -54,7 +54,8 @@ async def examine(settings: Settings) -> list[Finding]:
     if settings.server.memory_budget_bytes is not None:
         policy = replace(policy, budget_bytes=settings.server.memory_budget_bytes)
     book = MemoryBook(settings.memory_book)
-    findings = [library, *check_hardware(hardware, policy, library), check_address(settings)]
+    findings = [library, *check_hardware(hardware, policy, library)]
+    findings += [check_address(host, settings.server.port, settings.key) for host in settings.server.hosts]
     findings += [Finding(False, "pictures", problem) for problem in settings.shortcomings()]
     findings += [Finding(False, "pulled models", problem) for problem in settings.left_out()]
     findings += check_pulled(settings)
@@ -85,16 +86,13 @@ def check_hardware(hardware: Hardware, policy: Policy, library: LibraryFinding) 
     return [Finding(True, "hardware", describe_hardware(hardware)), Finding(True, "policy", text)]
 
 
-def check_address(settings: Settings) -> Finding:
-    """See whether the server could listen where it is told to."""
-    host, port = settings.server.host, settings.server.port
+def check_address(host: str, port: int, key: str | None) -> Finding:
+    """See whether the server could listen at `host` and `port`."""
     subject = f"address {host}:{port}"
     try:
-        check_bind(host, settings.key)
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
+        check_bind(host, key)
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            pass
     except SettingsError as error:
         return Finding(False, subject, str(error))
     except OSError as error:

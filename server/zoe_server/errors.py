@@ -98,6 +98,14 @@ class OriginError(ZoeError):
     code = "origin_not_allowed"
 
 
+class HostError(ZoeError):
+    """The server was called by a name that may be somebody else's."""
+
+    status = 403
+    type = "permission_error"
+    code = "host_not_allowed"
+
+
 class ModelNotFoundError(ZoeError):
     """The named model does not exist here; the message lists those that do."""
 

@@ -18,14 +18,12 @@ Every unknown key is an error that names the key's path. This module knows no en
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
-from urllib.parse import urlsplit
+from typing import Any, Final
 
-from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableEnvironmentError
 
@@ -33,67 +31,24 @@ from zoe_server.catalogue import known, served
 from zoe_server.catalogue.entry import Entry, ModelName
 from zoe_server.catalogue.spec import BUNDLED_MODEL, TOOLS_ROLE, ModelSpec
 from zoe_server.catalogue.store import Store
-from zoe_server.model_settings import ModelSettings, Section
+from zoe_server.model_settings import ModelSettings
 from zoe_server.model_tables import AUTOMATIC_MODEL, ModelTables
+from zoe_server.server_settings import ServerSettings, check_bind, is_loopback
 from zoe_server.settings_file import SettingsError, usual_file
 from zoe_server.settings_file import read as read_file
 
-__all__ = ["AUTOMATIC_MODEL", "Settings", "SettingsError", "check_bind", "is_loopback", "load", "read"]
+__all__ = [
+    "AUTOMATIC_MODEL",
+    "ServerSettings",
+    "Settings",
+    "SettingsError",
+    "check_bind",
+    "is_loopback",
+    "load",
+    "read",
+]
 
 _ENV_PREFIX: Final = "ZOE_"
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-
-
-def _origin(text: str) -> str:
-    """Return `text` as a browser writes an origin: in small letters, without the port that goes without saying."""
-    url = urlsplit(text.rstrip("/").lower())
-    if not (url.scheme and url.netloc) or "*" in text or url.geturl() != f"{url.scheme}://{url.netloc}":
-        raise ValueError(f"{text!r} is not an origin; write it as https://home.example:8123")
-    if url.port is not None and url.port == _DEFAULT_PORTS.get(url.scheme):
-        return f"{url.scheme}://{url.netloc.rpartition(':')[0]}"
-    return url.geturl()
-
-
-_Origin = Annotated[str, AfterValidator(_origin)]
-
-
-class ServerSettings(Section):
-    """The table `[server]`."""
-
-    host: str = "127.0.0.1"
-    port: int = Field(default=11434, ge=0, le=65_535)
-    announce: bool = True
-    """Tell the local network by multicast DNS where the server is, if others can reach it."""
-    api_key: str | None = None
-    models_folder: Path | None = None
-    """Where pulled models lie, and any other GGUF file; None is the folder `zoe/models` of the user's data."""
-    allowed_origins: tuple[_Origin, ...] = ()
-    """The web pages that may use the server from a browser, as `https://home.example:8123`; others are refused."""
-    max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024, le=1024**3)
-    queue_limit: int = Field(default=64, ge=1, le=100_000)
-    saved_prefix_bytes: int = Field(default=2 * 1024**3, ge=0)
-    """How much of what requests begin with is kept on disk through a restart; 0 keeps nothing."""
-    memory_budget_bytes: int | None = Field(default=None, ge=1)
-    """How much memory all models may take together; None is what the hardware's policy says."""
-    stuck_after_s: float = Field(default=120.0, ge=10, le=3600)
-    """How long an engine with work may make no progress before it is restarted; longer than any single step takes."""
-    keep_alive_interval_s: float = Field(default=10.0, gt=0, le=3600)
-    ready_wait_s: float = Field(default=30.0, ge=0, le=3600)
-    shutdown_grace_s: float = Field(default=15.0, ge=0, le=3600)
-    log_requests: bool = False
-    """Write a line of JSON to the log for each request."""
-    log_prompts: bool = False
-    """Keep the end of prompts with requests: in that line, and in what /stats and /admin/requests tell."""
-
-    @field_validator("models_folder")
-    @classmethod
-    def _folder_is_absolute(cls, folder: Path | None) -> Path | None:
-        return None if folder is None else folder.expanduser().absolute()
-
-    @field_validator("api_key")
-    @classmethod
-    def _blank_is_no_key(cls, key: str | None) -> str | None:
-        return (key or "").strip() or None
 
 
 class Settings(BaseSettings):
@@ -280,29 +235,6 @@ def read(
         raise SettingsError(f"the environment cannot be read: {error}") from error
     settings = settings.model_copy(update={"server": server})
     return settings if model is None else settings.closed()
-
-
-def check_bind(host: str, key: str | None) -> None:
-    """Refuse to serve other machines without a key.
-
-    Raises:
-        SettingsError: `host` is reachable from outside and there is no API key.
-    """
-    if key is None and not is_loopback(host):
-        raise SettingsError(
-            f"refusing to listen on {host} without an API key: everybody on the network could use this server. "
-            "Set one with ZOE_API_KEY=... (or `api_key` in zoe.toml), or listen on 127.0.0.1."
-        )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`; a name other than localhost counts as reachable from outside."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _cache_folder() -> Path:

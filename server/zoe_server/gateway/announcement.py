@@ -33,10 +33,10 @@ _NAME_BYTES: Final = 63 - len("Zoe on ") - len("-99")  # of a DNS label, with ro
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """What is announced; `host` is the address that is listened on."""
+    """What is announced; `hosts` are the addresses that are listened on."""
 
     server_id: str
-    host: str
+    hosts: tuple[str, ...]
     port: int
     needs_key: bool
 
@@ -61,14 +61,14 @@ async def announce(told: Announced, look_s: float = _LOOK_S) -> NoReturn:
 
 async def _announce_until_moved(told: Announced, look_s: float) -> None:
     """Announce the server, and return when its addresses are others."""
-    addresses = reachable_addresses(told.host)
+    addresses = reachable_addresses(told.hosts)
     if not addresses:
         await asyncio.sleep(look_s)
         return
     async with AsyncZeroconf(interfaces=addresses) as responder:
         await asyncio.shield(responder.zeroconf.async_wait_for_start())  # interrupted here, it could not be closed
         await responder.async_register_service(service_info(told, addresses), allow_name_change=True)
-        while reachable_addresses(told.host) == addresses:  # noqa: ASYNC110 - the system tells nobody of a change
+        while reachable_addresses(told.hosts) == addresses:  # noqa: ASYNC110 - the system tells nobody of a change
             await asyncio.sleep(look_s)
 
 
@@ -85,15 +85,19 @@ def service_info(told: Announced, addresses: Sequence[str]) -> AsyncServiceInfo:
     )
 
 
-def reachable_addresses(host: str) -> list[str]:
-    """Return the addresses of this machine that a server listening on `host` answers at.
+def reachable_addresses(hosts: Sequence[str]) -> list[str]:
+    """Return the addresses of this machine that a server listening on `hosts` answers at.
 
-    Those that only this machine reaches count where `host` is one of them; link-local addresses of IPv6, which mean
+    Those that only this machine reaches count where they are among `hosts`; link-local addresses of IPv6, which mean
     nothing without a network interface, do not count.
     """
-    bound = ipaddress.ip_address(host)
+    return list(dict.fromkeys(address for host in hosts for address in _behind(ipaddress.ip_address(host))))
+
+
+def _behind(bound: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[str]:
+    """Return the addresses that `bound` stands for: itself, or all of the machine's."""
     if not bound.is_unspecified:
-        return [host]
+        return [str(bound)]
     found = [ipaddress.ip_address(text) for text in _own_addresses()]
     return [str(address) for address in found if address.version <= bound.version and _is_reachable(address)]
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -28,6 +29,8 @@ from zoe_server.settings import Settings, SettingsError, check_bind, is_loopback
 
 _LOGGER: Final = logging.getLogger(__name__)
 _CLOSE_S: Final = 1.0
+_ANY_IPV4: Final = "0.0.0.0"  # noqa: S104 -- compared with, and listened on only with a key
+_ANY_IPV6: Final = "::"
 
 Announce = Callable[[str, Fleet], None]
 
@@ -43,7 +46,8 @@ async def serve(settings: Settings, listening: Announce, settled: Announce) -> N
     Raises:
         SettingsError: the address cannot be listened on, or is open to others without a key.
     """
-    check_bind(settings.server.host, settings.key)
+    for host in settings.server.hosts:
+        check_bind(host, settings.key)
     fleet = Fleet(
         settings.specs(),
         ready_wait_s=settings.server.ready_wait_s,
@@ -59,7 +63,7 @@ async def serve(settings: Settings, listening: Announce, settled: Announce) -> N
     runner = web.AppRunner(create_app(state), handler_cancellation=True, access_log=None, shutdown_timeout=_CLOSE_S)
     await runner.setup()
     try:
-        url = await _listen(runner, settings.server.host, settings.server.port)
+        url = await _listen(runner, settings.server.hosts, settings.server.port)
         listening(url, fleet)
         fleet.start()
         beside = (_tell_settled(fleet, url, settled), fleet.watch(), _announced(state, runner))
@@ -83,18 +87,28 @@ class _Signals:
         return await self._received.get()
 
 
-async def _listen(runner: web.AppRunner, host: str, port: int) -> str:
-    """Open the port and return the URL; port 0 lets the system choose."""
-    try:
-        await web.TCPSite(runner, host, port).start()
-    except OSError as error:
-        raise SettingsError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}. "
-            "Is another server running there (Ollama uses 11434, too)? Choose another port with --port."
-        ) from error
+async def _listen(runner: web.AppRunner, hosts: Sequence[str], port: int) -> str:
+    """Open the port at every address and return the URL of the first; port 0 lets the system choose."""
+    for host in hosts:
+        try:
+            await _site(runner, host, port, alone=_ANY_IPV4 not in hosts).start()
+        except OSError as error:
+            raise SettingsError(
+                f"cannot listen on {host}:{port}: {error.strerror or error}. "
+                "Is another server running there (Ollama uses 11434, too)? Choose another port with --port."
+            ) from error
+        port = port or runner.addresses[0][1]
     address = runner.addresses[0]
     shown = f"[{address[0]}]" if ":" in address[0] else address[0]
     return f"http://{shown}:{address[1]}"
+
+
+def _site(runner: web.AppRunner, host: str, port: int, *, alone: bool) -> web.BaseSite:
+    """Return what listens at `host`; at every address of IPv6, for IPv4, too, if it is `alone`."""
+    if host == _ANY_IPV6 and alone and socket.has_dualstack_ipv6():
+        both = socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=True)
+        return web.SockSite(runner, both)
+    return web.TCPSite(runner, host, port)
 
 
 @asynccontextmanager
@@ -114,11 +128,12 @@ async def _tell_settled(fleet: Fleet, url: str, settled: Announce) -> None:
 
 async def _announced(state: Services, runner: web.AppRunner) -> None:
     """Announce the server on the network, unless only this machine can reach it or nobody wants that."""
-    host, port = runner.addresses[0][:2]
-    if state.settings.announce and state.server_id is not None and not is_loopback(host):
+    hosts = tuple(address[0] for address in runner.addresses if not is_loopback(address[0]))
+    if state.settings.announce and state.server_id is not None and hosts:
         from zoe_server.gateway import announcement  # noqa: PLC0415 -- zeroconf is slow to import
 
-        await announcement.announce(announcement.Announced(state.server_id, host, port, state.api_key is not None))
+        port = runner.addresses[0][1]
+        await announcement.announce(announcement.Announced(state.server_id, hosts, port, state.api_key is not None))
 
 
 async def _drain(state: Services, signals: _Signals) -> None:

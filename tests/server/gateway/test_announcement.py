@@ -18,7 +18,7 @@ from zoe_server.gateway import announcement
 from zoe_server.gateway.announcement import SERVICE_TYPE, Announced, announce, reachable_addresses, service_info
 
 LOOPBACK = "127.0.0.1"
-TOLD = Announced("0123456789abcdef" * 2, LOOPBACK, 11434, needs_key=True)
+TOLD = Announced("0123456789abcdef" * 2, (LOOPBACK,), 11434, needs_key=True)
 
 Heard = asyncio.Queue[tuple[ServiceStateChange, str]]
 
@@ -59,7 +59,7 @@ async def test_the_server_is_found_and_takes_leave() -> None:
 
 async def test_two_servers_on_machines_of_the_same_name() -> None:
     async with listening() as (_, heard):
-        other = Announced("f" * 32, LOOPBACK, 11435, needs_key=False)
+        other = Announced("f" * 32, (LOOPBACK,), 11435, needs_key=False)
         announcing = [asyncio.create_task(announce(told)) for told in (TOLD, other)]
         names = {(await heard.get())[1] for _ in announcing}
         assert len(names) == 2
@@ -120,7 +120,7 @@ def test_only_addresses_that_others_reach(monkeypatch: pytest.MonkeyPatch, host:
     own = [LOOPBACK, "192.168.1.2", "169.254.3.4", ("::1", 0, 0), ("fe80::1", 0, 2), ("fd00::2", 0, 0)]
     adapter = SimpleNamespace(ips=[SimpleNamespace(ip=address) for address in own])
     monkeypatch.setattr(ifaddr, "get_adapters", lambda: [adapter])
-    assert reachable_addresses(host) == expected
+    assert reachable_addresses([host]) == expected
 
 
 @pytest.mark.parametrize("name", ["jetson.home.example", "", "ü" * 40, "x" * 64])
