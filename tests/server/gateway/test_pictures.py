@@ -5,14 +5,19 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageChops
 
+import zoe_server
 from zoe_server import errors
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.gateway import pictures
@@ -90,10 +95,17 @@ async def test_what_is_transparent_becomes_white(mode: str) -> None:
         (b"%PDF-1.7 ", "no picture"),
         (encoded(NOISE)[:900], "damaged"),
         (encoded(NOISE, "JPEG")[:900], "damaged"),
-        (encoded(Image.new("1", (8_000, 8_000))), "too many|too large"),
+        (encoded(Image.new("RGB", (7_070, 7_070))), "7070 x 7070 pixels are too many, a PNG may have 25,000,000"),
+        (encoded(Image.new("P", (5_001, 5_000)), "GIF"), "a GIF may have 25,000,000"),
+        (encoded(Image.new("RGB", (4_001, 2_500)), "WEBP"), "a WEBP may have 10,000,000"),
+        (encoded(Image.new("L", (5_001, 5_000)), "JPEG", progressive=True), "progressive JPEG may have 25,000,000"),
+        (encoded(Image.new("L", (7_100, 7_100)), "JPEG"), "a JPEG may have 50,000,000"),
         (encoded(Image.new("1", (11_000, 11_000))), "too many|too large"),
     ],
-    ids=["no base64", "nothing", "text", "a document", "half a PNG", "half a JPEG", "huge", "a bomb"],
+    ids=[
+        *("no base64", "nothing", "text", "a document", "half a PNG", "half a JPEG", "PNG", "GIF", "WEBP"),
+        *("progressive", "JPEG", "a bomb"),
+    ],
 )
 async def test_what_is_no_good_picture_is_refused(data: bytes | str, reason: str) -> None:
     with pytest.raises(errors.InvalidRequestError, match=reason) as caught:
@@ -101,9 +113,95 @@ async def test_what_is_no_good_picture_is_refused(data: bytes | str, reason: str
     assert caught.value.param == f"{PATH}0"
 
 
+SEVERAL_AT_ONCE = """
+import asyncio, base64, io, sys
+from PIL import Image
+from zoe_server.gateway import pictures
+from zoe_server.protocol import ChatRequest
+
+def peak_bytes():
+    (line,) = [line for line in open("/proc/self/status") if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 1024
+
+def request(data):
+    part = pictures.from_base64(base64.b64encode(data).decode(), "path")
+    return ChatRequest("r", "m", ({"role": "user", "content": [part]},))
+
+async def main():
+    small = io.BytesIO()
+    Image.new("RGB", (9, 9)).save(small, sys.argv[1])
+    await pictures.load([request(small.getvalue())])
+    before = peak_bytes()
+    large = request(sys.stdin.buffer.read())
+    await asyncio.gather(*(pictures.load([large]) for _ in range(3)))
+    print(peak_bytes() - before)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("form", "size", "options"),
+    [
+        ("PNG", (5_000, 5_000), {}),
+        ("WEBP", (4_000, 2_500), {}),
+        ("JPEG", (5_000, 5_000), {"progressive": True}),
+        ("JPEG", (7_000, 7_000), {}),
+        ("JPEG", (50_000, 1_000), {}),
+    ],
+)
+def test_the_largest_three_at_once_take_no_more_than_one(
+    form: str, size: tuple[int, int], options: dict[str, object]
+) -> None:
+    """Each alone takes up to some 240 MB; in a process of its own, as its memory at the highest counts."""
+    data = encoded(Image.new("RGBA" if form == "PNG" else "RGB", size), form, **options)
+    run = subprocess.run(
+        [sys.executable, "-c", SEVERAL_AT_ONCE, form],
+        input=data,
+        capture_output=True,
+        check=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(Path(zoe_server.__file__).parents[1])},
+    )
+    assert int(run.stdout) < 260_000_000
+
+
+async def test_thin_lines_of_a_large_picture_stay_what_they_are() -> None:
+    """It is made smaller in strips, and nothing of that is to be seen."""
+    large = Image.linear_gradient("L").resize((4_100, 4_300)).convert("RGB")
+    (picture,) = await loaded(encoded(large))
+    expected = large.resize(picture.size)
+    difference = ImageChops.difference(picture, expected)
+    assert max(high for _, high in difference.getextrema()) <= 2
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        *("data:image/png;charset=utf-8;base64,", "data:application/octet-stream;base64,", "data:;base64,"),
+        *("DATA:IMAGE/PNG;BASE64,", "data:image/jpeg;base64,", "data:text/plain;name=a.png;base64,"),
+    ],
+)
+async def test_the_content_says_what_a_picture_is(head: str) -> None:
+    data = base64.encodebytes(encoded(NOISE)).decode()
+    assert data.count("\n") > 1
+    part = pictures.from_url(head + data, PATH)
+    (result,) = await pictures.load([ChatRequest("r", "m", ({"role": "user", "content": [part]},))])
+    (found,) = result.messages[0]["content"]
+    assert Image.open(io.BytesIO(base64.b64decode(found["data"]))).size == NOISE.size
+
+
 @pytest.mark.parametrize(
     "url",
-    ["file:///etc/passwd", "/etc/passwd", "https://example.com/a.png", "http://127.0.0.1/a", "", "data:text/html,x"],
+    [
+        "file:///etc/passwd",
+        "/etc/passwd",
+        "https://example.com/a.png",
+        "http://127.0.0.1/a",
+        "",
+        "data:text/html,x",
+        "data:base64,x",
+    ],
 )
 def test_nothing_is_fetched(url: str) -> None:
     with pytest.raises(errors.InvalidRequestError, match="data URLs") as caught:
