@@ -122,6 +122,14 @@ class BodyTooLargeError(ZoeError):
     code = "request_too_large"
 
 
+class SlowClientError(ZoeError):
+    """The client takes too long to send its request."""
+
+    status = 408
+    type = "invalid_request_error"
+    code = "request_timeout"
+
+
 class QueueFullError(ZoeError):
     """More requests wait than the configured bound."""
 

@@ -66,6 +66,8 @@ class ServerSettings(Section):
     stuck_after_s: float = Field(default=120.0, ge=10, le=3600)
     """How long an engine with work may make no progress before it is restarted; longer than any single step takes."""
     keep_alive_interval_s: float = Field(default=10.0, gt=0, le=3600)
+    client_timeout_s: float = Field(default=60.0, gt=0, le=3600)
+    """How long a client may take to send what it asks, and to read on where an answer waits for it."""
     ready_wait_s: float = Field(default=30.0, ge=0, le=3600)
     shutdown_grace_s: float = Field(default=15.0, ge=0, le=3600)
     log_requests: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from zoe_server.gateway.middleware import count_requests, report_errors, require_key, track_requests
+from zoe_server.gateway.middleware import count_requests, receive_body, report_errors, require_key, track_requests
 from zoe_server.gateway.origins import allow_origin, check_host, check_origin
 from zoe_server.gateway.routes import ROUTES
 from zoe_server.gateway.services import SERVICES, Services
@@ -14,7 +14,15 @@ from zoe_server.gateway.tracking import name_request
 def create_app(state: Services) -> web.Application:
     """Return the application that answers with the parts in `state`; it neither starts nor stops them."""
     app = web.Application(
-        middlewares=[track_requests, report_errors, check_host, check_origin, require_key, count_requests],
+        middlewares=[
+            track_requests,
+            report_errors,
+            check_host,
+            check_origin,
+            require_key,
+            count_requests,
+            receive_body,
+        ],
         client_max_size=state.settings.max_body_bytes,
     )
     app[SERVICES] = state

@@ -1,14 +1,18 @@
 """A response that is begun when its first piece is written.
 
 The status line waits for the first thing that the client can see, so that an early failure is an ordinary error answer.
+A client that does not read what is written for it is let go after `client_timeout_s`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from zoe_server.gateway.services import services
 from zoe_server.gateway.tracking import account
 
 
@@ -29,21 +33,25 @@ class LateResponse:
         """Write the next piece.
 
         Raises:
-            ConnectionError: the client is gone.
+            ConnectionError: the client is gone, or reads nothing.
         """
-        response = await self._begin()
-        await response.write(text.encode())
+        async with reading(self._request):
+            response = await self._begin()
+            await response.write(text.encode())
         return response
 
     async def end(self, text: str) -> web.StreamResponse:
         """Write the last piece and end the body, in one go; from then on a client that leaves has got all of it.
 
         Raises:
-            ConnectionError: the client is gone.
+            ConnectionError: the client is gone, or reads nothing.
         """
-        response = await self._begin()
-        await response.write_eof(text.encode())
+        async with reading(self._request):
+            response = await self._begin()
+            await response.write_eof(text.encode())
         account(self._request).delivered(response.status)
+        if (transport := self._request.transport) is not None:  # it closes when the client has read the rest
+            asyncio.get_running_loop().call_later(services(self._request).settings.client_timeout_s, transport.abort)
         return response
 
     async def _begin(self) -> web.StreamResponse:
@@ -54,3 +62,20 @@ class LateResponse:
             self._response.force_close()
             await self._response.prepare(self._request)
         return self._response
+
+
+@asynccontextmanager
+async def reading(request: web.Request) -> AsyncIterator[None]:
+    """Bound how long the client of `request` may take to read on, so that what is inside can be written.
+
+    Raises:
+        ConnectionError: it took longer; the connection is closed.
+    """
+    limit_s = services(request).settings.client_timeout_s
+    try:
+        async with asyncio.timeout(limit_s):
+            yield
+    except TimeoutError as error:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionAbortedError(f"the client read nothing for {limit_s:g} s") from error

@@ -6,6 +6,7 @@ A traceback never reaches a client; what we did not foresee is logged here and a
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import math
@@ -15,6 +16,7 @@ from aiohttp import BasicAuth, web
 from aiohttp.typedefs import Handler
 
 from zoe_server import errors
+from zoe_server.gateway.late_response import reading
 from zoe_server.gateway.services import Services, services
 from zoe_server.gateway.tracking import LOOKING_PATHS, account, open_account
 
@@ -58,12 +60,16 @@ def error_response(request: web.Request, error: errors.ZoeError, status: int | N
 
 @web.middleware
 async def track_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Keep account of every request, to its end, whatever that is."""
+    """Keep account of every request, to its end, whatever that is: to when its answer is written."""
     tracker = services(request).tracker
     tracked = open_account(request, tracker)
     status: int | None = None
     try:
         response = await handler(request)
+        if response.status != _CLIENT_CLOSED:
+            async with reading(request):
+                await response.prepare(request)
+                await response.write_eof()
         status = None if response.status == _CLIENT_CLOSED else response.status
         return response
     finally:
@@ -110,6 +116,18 @@ async def count_requests(request: web.Request, handler: Handler) -> web.StreamRe
         return await handler(request)
     finally:
         await _leave(state)
+
+
+@web.middleware
+async def receive_body(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Read what the client sends before anything is done for it."""
+    limit_s = services(request).settings.client_timeout_s
+    try:
+        async with asyncio.timeout(limit_s):
+            await request.read()
+    except TimeoutError as error:
+        raise errors.SlowClientError(f"the request's body did not come within {limit_s:g} s") from error
+    return await handler(request)
 
 
 def is_authorized(request: web.Request) -> bool:

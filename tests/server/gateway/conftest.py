@@ -76,12 +76,17 @@ async def start() -> AsyncGenerator[Start, None]:
     running: list[Gateway] = []
 
     async def gateway(
-        *, specs: Sequence[ModelSpec] = (SPEC,), api_key: str | None = None, wait: bool = True, **fields: object
+        *,
+        specs: Sequence[ModelSpec] = (SPEC,),
+        api_key: str | None = None,
+        wait: bool = True,
+        answers: Sequence[Answer] = ANSWERS,
+        **fields: object,
     ) -> Gateway:
         engines: list[ScriptedEngine] = []
 
         def create(spec: ModelSpec) -> ScriptedEngine:
-            engines.append(ScriptedEngine(spec, ANSWERS if spec.path == SPEC.path else None))
+            engines.append(ScriptedEngine(spec, answers if spec.path == SPEC.path else None))
             return engines[-1]
 
         settings = ServerSettings.model_validate(fields)
