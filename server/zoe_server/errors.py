@@ -38,6 +38,11 @@ class ZoeError(Exception):
         self.retry_after_s = retry_after_s
 
 
+def in_one_line(text: str) -> str:
+    """Return `text`, parts of which a client may have written, for a log: control characters as `\\n` and the like."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 class InvalidRequestError(ZoeError):
     """The request itself is wrong; `param` is the path of the offending value, such as `messages[0].role`."""
 

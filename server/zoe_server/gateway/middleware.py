@@ -83,15 +83,15 @@ async def report_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return await handler(request)
     except errors.ZoeError as error:
         if error.status >= web.HTTPInternalServerError.status_code:
-            _LOGGER.warning("%s %s: %s", request.method, request.path, error.message)
+            _LOGGER.warning("%s: %s", _logged(request), errors.in_one_line(error.message))
         return error_response(request, error)
     except web.HTTPException as error:
         return _from_http(request, error)
     except ConnectionError:  # the client is gone; this is for nobody to read, and ends the handler in good order
-        _LOGGER.debug("%s %s: the client went away", request.method, request.path)
+        _LOGGER.debug("%s: the client went away", _logged(request))
         return web.Response(status=_CLIENT_CLOSED)
     except Exception:
-        _LOGGER.exception("%s %s failed", request.method, request.path)
+        _LOGGER.exception("%s failed", _logged(request))
         return error_response(request, errors.ZoeError(_INTERNAL))
 
 
@@ -138,6 +138,10 @@ def is_authorized(request: web.Request) -> bool:
     by_token = hmac.compare_digest(_bytes(_token(request.headers.get("Authorization", ""))), _bytes(key))
     by_header = hmac.compare_digest(_bytes(request.headers.get("X-Api-Key", "")), _bytes(key))
     return by_token or by_header
+
+
+def _logged(request: web.Request) -> str:
+    return errors.in_one_line(f"{request.method} {request.path}")
 
 
 def _token(authorization: str) -> str:

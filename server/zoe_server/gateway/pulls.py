@@ -121,7 +121,8 @@ class Pulls:
         del self._under_way[name]
         if not task.cancelled() and (error := task.exception()) is not None:
             known = isinstance(error, errors.ZoeError)
-            _LOGGER.warning("%s cannot be pulled: %s", name, error, exc_info=None if known else error)
+            told = errors.in_one_line(str(error))
+            _LOGGER.warning("%s cannot be pulled: %s", name, told, exc_info=None if known else error)
 
 
 async def in_thread(work: Callable[[], _ResultT]) -> _ResultT:

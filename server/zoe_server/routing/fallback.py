@@ -77,7 +77,7 @@ class _Walk:
 
     def _report(self, to: str) -> None:
         model, error = self.failed[-1]
-        _LOGGER.warning("model %s answers instead of %s: %s", to, model, error.message)
+        _LOGGER.warning("model %s answers instead of %s: %s", to, model, errors.in_one_line(error.message))
         self.fleet.tell(FleetEvent("fell_back", model, to))
 
 

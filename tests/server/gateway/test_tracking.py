@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from yarl import URL
 
 from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import EMBEDDINGS_ROLE
@@ -275,6 +276,30 @@ async def answered(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> tuple[
 async def test_the_log_has_one_line_of_json_for_a_request(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
     kept, logged = await answered(gateway, caplog)
     assert json.loads(logged) == json.loads(kept)
+
+
+@pytest.mark.parametrize(
+    "broken", [ValueError("wrong"), errors.EngineError("wrong\nWARNING all is well"), ConnectionError()]
+)
+async def test_no_client_writes_lines_of_the_log(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, broken: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise broken
+
+    monkeypatch.setattr(type(gateway.state.router), "route", fail)
+    caplog.set_level(logging.DEBUG, "zoe_server")
+    caplog.set_level(logging.INFO, REQUEST_LOG)
+    path = "/v1/models/x%0DWARNING%20all%20is%20well%1B%5B2J%C2%85%E2%80%A8"
+    headers = {"User-Agent": "a\tb", "X-Request-Id": "a\tb"}
+    await gateway.client.get(URL(path, encoded=True), headers=headers)
+    await gateway.client.post(
+        "/v1/chat/completions",
+        json={"model": "x\nWARNING all is well", "messages": [{"role": "user", "content": "hi"}]},
+    )
+    logged = [record.getMessage() for record in caplog.records if record.name != "asyncio"]
+    assert any("WARNING all is well" in line for line in logged)
+    assert [line for line in logged if not line.isprintable()] == []
 
 
 async def test_no_prompt_is_kept_unless_the_configuration_says_so(
