@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from zoe_server import __version__
 from zoe_server.catalogue.entry import HubFile
 
 _LIBRARY: Final = "zoe"
+_MAX_TRIES: Final = 5  # in a row without getting further
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _UNAUTHORIZED: Final = 401
 _FORBIDDEN: Final = 403
@@ -54,10 +56,12 @@ class RemoteFile:
 class Hub:
     """The hub at `endpoint`, by default the one that `HF_ENDPOINT` names.
 
-    What arrives is written every `chunk_bytes`; as many may be lost when a connection breaks.
+    What arrives is written every `chunk_bytes`; as many may be lost when a connection breaks. It is tried again after
+    `retry_wait_s`.
     """
 
-    def __init__(self, endpoint: str | None = None, chunk_bytes: int = 1 << 20) -> None:
+    def __init__(self, endpoint: str | None = None, chunk_bytes: int = 1 << 20, retry_wait_s: float = 1.0) -> None:
+        self._retry_wait_s = retry_wait_s
         self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
         constants.DOWNLOAD_CHUNK_SIZE = chunk_bytes
         constants.HF_HUB_DISABLE_TELEMETRY = True
@@ -94,13 +98,17 @@ class Hub:
             OSError: `target` cannot be written.
         """
         with self._explained(remote.file):
-            while True:
-                begin = target.tell()
+            furthest, tries_left = target.tell(), _MAX_TRIES
+            while tries_left:
+                tries_left -= 1
                 try:
-                    self._transfer(remote, target, begin, report)
-                except httpx2.ReadError:
-                    if target.tell() <= begin:
+                    self._transfer(remote, target, target.tell(), report)
+                except (httpx2.ReadError, RecursionError):  # the library calls itself for each break of another kind
+                    if target.tell() > furthest:  # a server that cannot continue begins anew, and may never get further
+                        furthest, tries_left = target.tell(), _MAX_TRIES
+                    if not tries_left:
                         raise
+                    time.sleep(self._retry_wait_s)
                 else:
                     return
 
@@ -111,7 +119,7 @@ class Hub:
             resume_size=begin,
             headers=build_hf_headers(library_name=_LIBRARY, library_version=__version__),
             expected_size=remote.size_bytes,
-            tqdm_class=cast("Any", _progress_bar(report)),
+            tqdm_class=cast("Any", _progress_bar(report, remote.size_bytes)),
         )
 
     @contextmanager
@@ -159,8 +167,11 @@ def _token_hint() -> str:
     return " (the one that is set does not do)" if os.environ.get("HF_TOKEN") else ""
 
 
-def _progress_bar(report: Report) -> type:
-    """Return what the library takes for a progress bar of tqdm; it tells `report` and prints nothing."""
+def _progress_bar(report: Report, size_bytes: int | None) -> type:
+    """Return what the library takes for a progress bar of tqdm; it tells `report` and prints nothing.
+
+    It ends a transfer with a `HubError` when more comes than the `size_bytes` that were promised.
+    """
 
     class Bar:
         def __init__(self, *, initial: int = 0, **_: object) -> None:
@@ -169,6 +180,8 @@ def _progress_bar(report: Report) -> type:
 
         def update(self, n: int) -> None:
             self._done += n
+            if size_bytes is not None and self._done > size_bytes:
+                raise HubError(f"the server sends more than the {size_bytes:,} bytes that it promised; try a mirror")
             report(self._done)
 
         def __enter__(self) -> Bar:  # noqa: PYI034 -- nobody derives from it

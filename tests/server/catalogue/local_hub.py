@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import socket
+import struct
 import threading
 from dataclasses import dataclass, field
 from typing import Self
@@ -29,11 +31,16 @@ class Request:
 
 @dataclass
 class LocalHub:
-    """`files` by `OWNER/NAME/FILE`. The next transfers end after `cuts` bytes each; `refusals` are (status, code)."""
+    """`files` by `OWNER/NAME/FILE`. The next transfers end after `cuts` bytes each; `refusals` are (status, code).
+
+    With `resets` a cut connection is reset and not closed. It sends `surplus` beyond the file where that has an end.
+    """
 
     files: dict[str, bytes] = field(default_factory=dict)
     cuts: list[int] = field(default_factory=list)
     refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
+    resets: bool = False
+    surplus: bytes = b""
     corrupt: bool = False
     ignores_ranges: bool = False
     tells_sums: bool = True
@@ -93,7 +100,7 @@ class LocalHub:
         content = self.files[key]
         if self.ignores_ranges:
             begin = 0
-        headers = {**self._facts(key), "Content-Length": str(len(content) - begin)}
+        headers = {**self._facts(key), "Content-Length": str(len(content) + len(self.surplus) - begin)}
         if begin:
             headers["Content-Range"] = f"bytes {begin}-{len(content) - 1}/{len(content)}"
         response = web.StreamResponse(status=206 if begin else 200, headers=headers)
@@ -104,8 +111,11 @@ class LocalHub:
         if self.cuts:
             await response.write(body[begin : begin + self.cuts.pop(0)])
             assert request.transport is not None
+            if self.resets:
+                connection = request.transport.get_extra_info("socket")
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             request.transport.close()
             return response
-        await response.write(body[begin:])
+        await response.write(body[begin:] + self.surplus)
         await response.write_eof()
         return response

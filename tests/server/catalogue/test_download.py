@@ -49,7 +49,7 @@ def hub(hub: LocalHub) -> LocalHub:
 
 def fetch(store: Store, hub: LocalHub, file: HubFile = FILE) -> Steps:
     steps = Steps()
-    pull([file], store, Hub(hub.url, chunk_bytes=100), steps)
+    pull([file], store, Hub(hub.url, chunk_bytes=100, retry_wait_s=0), steps)
     return steps
 
 
@@ -119,6 +119,40 @@ def test_a_cut_connection_goes_on_where_it_ended(store: Store, hub: LocalHub) ->
     assert store.path(FILE).read_bytes() == CONTENT
     assert hub.gets() == [0, 1000, 1500]
     assert steps.seen["fetch"][-1] == len(CONTENT)
+
+
+def test_a_reset_connection_is_tried_as_long_as_it_gets_further(store: Store, hub: LocalHub) -> None:
+    hub.cuts, hub.resets = [*[0] * 4, 1000, *[0] * 4, 1000, *[0] * 4], True
+    fetch(store, hub)
+    assert store.path(FILE).read_bytes() == CONTENT
+    assert len(hub.gets()) == 15
+
+
+@pytest.mark.parametrize("ignores_ranges", [False, True])
+def test_a_connection_that_gets_no_further_is_given_up(store: Store, hub: LocalHub, ignores_ranges: bool) -> None:
+    """A server that cannot continue sends the same beginning again and again."""
+    hub.cuts, hub.resets, hub.ignores_ranges = (
+        [1000] * 40 if ignores_ranges else [1000, *[0] * 40],
+        True,
+        ignores_ranges,
+    )
+    assert "what has arrived is kept" in failure(store, hub)
+    assert len(hub.gets()) == 6
+    assert [path.stat().st_size for path in store.unfinished(FILE)] == [1000]
+
+
+def test_a_line_that_breaks_hundreds_of_times_brings_a_file_in_the_end(store: Store, hub: LocalHub) -> None:
+    """The library calls itself for each such break, and Python bounds that."""
+    hub.files[KEY] = bytes(60_000)
+    hub.cuts = [100] * 590
+    fetch(store, hub)
+    assert store.path(FILE).stat().st_size == 60_000
+
+
+def test_more_than_was_promised_ends_a_transfer(store: Store, hub: LocalHub) -> None:
+    hub.surplus = bytes(100_000)
+    assert "more than the 16,384 bytes" in failure(store, hub)
+    assert sum(path.stat().st_size for path in store.unfinished(FILE)) < 2 * len(CONTENT)
 
 
 def test_a_later_pull_goes_on_where_an_earlier_one_ended(store: Store, hub: LocalHub) -> None:
