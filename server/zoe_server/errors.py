@@ -179,6 +179,14 @@ class OutOfMemoryError(EngineUnavailableError):
         return any(words in said for words in _NO_MEMORY)
 
 
+class NotServedError(ZoeError):
+    """The server has no such function, though the API has."""
+
+    status = 501
+    type = "invalid_request_error"
+    code = "not_served"
+
+
 class DownloadFailedError(ZoeError):
     """A model cannot be downloaded now; what has arrived is kept, unless it was damaged."""
 

@@ -25,6 +25,8 @@ OPEN_PATHS: Final = frozenset({"/", "/health"})
 """What needs no key."""
 
 _OLLAMA_PATHS: Final = "/api/"
+_NOT_SERVED: Final = ("/api/copy", "/api/create", "/api/delete", "/api/push")  # Ollama's clients know them
+_MODELS_ARE_NAMED: Final = "models are named in zoe.toml, and `zoe models` brings and removes their files"
 _CLIENT_CLOSED: Final = 499
 _INTERNAL: Final = "the server failed unexpectedly; its log has the details"
 
@@ -172,8 +174,24 @@ def _from_http(request: web.Request, error: web.HTTPException) -> web.Response:
     if error.status == web.HTTPRequestEntityTooLarge.status_code:
         limit = services(request).settings.max_body_bytes
         return error_response(request, errors.BodyTooLargeError(f"the request body is larger than {limit} bytes"))
-    refused = errors.InvalidRequestError(f"{request.method} {request.path}: {error.reason}")
+    if request.path in _NOT_SERVED:
+        return error_response(request, errors.NotServedError(f"{request.path} is not served: {_MODELS_ARE_NAMED}"))
+    hint = _hint(request) if error.status == web.HTTPNotFound.status_code else ""
+    refused = errors.InvalidRequestError(f"{request.method} {request.path}: {error.reason}{hint}")
     response = error_response(request, refused, error.status)
     if "Allow" in error.headers:
         response.headers["Allow"] = error.headers["Allow"]
     return response
+
+
+def _hint(request: web.Request) -> str:
+    """Return the path that was meant, where the client's base URL has a part too little or too many."""
+    asked = request.path.rstrip("/")
+    known = (resource.canonical for resource in request.app.router.resources())
+    alike = [path for path in known if len(path) > 1 and asked and _end_alike(asked, path)]
+    meant = min(alike, key=len, default=None)
+    return "" if meant is None else f"; it is {meant} here, so the base URL of the client is wrong"
+
+
+def _end_alike(asked: str, path: str) -> bool:
+    return asked == path or asked.endswith(path) or path.endswith(asked)

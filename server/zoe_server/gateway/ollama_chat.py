@@ -55,15 +55,24 @@ async def _answer(
     call = _Call(state, body, plan, RecordWriter(body.model, form), PartReader(shows_thinking=body.shows_thinking))
     if engine_request is None:
         return await _load(call)
-    async with fan_out(state.fleet, plan, [engine_request], tracked) as fanout:
-        if body.streamed:
-            return await _stream(call, fanout, RecordStream(request, route_headers(plan)))
-        return await _whole(call, fanout)
+    try:
+        async with fan_out(state.fleet, plan, [engine_request], tracked) as fanout:
+            if body.streamed:
+                return await _stream(call, fanout, RecordStream(request, route_headers(plan)))
+            return await _whole(call, fanout)
+    finally:
+        if body.unloads and tracked.model is not None:
+            state.unload_later(tracked.model)
 
 
 async def _load(call: _Call) -> web.Response:
-    """Answer when the model is loaded. Nothing is unloaded: the server decides that, for all clients together."""
+    """Answer when the model is loaded, or is not any more.
+
+    Raises:
+        errors.ModelBusyError: it is to be unloaded, and answers somebody.
+    """
     if call.body.unloads:
+        await call.state.unload(call.plan.candidates[0])
         return web.json_response(call.writer.empty("unload", _now()))
     async with fallback.lease(call.state.fleet, call.plan, 0):
         return web.json_response(call.writer.empty("load", _now()), headers=route_headers(call.plan))

@@ -31,7 +31,7 @@ async def embed(request: web.Request) -> web.Response:
     body = validated(EmbedBody, parse_json(await request.read()))
     tracked = track(request, body.model)
     plan = state.router.route_embeddings(body.model)
-    answer = await _embeddings(state, plan, tracked, body.inputs, truncate=body.truncate is not False)
+    answer = await _embeddings(state, plan, tracked, body, body.inputs, truncate=body.truncate is not False)
     embeddings = await json_list(answer.vectors, lambda _, vector: shortened(vector, body.wanted_dimensions))
     head = {
         "model": body.model,
@@ -49,17 +49,30 @@ async def embed_prompt(request: web.Request) -> web.Response:
     tracked = track(request, body.model)
     plan = state.router.route_embeddings(body.model)
     inputs = (body.prompt,) if body.prompt else ()
-    answer = await _embeddings(state, plan, tracked, inputs, truncate=True)
+    answer = await _embeddings(state, plan, tracked, body, inputs, truncate=True)
     vector = answer.vectors[0] if answer.vectors else ()
     return web.json_response({"embedding": vector}, headers=route_headers(plan))
 
 
 async def _embeddings(
-    state: Services, plan: RoutePlan, tracked: RequestRecord, inputs: tuple[str, ...], *, truncate: bool
+    state: Services,
+    plan: RoutePlan,
+    tracked: RequestRecord,
+    body: EmbedBody | EmbedPromptBody,
+    inputs: tuple[str, ...],
+    *,
+    truncate: bool,
 ) -> protocol.Embeddings:
-    """Return the embeddings; without inputs, which only asks for the model to be loaded, none, once it is."""
+    """Return the embeddings; without inputs, which only asks for the model to be loaded or unloaded, none, then."""
+    if not inputs and body.unloads:
+        await state.unload(plan.candidates[0])
+        return _NOTHING
     if not inputs:
         async with fallback.lease(state.fleet, plan, 0):
             return _NOTHING
     check_inputs(inputs)
-    return (await embed_on(state, plan, inputs, tracked, truncate=truncate))[1]
+    try:
+        return (await embed_on(state, plan, inputs, tracked, truncate=truncate))[1]
+    finally:
+        if body.unloads and tracked.model is not None:
+            state.unload_later(tracked.model)

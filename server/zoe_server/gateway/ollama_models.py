@@ -1,12 +1,13 @@
 """What Ollama's clients ask before they chat: is somebody there, which models are there, what can they do?
 
-Asking never loads a model; only details wait for one that is being loaded. They come from its engine, which has read
-the model's file, so lists say little about a model that was never ready.
+Asking never loads a model. What is known comes from its engine, which has read the model's file; of one that was never
+ready, lists say little, and details are what the file's header says.
 Source: Ollama, `docs/api.md` and `api/types.go`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
@@ -15,13 +16,13 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from zoe_server.catalogue.spec import ModelSpec
+from zoe_server import errors
+from zoe_server.catalogue.spec import CHAT_ROLE, ModelSpec
 from zoe_server.fleet.process import State
 from zoe_server.gateway.body import parse_json, validated
 from zoe_server.gateway.ollama_answer import timestamp
 from zoe_server.gateway.ollama_wire import ShowBody
 from zoe_server.gateway.services import services
-from zoe_server.routing import fallback
 from zoe_server.routing.router import LATEST
 
 API_VERSION: Final = "0.12.6"
@@ -64,17 +65,41 @@ async def list_running(request: web.Request) -> web.Response:
 
 
 async def show(request: web.Request) -> web.Response:
-    """Answer with all that is known of one model, waiting for it while it is being loaded.
+    """Answer with all that is known of one model.
 
     Raises:
         errors.ModelNotFoundError: there is none of that name.
-        errors.EngineUnavailableError: its engine cannot start, or not in time.
+        errors.EngineUnavailableError: it cannot be loaded.
     """
     state = services(request)
     plan = state.router.route(validated(ShowBody, parse_json(await request.read())).wanted)
-    async with fallback.lease(state.fleet, plan, 0) as (name, engine):
-        spec = next(spec for spec in state.fleet.specs if spec.name == name)
-        return web.json_response(_shown(spec, engine.info, state.started_at, plan.adapter))
+    spec = next(spec for spec in state.fleet.specs if spec.name == plan.candidates[0])
+    status = next(status for status in state.fleet.status() if status.name == spec.name)
+    if status.state is State.FAILED and not status.info:
+        raise errors.EngineUnavailableError(f"the model {spec.name!r} cannot be loaded: {status.reason}")
+    info = status.info or await asyncio.to_thread(_header, spec)
+    return web.json_response(_shown(spec, info, state.started_at, plan.adapter))
+
+
+def _header(spec: ModelSpec) -> Mapping[str, Any]:
+    """Return what the model's file says of itself, in an engine's words; nothing if it cannot be read."""
+    from zoe_server.catalogue import gguf_file, proposal  # noqa: PLC0415 -- they are slow to import
+
+    try:
+        facts, file = gguf_file.read(spec.path), spec.path.stat()
+    except (gguf_file.GgufError, OSError):
+        return {}
+    roles = proposal.roles(facts, sees=spec.projector_path is not None)
+    told = {"general.architecture": facts.architecture, f"{facts.architecture}.context_length": facts.context_tokens}
+    return {
+        "architecture": facts.architecture,
+        "file_bytes": file.st_size,
+        "file_modified_s": int(file.st_mtime),
+        "quantization": facts.quantization,
+        "chat_template": facts.template or "",
+        "abilities": [role for role in roles if role != CHAT_ROLE],
+        "header": {key: value for key, value in told.items() if value is not None},
+    }
 
 
 def _tagged(name: str) -> str:

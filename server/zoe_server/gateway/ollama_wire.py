@@ -8,6 +8,7 @@ Source: Ollama, `docs/api.md` and `api/types.go`.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -74,14 +75,25 @@ class Options(_Wire):
         )
 
 
-class AnswerBody(_Wire):
-    """What the bodies of /api/chat and /api/generate have in common."""
+class _ModelBody(_Wire):
+    """What names a model, and may say how long it is to stay in memory; how long at most is its owner's to say."""
 
     model: str = Field(min_length=1)
+    keep_alive: float | _Duration | None = None
+
+    @property
+    def unloads(self) -> bool:
+        """Whether the model need not stay: `keep_alive` is 0, as a number or as a duration."""
+        kept = self.keep_alive
+        return kept is not None and not (any(c in "123456789" for c in kept) if isinstance(kept, str) else kept)
+
+
+class AnswerBody(_ModelBody):
+    """What the bodies of /api/chat and /api/generate have in common."""
+
     stream: bool | None = None
     format: Literal["", "json"] | dict[str, Any] | None = None
     options: Options | None = None
-    keep_alive: float | _Duration | None = None
     think: bool | Literal["low", "medium", "high"] | None = None
     logprobs: bool | None = None
 
@@ -89,12 +101,6 @@ class AnswerBody(_Wire):
     def streamed(self) -> bool:
         """Whether the answer comes in records; that is what clients get that do not say."""
         return self.stream is not False
-
-    @property
-    def unloads(self) -> bool:
-        """Whether the model need not stay: `keep_alive` is 0, as a number or as a duration."""
-        kept = self.keep_alive
-        return kept is not None and not (any(c in "123456789" for c in kept) if isinstance(kept, str) else kept)
 
     @property
     def answer_schema(self) -> protocol.AnswerSchema | None:
@@ -151,19 +157,27 @@ class GenerateBody(AnswerBody):
         Raises:
             errors.InvalidRequestError: it asks for what is not served, with the path of the value.
         """
-        for field in ("suffix", "template", "context", "raw"):
+        for field in ("suffix", "template", "context"):
             if getattr(self, field):
                 refuse(field)
+        if self.raw:
+            return self._raw_request(request_id, model)
         messages = [Message(role="system", content=self.system)] if self.system else []
         return _request(
             self, request_id, model, [*messages, Message(role="user", content=self.prompt, images=self.images)]
         )
 
+    def _raw_request(self, request_id: str, model: str) -> protocol.ChatRequest:
+        """Return the engine's request: the prompt goes to the model as it is."""
+        for field in ("system", "images"):
+            if getattr(self, field):
+                raise errors.InvalidRequestError(f"{field}: a raw prompt has all that the model reads", param=field)
+        return dataclasses.replace(_request(self, request_id, model, []), prompt=self.prompt)
 
-class EmbedBody(_Wire):
+
+class EmbedBody(_ModelBody):
     """The body of POST /api/embed; without a text it only asks for the model to be loaded."""
 
-    model: str = Field(min_length=1)
     input: str | list[str] | None = None
     truncate: bool | None = None
     dimensions: _Int | None = Field(default=None, ge=0, le=MAX_DIMENSIONS)
@@ -181,10 +195,9 @@ class EmbedBody(_Wire):
         return self.dimensions or None
 
 
-class EmbedPromptBody(_Wire):
+class EmbedPromptBody(_ModelBody):
     """The body of POST /api/embeddings; without a prompt it only asks for the model to be loaded."""
 
-    model: str = Field(min_length=1)
     prompt: str | None = None
 
 

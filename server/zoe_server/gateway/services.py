@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
+from zoe_server import errors
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.gateway import readings
 from zoe_server.gateway.tracking import Tracker
@@ -47,6 +49,7 @@ class Services:
     metrics: Metrics = field(init=False)
     tracker: Tracker = field(init=False)
     _started: float = field(default_factory=time.monotonic)
+    _unloading: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.metrics = Metrics(spec.name for spec in self.fleet.specs)
@@ -69,6 +72,27 @@ class Services:
         await self.fleet.enlist(name, specs)
         self.router = Router(self.fleet.specs)
         self.metrics.begin(name)
+
+    async def unload(self, name: str) -> None:
+        """Take the model `name` out of memory, if nobody uses it or waits for it.
+
+        Raises:
+            errors.ModelBusyError: somebody does; it stays, and nobody is turned away.
+        """
+        n_open = next(one.open_requests for one in self.fleet.status() if one.name == name)
+        if n_open:
+            raise errors.ModelBusyError(f"the model {name!r} still answers {n_open} requests; it stays in memory")
+        await self.fleet.unload(name)
+
+    def unload_later(self, name: str) -> None:
+        """Take the model `name` out of memory as soon as who calls this has let go of it, unless others use it."""
+        task = asyncio.create_task(self._unload_unused(name), name=f"unload {name}")
+        self._unloading.add(task)
+        task.add_done_callback(self._unloading.discard)
+
+    async def _unload_unused(self, name: str) -> None:
+        with suppress(errors.ModelBusyError):
+            await self.unload(name)
 
     async def wait_idle(self) -> None:
         """Return when no request is in work."""

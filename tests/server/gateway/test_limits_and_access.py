@@ -153,3 +153,29 @@ async def test_no_new_requests_while_the_server_stops(gateway: Gateway) -> None:
     assert (await held).status == 200
     async with asyncio.timeout(10):
         await gateway.state.wait_idle()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "meant"),
+    [
+        ("POST", "/chat/completions", "/v1/chat/completions"),
+        ("POST", "/v1/v1/chat/completions", "/v1/chat/completions"),
+        ("POST", "/v1/chat/completions/", "/v1/chat/completions"),
+        ("POST", "/embeddings", "/v1/embeddings"),
+        ("POST", "/completions", "/v1/completions"),
+        ("POST", "/responses", "/v1/responses"),
+        ("GET", "/models", "/v1/models"),
+        ("GET", "/v1/api/tags", "/api/tags"),
+    ],
+)
+async def test_a_wrong_base_url_is_told_the_right_path(gateway: Gateway, method: str, path: str, meant: str) -> None:
+    response = await gateway.client.request(method, path)
+    assert response.status == 404
+    assert f"it is {meant}" in (await response.json())["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/v1", "/x/v1/y", "/v2/chat"])
+async def test_any_other_wrong_path_gets_no_hint(gateway: Gateway, path: str) -> None:
+    response = await gateway.client.get(path)
+    assert response.status == 404
+    assert "base URL" not in (await response.json())["error"]["message"]

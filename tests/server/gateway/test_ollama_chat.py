@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from zoe_server.fleet.process import State
+
 if TYPE_CHECKING:
     import aiohttp
 
@@ -115,6 +117,68 @@ async def test_nothing_to_answer_means_load(gateway: Gateway, path: str, fields:
     assert ("message" in answer, "response" in answer) == (path == "/api/chat", path == "/api/generate")
     assert gateway.engines[0].requests == []
     assert (await chat(gateway)).status == 200
+
+
+def state_of(gateway: Gateway) -> State:
+    (status,) = gateway.state.fleet.status()
+    return status.state
+
+
+async def until_state(gateway: Gateway, state: State) -> None:
+    async with asyncio.timeout(10):
+        while state_of(gateway) is not state:  # noqa: ASYNC110 - it is the state behind the HTTP border that counts
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize(
+    ("path", "model"),
+    [("/api/chat", "zoe:latest"), ("/api/generate", "zoe"), ("/api/embed", "m"), ("/api/embeddings", "m")],
+)
+async def test_who_says_unload_has_unloaded(gateway: Gateway, path: str, model: str) -> None:
+    answer = await gateway.client.post(path, json={"model": model, "keep_alive": "0s"})
+    assert (answer.status, (await answer.json()).get("done_reason", "unload")) == (200, "unload")
+    assert state_of(gateway) is State.UNLOADED
+    assert (await (await gateway.client.get("/api/ps")).json()) == {"models": []}
+    assert (await chat(gateway)).status == 200  # and it comes back when it is asked
+
+
+@pytest.mark.parametrize("ask", [chat, generate])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_model_that_need_not_stay_goes_after_its_answer(gateway: Gateway, ask: Any, stream: bool) -> None:  # noqa: ANN401 - either function
+    response = await ask(gateway, "hi", stream=stream, keep_alive=0)
+    assert "you" in await response.text()
+    await until_state(gateway, State.UNLOADED)
+    response = await ask(gateway, "hi", stream=stream, keep_alive=300)
+    assert response.status == 200
+    await response.read()
+    assert state_of(gateway) is State.READY
+
+
+@pytest.mark.parametrize("text", ["hi", ""])
+async def test_no_model_is_unloaded_under_somebody_else_s_request(gateway: Gateway, text: str) -> None:
+    held = asyncio.create_task(chat(gateway, "hold"))
+    engine = await gateway.engine_until(lambda engine: engine.health.running == 1)
+    response = await gateway.client.post(
+        "/api/generate", json={"model": "m", "prompt": text, "keep_alive": 0, "stream": False}
+    )
+    answer = await response.json()
+    if text:
+        assert (response.status, answer["done_reason"]) == (200, "stop")
+    else:
+        assert (response.status, "still answers 1 requests" in answer["error"]) == (409, True)
+    engine.release()
+    assert '"content":"late"' in await (await held).text()
+    assert state_of(gateway) is State.READY
+
+
+async def test_a_raw_prompt_goes_to_the_model_as_it_is(gateway: Gateway) -> None:
+    body = {"model": "m", "prompt": "<|user|>hi", "raw": True, "stream": False}
+    assert (await gateway.client.post("/api/generate", json=body)).status == 200
+    (request,) = gateway.engines[0].requests
+    assert (request.prompt, request.messages) == ("<|user|>hi", ())
+    for field, value in (("system", "You are Zoe."), ("images", ["AA=="])):
+        refused = await gateway.client.post("/api/generate", json={**body, field: value})
+        assert (refused.status, field in (await refused.json())["error"]) == (400, True)
 
 
 async def test_load_says_when_the_model_cannot_be(start: Start) -> None:

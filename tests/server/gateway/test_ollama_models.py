@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from zoe_server.catalogue.spec import bundled_model_path
 from zoe_server.engines.scripted import ScriptedEngine
 from zoe_server.gateway.ollama_models import _human
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.server.gateway.conftest import Gateway, Start
     from zoe_server.catalogue.spec import ModelSpec
 
@@ -127,6 +127,26 @@ async def test_all_that_is_known_is_shown(gateway: Gateway, body: dict[str, Any]
     }
 
 
+async def test_nothing_is_loaded_to_be_shown(start: Start, spec: ModelSpec) -> None:
+    waiting = replace(
+        spec, name="bundled", aliases=(), load="demand", path=bundled_model_path(), projector_path=Path("eyes")
+    )
+    gateway = await start(specs=[spec, waiting])
+    n_engines = len(gateway.engines)
+    shown = await (await gateway.client.post("/api/show", json={"model": "bundled"})).json()
+    assert (shown["capabilities"], "<|user|>" in shown["template"]) == (["completion", "tools", "vision"], True)
+    assert (shown["details"]["family"], shown["details"]["quantization_level"] != "") == ("llama", True)
+    assert shown["model_info"]["general.architecture"] == "llama"
+    assert len(gateway.engines) == n_engines
+
+
+async def test_a_model_that_is_being_loaded_is_not_waited_for(start: Start) -> None:
+    gateway = await start(wait=False)
+    response = await gateway.client.post("/api/show", json={"model": "m"})
+    assert (response.status, (await response.json())["capabilities"]) == (200, ["completion"])
+    assert gateway.engines == []
+
+
 async def test_little_is_shown_of_a_model_without_a_file(gateway: Gateway) -> None:
     shown = await (await gateway.client.post("/api/show", json={"model": "zoe"})).json()
     assert (shown["capabilities"], shown["model_info"], shown["template"]) == (["completion"], {}, "")
@@ -149,7 +169,15 @@ async def test_a_model_that_cannot_be_loaded_says_why(start: Start, spec: ModelS
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("POST", "/api/push", 404), ("GET", "/api/chat", 405), ("POST", "/api/tags", 405)],
+    [
+        ("POST", "/api/push", 501),
+        ("POST", "/api/copy", 501),
+        ("DELETE", "/api/delete", 501),
+        ("POST", "/api/create", 501),
+        ("POST", "/api/nowhere", 404),
+        ("GET", "/api/chat", 405),
+        ("POST", "/api/tags", 405),
+    ],
 )
 async def test_what_is_not_there_is_said_in_ollama_s_form(
     gateway: Gateway, method: str, path: str, status: int

@@ -104,7 +104,8 @@ def test_what_is_wrong_in_a_chat_is_named_by_its_path(fields: dict[str, Any], pa
         ({"template": "{{ .Prompt }}"}, "template"),
         ({"context": [1, 2]}, "context"),
         ({"context": ["1"]}, "context[0]"),
-        ({"raw": True}, "raw"),
+        ({"raw": True, "system": "You are Zoe."}, "system"),
+        ({"raw": True, "context": [1]}, "context"),
     ],
 )
 def test_what_is_wrong_in_a_prompt_is_named_by_its_path(fields: dict[str, Any], param: str | None) -> None:
