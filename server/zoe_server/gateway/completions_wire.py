@@ -12,7 +12,7 @@ from pydantic import Field
 
 from zoe_server import errors, protocol
 from zoe_server.gateway.body import refuse, validated
-from zoe_server.gateway.openai_wire import MAX_CHOICES, AnswerBody, check_stream_options
+from zoe_server.gateway.openai_wire import MAX_CHOICES, AnswerBody, check_known, check_stream_options
 
 _DEFAULT_MAX_TOKENS: Final = 16
 _MAX_PROMPTS: Final = 8
@@ -54,6 +54,7 @@ def parse_completion(data: Mapping[str, Any]) -> CompletionBody:
     Raises:
         errors.InvalidRequestError: with the path of the first value that is wrong.
     """
+    check_known(data)
     body = validated(CompletionBody, data)
     check_stream_options(body)
     if body.suffix:
@@ -83,6 +84,7 @@ def to_requests(body: CompletionBody, request_id: str, model: str) -> tuple[prot
             priority=body.zoe.priority_for(body.max_tokens),
             prompt=prompt,
             logprobs=body.logprobs,
+            answer_schema=body.answer_schema(),
         )
         for index, (prompt, choice) in enumerate(choices)
     )

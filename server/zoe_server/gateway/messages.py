@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from zoe_server import errors
 from zoe_server.gateway import pictures
+
+_THOUGHTS: Final = ("thinking", "redacted_thinking", "reasoning")
 
 
 class _Wire(BaseModel):
@@ -24,10 +26,11 @@ class ImageUrl(_Wire):
 
 
 class Part(_Wire):
-    """`messages[i].content[j]`."""
+    """`messages[i].content[j]`; an assistant's old thoughts are not given to a model again."""
 
-    type: Literal["text", "image_url"]
+    type: Literal["text", "image_url", "refusal", "thinking", "redacted_thinking", "reasoning"]
     text: str | None = None
+    refusal: str | None = None
     image_url: ImageUrl | str | None = None
 
 
@@ -69,13 +72,20 @@ def _message(message: Message, at: str) -> dict[str, Any]:
     role = "system" if message.role == "developer" else message.role
     if message.content is None and role in ("system", "user"):
         raise errors.InvalidRequestError(f"{at}: a {message.role} message needs content", param=at)
-    plain: dict[str, Any] = {"role": role, "content": _content(message.content, at)}
+    plain: dict[str, Any] = {"role": role, "content": _content(_said(message), at)}
     if role == "assistant" and message.tool_calls:
         plain["content"] = plain["content"] or None
         plain["tool_calls"] = [_tool_call(call, number) for number, call in enumerate(message.tool_calls)]
     if role == "tool":
         plain["tool_call_id"] = message.tool_call_id or ""
     return plain
+
+
+def _said(message: Message) -> str | list[Part] | None:
+    """Return the content without thoughts, which only an assistant has."""
+    if message.role != "assistant" or not isinstance(message.content, list):
+        return message.content
+    return [part for part in message.content if part.type not in _THOUGHTS]
 
 
 def _content(content: str | list[Part] | None, at: str) -> str | list[dict[str, Any]]:
@@ -89,6 +99,8 @@ def _content(content: str | list[Part] | None, at: str) -> str | list[dict[str, 
 
 
 def _part(part: Part, at: str) -> dict[str, Any]:
+    if part.type in _THOUGHTS:
+        raise errors.InvalidRequestError(f"{at}.type: only an assistant's message has such a part", param=f"{at}.type")
     value = getattr(part, part.type)
     if value is None:
         raise errors.InvalidRequestError(f"{at}.{part.type}: missing", param=f"{at}.{part.type}")

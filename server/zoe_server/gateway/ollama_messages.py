@@ -22,10 +22,10 @@ class _Wire(BaseModel):
 
 
 class CalledFunction(_Wire):
-    """`messages[i].tool_calls[j].function`."""
+    """`messages[i].tool_calls[j].function`; some clients send the arguments as JSON text."""
 
     name: str = Field(min_length=1, max_length=256)
-    arguments: dict[str, Any] | None = None
+    arguments: dict[str, Any] | str | None = None
 
 
 class ToolCall(_Wire):
@@ -89,5 +89,6 @@ class _Pairing:
         call_id = call.id or f"call_{self._n_calls}"
         self._n_calls += 1
         self._open[call_id] = call.function.name
-        arguments = json.dumps(call.function.arguments or {}, ensure_ascii=False)
+        given = call.function.arguments or {}
+        arguments = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
         return {"id": call_id, "type": "function", "function": {"name": call.function.name, "arguments": arguments}}

@@ -9,16 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from zoe_server import errors, protocol
-from zoe_server.gateway.body import validated
+from zoe_server.gateway.body import parse_json, refuse, validated
 from zoe_server.gateway.messages import Message, to_messages
 
 MAX_CHOICES: Final = 8
 MAX_TOKENS: Final = 2**31 - 1
 MAX_STOPS: Final = 64
 SEED_RANGE: Final = 2**32 - 1  # the largest 32-bit value means "random" to llama.cpp, so a seed never becomes it
+
+NOT_SERVED: Final = (
+    # what else may constrain an answer: here is where those go that the engines learn to hold to
+    *("grammar", "guided_grammar", "ebnf", "regex", "guided_regex", "guided_choice", "structural_tag"),
+    *("logit_bias", "allowed_token_ids", "bad_words", "stop_token_ids", "min_tokens", "ignore_eos"),
+    *("n_probs", "prompt_logprobs", "functions", "function_call", "audio", "web_search_options"),
+)
+"""Fields that clients of OpenAI, llama.cpp, vLLM or SGLang know; an answer that does without would be a lie."""
 
 ANY_OBJECT: Final[Mapping[str, Any]] = {"type": "object"}
 
@@ -63,28 +71,59 @@ class StreamOptions(_Wire):
 
 
 class _NamedSchema(_Wire):
-    """`response_format.json_schema`; the answer is held to the schema whatever `strict` says."""
+    """`response_format.json_schema`; the answer is held to the schema whatever `name` and `strict` say."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    name: str | None = None
     description: str | None = None
     schema_: dict[str, Any] = Field(alias="schema")
     strict: bool | None = None
 
 
 class ResponseFormat(_Wire):
-    """`response_format`."""
+    """`response_format`; some clients write the schema beside the type."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: _NamedSchema | None = None
+    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
 
     @property
     def answer_schema(self) -> protocol.AnswerSchema | None:
-        """The schema that the answer has to satisfy."""
+        """The schema that the answer has to satisfy.
+
+        Raises:
+            errors.InvalidRequestError: there is none where there must be.
+        """
+        if self.type == "text":
+            return None
+        if self.type == "json_schema" and self.json_schema is not None:
+            return protocol.AnswerSchema(self.json_schema.schema_, "response_format.json_schema.schema")
+        if self.schema_ is not None:
+            return protocol.AnswerSchema(self.schema_, "response_format.schema")
         if self.type == "json_object":
             return protocol.AnswerSchema(ANY_OBJECT, "response_format")
-        if self.type == "text" or self.json_schema is None:
-            return None
-        return protocol.AnswerSchema(self.json_schema.schema_, "response_format.json_schema.schema")
+        path = "response_format.json_schema"
+        raise errors.InvalidRequestError(f"{path}: needed for this type", param=path)
+
+
+def _from_text(schema: object) -> object:
+    """Return a schema that is written as JSON text as what it says."""
+    if not isinstance(schema, str):
+        return schema
+    try:
+        return parse_json(schema.encode())
+    except errors.InvalidRequestError as error:
+        raise ValueError(error.message) from error
+
+
+_Schema = Annotated[dict[str, Any], BeforeValidator(_from_text)]
+
+
+class StructuredOutputs(_Wire):
+    """`structured_outputs`, as vLLM's clients write a schema; other constraints are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    json_: _Schema | None = Field(default=None, alias="json")
 
 
 class ZoeExtension(_Wire):
@@ -117,9 +156,15 @@ class AnswerBody(_Wire):
     top_p: float | None = Field(default=None, ge=0, le=1)
     min_p: float | None = Field(default=None, ge=0, le=1)
     repeat_penalty: float | None = Field(default=None, gt=0, le=10)
+    repetition_penalty: float | None = Field(default=None, gt=0, le=10)
+    """What others call `repeat_penalty`."""
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     seed: int | None = Field(default=None, ge=-1, le=2**63 - 1)
+    response_format: ResponseFormat | None = None
+    json_schema: _Schema | None = None
+    guided_json: _Schema | None = None
+    structured_outputs: StructuredOutputs | None = None
     zoe: ZoeExtension = Field(default_factory=ZoeExtension)
 
     @property
@@ -137,6 +182,22 @@ class AnswerBody(_Wire):
         """The stop strings."""
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
+    def answer_schema(self, own: protocol.AnswerSchema | None = None) -> protocol.AnswerSchema | None:
+        """Return the schema that the answer has to satisfy; `own` is one that a field of another API asks for.
+
+        Raises:
+            errors.InvalidRequestError: several fields ask for one.
+        """
+        vllm = None if self.structured_outputs is None else self.structured_outputs.json_
+        named = {"json_schema": self.json_schema, "guided_json": self.guided_json, "structured_outputs.json": vllm}
+        found = [own, self.response_format.answer_schema if self.response_format else None]
+        found += [protocol.AnswerSchema(schema, path) for path, schema in named.items() if schema is not None]
+        asked = [schema for schema in found if schema is not None]
+        if len(asked) > 1:
+            text = f"{asked[1].path}: an answer is held to one schema, and {asked[0].path} asks for one, too"
+            raise errors.InvalidRequestError(text, param=asked[1].path)
+        return asked[0] if asked else None
+
     def sampling(self, index: int) -> protocol.Sampling:
         """Return how tokens of choice `index` are drawn; where a seed is given, each choice has its own."""
         seed = None if self.seed is None or self.seed < 0 else (self.seed + index) % SEED_RANGE
@@ -145,7 +206,7 @@ class AnswerBody(_Wire):
             top_k=self.top_k,
             top_p=self.top_p,
             min_p=self.min_p,
-            repeat_penalty=self.repeat_penalty,
+            repeat_penalty=self.repetition_penalty if self.repeat_penalty is None else self.repeat_penalty,
             frequency_penalty=self.frequency_penalty or 0.0,
             presence_penalty=self.presence_penalty or 0.0,
             seed=seed,
@@ -162,7 +223,6 @@ class ChatBody(AnswerBody):
     parallel_tool_calls: bool | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
-    response_format: ResponseFormat | None = None
 
 
 def parse_chat(data: Mapping[str, Any]) -> ChatBody:
@@ -171,6 +231,7 @@ def parse_chat(data: Mapping[str, Any]) -> ChatBody:
     Raises:
         errors.InvalidRequestError: with the path of the first value that is wrong.
     """
+    check_known(data)
     body = validated(ChatBody, data)
     _check_served(body)
     _check_tools(body)
@@ -194,7 +255,7 @@ def to_requests(body: ChatBody, request_id: str, model: str) -> tuple[protocol.C
             priority=body.zoe.priority_for(max_tokens),
             argument_values=body.zoe.values,
             logprobs=(body.top_logprobs or 0) if body.logprobs else None,
-            answer_schema=body.response_format.answer_schema if body.response_format else None,
+            answer_schema=body.answer_schema(),
         )
         for index in range(body.n or 1)
     )
@@ -228,6 +289,13 @@ def _tool_choice(body: ChatBody) -> protocol.ToolChoice:
     return protocol.ToolChoice(body.tool_choice or "auto")
 
 
+def check_known(data: Mapping[str, Any]) -> None:
+    """Raise an `InvalidRequestError` for a field of other servers that would change the answer, and does not here."""
+    for name in NOT_SERVED:
+        if data.get(name):
+            refuse(name)
+
+
 def check_stream_options(body: AnswerBody) -> None:
     """Raise an `InvalidRequestError` for options of a stream that was not asked for."""
     if body.stream_options is not None and not body.stream:
@@ -238,11 +306,6 @@ def _check_served(body: ChatBody) -> None:
     check_stream_options(body)
     if body.top_logprobs is not None and not body.logprobs:
         raise errors.InvalidRequestError("top_logprobs needs logprobs: true", param="top_logprobs")
-    wanted = body.response_format
-    if wanted is not None and wanted.type == "json_schema" and wanted.json_schema is None:
-        raise errors.InvalidRequestError(
-            "response_format.json_schema: needed for this type", param="response_format.json_schema"
-        )
 
 
 def _check_tools(body: ChatBody) -> None:

@@ -83,8 +83,8 @@ def to_messages(items: str | Sequence[Mapping[str, Any]], instructions: str | No
     for index, data in enumerate(said):
         at = f"input[{index}]"
         _add(chat, _item(data, at), at)
-    if len(chat.messages) == n_before:
-        raise errors.InvalidRequestError("input: there is nothing to answer", param="input")
+    if len(chat.messages) == n_before:  # some clients ask for nothing, to see whether somebody answers
+        chat.add(Message(role="user", content=""), "input")
     return messages.to_messages(chat.messages, chat.paths)
 
 

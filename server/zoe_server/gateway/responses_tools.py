@@ -9,14 +9,16 @@ Source: OpenAI's Python client, `types/responses/function_tool.py` and `tool_cho
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from zoe_server import errors, protocol
 from zoe_server.gateway.openai_wire import FunctionSpec, plain_tools
 from zoe_server.gateway.responses_items import by_type
 
+_FUNCTION: Final = "a function"  # no name of a key, so that no path of a problem has it
+_OTHER: Final = "another tool"
 Choice = Literal["auto", "none", "required"] | dict[str, Any]
 
 
@@ -53,6 +55,17 @@ class FunctionTool(FunctionSpec, _FunctionType):
         return {"type": self.type, **told, "strict": self.strict}
 
 
+class OtherTool(_Wire):
+    """`tools[i]` of another kind: a search of OpenAI's, a tool without a schema, ...; no model here sees it."""
+
+    type: str
+
+
+def _kind(tool: object) -> str:
+    return _FUNCTION if isinstance(tool, dict) and tool.get("type") == "function" else _OTHER
+
+
+AnyTool = Annotated[Annotated[FunctionTool, Tag(_FUNCTION)] | Annotated[OtherTool, Tag(_OTHER)], Discriminator(_kind)]
 _CHOICES: Final[Mapping[str, type[NamedFunction | AllowedTools]]] = {
     "function": NamedFunction,
     "allowed_tools": AllowedTools,

@@ -17,7 +17,7 @@ from zoe_server.gateway import openai_wire
 from zoe_server.gateway.body import refuse, validated
 from zoe_server.gateway.openai_wire import ANY_OBJECT, MAX_TOKENS, AnswerBody
 from zoe_server.gateway.responses_items import to_messages
-from zoe_server.gateway.responses_tools import Choice, FunctionTool, to_tools
+from zoe_server.gateway.responses_tools import AnyTool, Choice, FunctionTool, to_tools
 
 _NEW_NAMES: Final = {
     "messages": "input",
@@ -46,10 +46,10 @@ class _Wire(BaseModel):
 
 
 class TextFormat(_Wire):
-    """`text.format`; the answer is held to the schema whatever `strict` says."""
+    """`text.format`; the answer is held to the schema whatever `name` and `strict` say."""
 
     type: Literal["text", "json_object", "json_schema"]
-    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    name: str | None = None
     description: str | None = None
     schema_: dict[str, Any] | None = Field(default=None, alias="schema")
     strict: bool | None = None
@@ -57,10 +57,10 @@ class TextFormat(_Wire):
     @property
     def answer_schema(self) -> protocol.AnswerSchema | None:
         """The schema that the answer has to satisfy."""
-        if self.type == "json_object":
-            return protocol.AnswerSchema(ANY_OBJECT, "text.format")
-        if self.type == "text" or self.schema_ is None:
+        if self.type == "text":
             return None
+        if self.schema_ is None:
+            return protocol.AnswerSchema(ANY_OBJECT, "text.format")
         return protocol.AnswerSchema(self.schema_, "text.format.schema")
 
     def wire(self) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class ResponseBody(AnswerBody):
     stream_options: StreamOptions | None = None
     max_output_tokens: int | None = Field(default=None, ge=0, le=MAX_TOKENS)
     max_tool_calls: int | None = Field(default=None, ge=0)
-    tools: list[FunctionTool] | None = Field(default=None, max_length=1024)
+    tools: list[AnyTool] | None = Field(default=None, max_length=1024)
     tool_choice: Choice | None = None
     parallel_tool_calls: bool | None = None
     text: TextConfig | None = None
@@ -128,6 +128,11 @@ class ResponseBody(AnswerBody):
         """What the answer's text has to look like."""
         return (self.text and self.text.format) or TextFormat(type="text")
 
+    @property
+    def functions(self) -> list[FunctionTool]:
+        """The tools that a model can call; those of other kinds are the client's or OpenAI's own."""
+        return [tool for tool in self.tools or () if isinstance(tool, FunctionTool)]
+
     def echo(self) -> dict[str, Any]:
         """Return what a response repeats of its request; None where the model's own default is at work."""
         return {
@@ -141,7 +146,7 @@ class ResponseBody(AnswerBody):
             "temperature": self.temperature,
             "text": {"format": self.format.wire()},
             "tool_choice": self.tool_choice or "auto",
-            "tools": [tool.wire() for tool in self.tools or ()],
+            "tools": [tool.wire() for tool in self.functions],
             "top_p": self.top_p,
             "user": self.user,
         }
@@ -156,6 +161,7 @@ def parse_response(data: Mapping[str, Any]) -> ResponseBody:
     for name, new_name in _NEW_NAMES.items():
         if data.get(name) is not None:
             raise errors.InvalidRequestError(f"{name} is called {new_name} here", param=name)
+    openai_wire.check_known(data)
     body = validated(ResponseBody, data)
     openai_wire.check_stream_options(body)
     _check_stateless(body)
@@ -170,7 +176,7 @@ def to_request(body: ResponseBody, request_id: str, model: str) -> protocol.Chat
     Raises:
         errors.InvalidRequestError: with the path of the first value that is wrong.
     """
-    tools, tool_choice = to_tools(body.tools or (), body.tool_choice)
+    tools, tool_choice = to_tools(body.functions, body.tool_choice)
     return protocol.ChatRequest(
         id=request_id,
         model=model,
@@ -183,7 +189,7 @@ def to_request(body: ResponseBody, request_id: str, model: str) -> protocol.Chat
         sampling=body.sampling(0),
         priority=body.zoe.priority_for(body.max_output_tokens),
         argument_values=body.zoe.values,
-        answer_schema=body.format.answer_schema,
+        answer_schema=body.answer_schema(body.format.answer_schema),
     )
 
 
@@ -198,10 +204,8 @@ def _check_stateless(body: ResponseBody) -> None:
 
 
 def _check_format(body: ResponseBody) -> None:
-    for name, value in (("name", body.format.name), ("schema", body.format.schema_)):
-        if body.format.type == "json_schema" and value is None:
-            path = f"text.format.{name}"
-            raise errors.InvalidRequestError(f"{path}: needed for this type", param=path)
+    if body.format.type == "json_schema" and body.format.schema_ is None:
+        raise errors.InvalidRequestError("text.format.schema: needed for this type", param="text.format.schema")
 
 
 def _check_served(body: ResponseBody) -> None:

@@ -79,7 +79,7 @@ WRONG_IN_BOTH: list[tuple[dict[str, Any], str | None]] = [
             "messages[0].tool_calls[0].function.name",
         ),
         (
-            {"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}]},
+            {"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": []}}]}]},
             "messages[0].tool_calls[0].function.arguments",
         ),
         ({"tools": {}}, "tools"),
@@ -321,3 +321,10 @@ def test_pictures_stand_before_the_text() -> None:
     assert (first["type"], first["data"], text["type"]) == ("picture", PICTURE, "text")
     alone = GenerateBody.model_validate({"model": "m", "prompt": "What?", "images": [PICTURE]})
     assert [part["type"] for part in alone.to_request("r", "m").messages[-1]["content"]] == ["picture", "text"]
+
+
+@pytest.mark.parametrize("arguments", [{"name": "Lamp"}, '{"name": "Lamp"}'])
+def test_arguments_of_a_past_call_are_an_object_or_its_text(arguments: object) -> None:
+    called = {"role": "assistant", "tool_calls": [{"function": {"name": "turn_on", "arguments": arguments}}]}
+    (call,) = chat(messages=[called]).messages[0]["tool_calls"]
+    assert call["function"] == {"name": "turn_on", "arguments": '{"name": "Lamp"}'}

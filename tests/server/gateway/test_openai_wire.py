@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from zoe_server import errors, protocol
 from zoe_server.gateway.body import MAX_DEPTH, parse_json
-from zoe_server.gateway.openai_wire import MAX_CHOICES, MAX_STOPS, parse_chat, to_requests
+from zoe_server.gateway.openai_wire import MAX_CHOICES, MAX_STOPS, NOT_SERVED, parse_chat, to_requests
 
 USER = {"role": "user", "content": "hi"}
+HEIGHT = {"type": "object", "properties": {"height": {"type": "integer"}}, "required": ["height"]}
 TOOL = {"type": "function", "function": {"name": "turn_on", "parameters": {"type": "object"}}}
 
 
@@ -124,7 +125,20 @@ def test_what_is_no_json_object_is_refused(raw: bytes) -> None:
         ({"response_format": "json"}, "response_format"),
         ({"response_format": {"type": "yaml"}}, "response_format.type"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
-        ({"response_format": json_schema(name="a b")}, "response_format.json_schema.name"),
+        ({"response_format": {"type": "json_object", "schema": 5}}, "response_format.schema"),
+        ({"response_format": {"type": "grammar", "grammar": "x"}}, "response_format.type"),
+        ({"guided_json": "{"}, "guided_json"),
+        ({"guided_json": "[]"}, "guided_json"),
+        ({"guided_json": '{"a":' * 500 + "1" + "}" * 500}, "guided_json"),
+        ({"json_schema": 5}, "json_schema"),
+        ({"json_schema": {"type": "null"}, "response_format": json_schema()}, "json_schema"),
+        ({"guided_json": {}, "response_format": {"type": "json_object"}}, "guided_json"),
+        ({"structured_outputs": {"regex": "a"}}, "structured_outputs.regex"),
+        ({"structured_outputs": {"json": 5}}, "structured_outputs.json"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "thinking", "thinking": "hm"}]}]},
+            "messages[0].content[0].type",
+        ),
         ({"response_format": json_schema(schema=[])}, "response_format.json_schema.schema"),
         ({"response_format": json_schema(schema=None)}, "response_format.json_schema.schema"),
         ({"response_format": json_schema(strict="yes")}, "response_format.json_schema.strict"),
@@ -190,6 +204,53 @@ def test_everything_arrives() -> None:
         answer_schema=protocol.AnswerSchema({"type": "null"}, "response_format.json_schema.schema"),
     )
     assert protocol.decode_request(json.loads(json.dumps(protocol.encode_request(request)))) == request
+
+
+@pytest.mark.parametrize("name", NOT_SERVED)
+def test_what_would_constrain_an_answer_elsewhere_is_refused_by_name(name: str) -> None:
+    for value in (["a"], {"a": 1}, "a", 1, True):
+        with pytest.raises(errors.InvalidRequestError, match=name) as caught:
+            translate(**{name: value})
+        assert (caught.value.param, caught.value.code) == (name, "unsupported_parameter")
+    for nothing in (None, {}, [], "", 0, False):
+        assert translate(**{name: nothing}) == translate()
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"response_format": {"type": "json_object", "schema": HEIGHT}}, "response_format.schema"),
+        ({"response_format": {"type": "json_schema", "schema": HEIGHT}}, "response_format.schema"),
+        ({"response_format": json_schema(schema=HEIGHT, name="calendar event")}, "response_format.json_schema.schema"),
+        ({"response_format": json_schema(schema=HEIGHT, name=None)}, "response_format.json_schema.schema"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": HEIGHT}}},
+            "response_format.json_schema.schema",
+        ),
+        ({"json_schema": HEIGHT}, "json_schema"),
+        ({"guided_json": HEIGHT}, "guided_json"),
+        ({"guided_json": json.dumps(HEIGHT)}, "guided_json"),
+        ({"structured_outputs": {"json": HEIGHT}}, "structured_outputs.json"),
+    ],
+)
+def test_a_schema_is_one_wherever_a_client_writes_it(fields: dict[str, Any], path: str) -> None:
+    assert translate(**fields).answer_schema == protocol.AnswerSchema(HEIGHT, path)
+
+
+def test_an_assistant_s_thoughts_are_skipped_and_its_refusals_said() -> None:
+    thoughts = [
+        {"type": "thinking", "thinking": "hm"},
+        {"type": "redacted_thinking", "data": "x"},
+        {"type": "reasoning"},
+    ]
+    parts = [*thoughts, {"type": "text", "text": "No"}, {"type": "refusal", "refusal": "."}]
+    old = translate(messages=[USER, {"role": "assistant", "content": parts}, USER]).messages[1]
+    assert old == {"role": "assistant", "content": "No."}
+
+
+def test_the_other_name_of_the_repeat_penalty() -> None:
+    assert translate(repetition_penalty=1.2).sampling.repeat_penalty == 1.2
+    assert translate(repetition_penalty=1.2, repeat_penalty=1.1).sampling.repeat_penalty == 1.1
 
 
 def test_any_object_is_a_schema_like_others() -> None:
