@@ -59,6 +59,8 @@ def parse_completion(data: Mapping[str, Any]) -> CompletionBody:
     check_stream_options(body)
     if body.suffix:
         refuse("suffix")
+    if (schema := body.answer_schema()) is not None:  # engines hold a chat's answer to one, and no plain continuation
+        refuse(schema.path)
     if body.logprobs is not None and body.echo:
         raise errors.InvalidRequestError("echo: a prompt that is repeated has no logprobs", param="echo")
     if body.best_of is not None and body.best_of > (body.n or 1):
@@ -84,7 +86,6 @@ def to_requests(body: CompletionBody, request_id: str, model: str) -> tuple[prot
             priority=body.zoe.priority_for(body.max_tokens),
             prompt=prompt,
             logprobs=body.logprobs,
-            answer_schema=body.answer_schema(),
         )
         for index, (prompt, choice) in enumerate(choices)
     )

@@ -169,9 +169,9 @@ class GenerateBody(AnswerBody):
 
     def _raw_request(self, request_id: str, model: str) -> protocol.ChatRequest:
         """Return the engine's request: the prompt goes to the model as it is."""
-        for field in ("system", "images"):
+        for field in ("system", "images", "format"):
             if getattr(self, field):
-                raise errors.InvalidRequestError(f"{field}: a raw prompt has all that the model reads", param=field)
+                raise errors.InvalidRequestError(f"{field}: not supported with a raw prompt", param=field)
         return dataclasses.replace(_request(self, request_id, model, []), prompt=self.prompt)
 
 

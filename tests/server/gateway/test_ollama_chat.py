@@ -176,7 +176,7 @@ async def test_a_raw_prompt_goes_to_the_model_as_it_is(gateway: Gateway) -> None
     assert (await gateway.client.post("/api/generate", json=body)).status == 200
     (request,) = gateway.engines[0].requests
     assert (request.prompt, request.messages) == ("<|user|>hi", ())
-    for field, value in (("system", "You are Zoe."), ("images", ["AA=="])):
+    for field, value in (("system", "You are Zoe."), ("images", ["AA=="]), ("format", "json")):
         refused = await gateway.client.post("/api/generate", json={**body, field: value})
         assert (refused.status, field in (await refused.json())["error"]) == (400, True)
 
