@@ -28,7 +28,7 @@ from custom_components.zoe.turn.reach import Sentence
 from custom_components.zoe.turn.said import Said
 from custom_components.zoe.turn.stats import TurnStats
 from custom_components.zoe.turn.verdict import Answers
-from zoe_server.evaluation.core import home_assistant
+from zoe_eval.core import home_assistant
 
 NAME = "guards"
 N_ENTITIES: Final = 300

@@ -26,7 +26,7 @@ from custom_components.zoe.prefill import async_provide_prompt
 from custom_components.zoe.speaker import Speaker
 from custom_components.zoe.turn.history import ContextBudget
 from custom_components.zoe.turn.request import RequestKind, chat_request
-from zoe_server.evaluation.core import home_assistant
+from zoe_eval.core import home_assistant
 
 NAME = "home"
 N_ENTITIES = 500

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from zoe_server.training.random_gguf import dimensions_for, write_random_gguf
+from tests.fixtures.random_gguf import dimensions_for, write_random_gguf
 
 
 def cache_folder() -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Final
 
-from zoe_server.training.random_gguf import whole_words
+from tests.fixtures.random_gguf import whole_words
 
 TEMPLATE_TOKENS_BEFORE: Final = 7  # <|im_start|>system\n ... <|im_end|>\n
 TEMPLATE_TOKENS_AFTER: Final = 10  # <|im_start|>user\n ... <|im_end|>\n<|im_start|>assistant\n

@@ -127,8 +127,8 @@ def _calls(events: list[ChatEvent]) -> str:
 
 async def sentences() -> list[ChatRequest]:
     """Return one request per sentence, as Home Assistant would send it."""
-    from zoe_server.evaluation.core import home_assistant  # noqa: PLC0415 -- Home Assistant is slow to import
-    from zoe_server.training.conversations import make_dialogue  # noqa: PLC0415
+    from zoe_eval.core import home_assistant  # noqa: PLC0415 -- Home Assistant is slow to import
+    from zoe_train.conversations import make_dialogue  # noqa: PLC0415
 
     requests: list[ChatRequest] = []
     async with home_assistant() as hass:

@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
-from zoe_server.evaluation.http_settings import http_settings
+from zoe_eval.http_settings import http_settings
 
 ROOT = Path(__file__).resolve().parents[2]
-EVALUATION = ROOT / "server" / "zoe_server" / "evaluation"
+EVALUATION = ROOT / "server" / "zoe_eval"
 DEMO_HOME = EVALUATION / "homes" / "demo.yaml"
 _INTEGRATIONS = {
     "zoe": ROOT / "custom_components" / "zoe",

@@ -5,7 +5,7 @@ _STAMP=.venv/.zoe-setup
 
 # What .venv must hold, as one hash: the locks, the packaging details and the build of llama.cpp.
 _environment_key() {
-  { cat scripts/locks/dev.txt scripts/locks/llama.txt pyproject.toml; llama_wheel_folder; pwd; } | sha256sum | cut -c1-32
+  { cat scripts/locks/dev.txt scripts/locks/llama.txt pyproject.toml server/*/pyproject.toml; llama_wheel_folder; pwd; } | sha256sum | cut -c1-32
 }
 
 environment_is_ready() {
@@ -34,9 +34,10 @@ _install_packages() {
   fi
 }
 
-# The repository itself, editable: the command `zoe` and the import `zoe_server` follow the working tree.
+# The repository's own distributions, editable: the command `zoe` and all imports follow the working tree.
 _install_zoe() {
-  "$UV" pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
+  "$UV" pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation \
+    --editable . --editable server/zoe_eval --editable server/zoe_train
 }
 
 _install_llama() {

@@ -99,7 +99,7 @@ wait_for_llama_build() {
 test_llama() {
   step "Testing the llama.cpp build"
   local log="$ZOE_CACHE/llama-test.log" status=0
-  PYTHONPATH=server .venv/bin/python scripts/setup.d/llama_selftest.py >"$log" 2>&1 || status=$?
+  PYTHONPATH=. .venv/bin/python scripts/setup.d/llama_selftest.py >"$log" 2>&1 || status=$?
   [ "$status" = 0 ] && return
   tail -n 15 "$log" >&2
   if [ "$status" -gt 128 ]; then

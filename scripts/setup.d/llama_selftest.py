@@ -10,7 +10,7 @@ from pathlib import Path
 
 import llama_cpp
 
-from zoe_server.training.random_gguf import write_random_gguf
+from tests.fixtures.random_gguf import write_random_gguf
 
 
 def main() -> None:

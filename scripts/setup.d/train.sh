@@ -4,7 +4,7 @@
 _TRAIN_STAMP=.venv-train/.zoe-setup
 
 _train_key() {
-  cat scripts/locks/train.txt pyproject.toml | sha256sum | cut -c1-32
+  cat scripts/locks/train.txt pyproject.toml server/zoe_train/pyproject.toml | sha256sum | cut -c1-32
 }
 
 train_environment_is_ready() {
@@ -23,7 +23,7 @@ _find_train_python() {
 make_train_environment() {
   local torch
   find_uv
-  torch=$(sed -n 's/^train = .*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
+  torch=$(sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' server/zoe_train/pyproject.toml)
   if ! .venv-train/bin/python -c '' 2>/dev/null; then
     _find_train_python
     step "Making .venv-train"
@@ -36,6 +36,7 @@ make_train_environment() {
   # pip and not uv: a machine may name its own PyTorch builds in pip's configuration
   .venv-train/bin/python -m pip install --quiet --disable-pip-version-check "$torch" ||
     fail "PyTorch could not be installed (see above)." "Check the network and the free disk space and run this again."
-  "$UV" pip install --quiet --python .venv-train/bin/python --no-deps --no-build-isolation --editable .
+  "$UV" pip install --quiet --python .venv-train/bin/python --no-deps --no-build-isolation \
+    --editable . --editable server/zoe_train
   _train_key >"$_TRAIN_STAMP"
 }

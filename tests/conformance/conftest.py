@@ -197,7 +197,7 @@ def serve(request: pytest.FixtureRequest) -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real model file with random weights, whose greedy answers never end by themselves."""
-    from zoe_server.training.random_gguf import write_random_gguf  # noqa: PLC0415 - it loads numpy
+    from tests.fixtures.random_gguf import write_random_gguf  # noqa: PLC0415 - it loads numpy
 
     return write_random_gguf(tmp_path_factory.mktemp("model") / "random.gguf")
 

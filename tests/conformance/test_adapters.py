@@ -24,7 +24,7 @@ HOME = " ".join(f"lamp{number}" for number in range(60))
 @pytest.fixture(scope="module")
 def tuned(serve: Serve, configure: Configure, random_model: Path) -> Iterator[ZoeProcess]:
     """A server whose model has two adapters."""
-    from zoe_server.training.random_lora_gguf import write_random_lora_gguf  # noqa: PLC0415 - it loads numpy
+    from tests.fixtures.random_lora_gguf import write_random_lora_gguf  # noqa: PLC0415 - it loads numpy
 
     jokes, rhymes = (
         write_random_lora_gguf(random_model.with_name(f"{name}.gguf"), random_model, seed=seed)

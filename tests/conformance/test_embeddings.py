@@ -20,7 +20,7 @@ def embedding_zoe(
     serve: Callable[..., object], configure: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ZoeProcess]:
     """A server with a model that writes and one for embeddings."""
-    from zoe_server.training.random_embedder_gguf import write_random_embedder_gguf  # noqa: PLC0415 - it loads numpy
+    from tests.fixtures.random_embedder_gguf import write_random_embedder_gguf  # noqa: PLC0415 - it loads numpy
 
     path = write_random_embedder_gguf(tmp_path_factory.mktemp("embedder") / "random.gguf")
     config = configure("random")

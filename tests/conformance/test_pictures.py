@@ -28,7 +28,7 @@ QUESTION = {"type": "text", "text": "What is this?"}
 @pytest.fixture(scope="module")
 def seeing(serve: Serve, configure: Configure, random_model: Path) -> Iterator[ZoeProcess]:
     """A server whose model has a picture encoder."""
-    from zoe_server.training.random_projector_gguf import write_random_projector  # noqa: PLC0415 - it loads numpy
+    from tests.fixtures.random_projector_gguf import write_random_projector  # noqa: PLC0415 - it loads numpy
 
     projector = write_random_projector(random_model.with_name("mmproj.gguf"))
     with serve(configure("random", model=f"projector = '{projector}'")) as process:

@@ -23,9 +23,9 @@ from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers.chat_session import async_get_chat_session
 
 from tests.e2e.conftest import ROOT
-from zoe_server.evaluation.__main__ import DEMO_HOME
-from zoe_server.evaluation.core import home_assistant, load_home
-from zoe_server.evaluation.judged_home import AGENT, connect
+from zoe_eval.__main__ import DEMO_HOME
+from zoe_eval.core import home_assistant, load_home
+from zoe_eval.judged_home import AGENT, connect
 
 ZOE = ROOT / "custom_components" / "zoe"
 PATIENCE_S = 120

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from zoe_server.training.random_gguf import write_random_gguf
+from tests.fixtures.random_gguf import write_random_gguf
 
 FIELDS = [
     "sentence",

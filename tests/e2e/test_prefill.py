@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import ENVIRONMENT, ROOT, running_server
-from zoe_server.training.random_gguf import write_random_gguf
+from tests.fixtures.random_gguf import write_random_gguf
 
 OVERHEAD_TOKENS = 8
 """What a chat template puts around a sentence."""

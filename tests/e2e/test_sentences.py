@@ -12,7 +12,7 @@ MIN_RIGHT = 54
 
 
 def test_sentences_end_in_the_right_state(server_url: str) -> None:
-    command = [sys.executable, "-m", "zoe_server.evaluation", str(SENTENCES), "--url", server_url, "--json"]
+    command = [sys.executable, "-m", "zoe_eval", str(SENTENCES), "--url", server_url, "--json"]
     run = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=240, check=False)
     assert run.returncode == 0, run.stderr
     verdicts = [json.loads(line) for line in run.stdout.splitlines()]

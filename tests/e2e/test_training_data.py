@@ -10,9 +10,9 @@ import gguf
 import pytest
 
 import zoe_server.catalogue
-from zoe_server.training.homes import random_home
-from zoe_server.training.references import Home
-from zoe_server.training.rendering import chat_template, render
+from zoe_train.homes import random_home
+from zoe_train.references import Home
+from zoe_train.rendering import TEMPLATE_PATH, chat_template, render
 
 # Home Assistant and its libraries use what Python 3.14 deprecates; it is imported inside the tests for this to count.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
@@ -20,14 +20,14 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::U
 
 @pytest.fixture(scope="module")
 def conversations() -> ModuleType:
-    from zoe_server.training import conversations  # noqa: PLC0415 -- see above
+    from zoe_train import conversations  # noqa: PLC0415 -- see above
 
     return conversations
 
 
 @pytest.fixture(scope="module")
 async def dialogues(conversations: ModuleType) -> list:
-    from zoe_server.evaluation.core import home_assistant  # noqa: PLC0415 -- see above
+    from zoe_eval.core import home_assistant  # noqa: PLC0415 -- see above
 
     async with home_assistant() as hass:
         return [await conversations.make_dialogue(hass, seed, 40) for seed in (1_000_001, 1_000_002, 1_000_003)]
@@ -104,5 +104,4 @@ def test_the_model_in_the_repository_carries_this_very_template() -> None:
     path = Path(zoe_server.catalogue.__file__).with_name("zoe-nano.gguf")
     field = gguf.GGUFReader(path).get_field("tokenizer.chat_template")
     assert field is not None
-    template = Path(zoe_server.__path__[0]) / "training" / "zoe_nano.jinja"
-    assert field.contents() == template.read_text(encoding="utf-8")
+    assert field.contents() == TEMPLATE_PATH.read_text(encoding="utf-8")

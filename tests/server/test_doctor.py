@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fixtures.random_embedder_gguf import write_random_embedder_gguf
+from tests.fixtures.random_gguf import write_random_gguf
+from tests.fixtures.random_projector_gguf import write_random_projector
 from zoe_server import doctor, settings
 from zoe_server.catalogue import gguf_file
 from zoe_server.catalogue.spec import AdapterSpec, ModelSpec
@@ -16,9 +19,6 @@ from zoe_server.fleet.hardware import Hardware, Machine
 from zoe_server.fleet.hardware_policy import recommend
 from zoe_server.fleet.memory import ALL_LAYERS, facts_of, kv_bytes, model_bytes
 from zoe_server.fleet.memory_book import MemoryBook
-from zoe_server.training.random_embedder_gguf import write_random_embedder_gguf
-from zoe_server.training.random_gguf import write_random_gguf
-from zoe_server.training.random_projector_gguf import write_random_projector
 
 if TYPE_CHECKING:
     from pathlib import Path

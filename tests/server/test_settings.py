@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.random_gguf import write_random_gguf
+from tests.fixtures.random_projector_gguf import write_random_projector
 from zoe_server import settings
 from zoe_server.catalogue.spec import AdapterSpec
 from zoe_server.settings import SettingsError
-from zoe_server.training.random_gguf import write_random_gguf
-from zoe_server.training.random_projector_gguf import write_random_projector
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.copying_gguf import write_copying_gguf
+from tests.fixtures.random_gguf import write_random_gguf
 from tests.soak.conversations import DELAY
-from zoe_server.training.copying_gguf import write_copying_gguf
-from zoe_server.training.random_gguf import write_random_gguf
 
 SMALL_SCALE = 0.05
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.random_gguf import whole_words
 from tests.server.llama.conftest import Engine
 from tests.soak.conversations import Conversation, Turn, copied
 from zoe_server.protocol import TERMINAL_EVENTS, Finish, Text
-from zoe_server.training.random_gguf import whole_words
 
 N_CONVERSATIONS = 1000
 N_OPEN = 24

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.random_gguf import whole_words
 from tests.server.llama.conftest import Engine
 from tests.soak.conversations import N_PROMPT_TOKENS, copied
 from zoe_server.protocol import Finish, Tool, ToolChoice
-from zoe_server.training.random_gguf import whole_words
 
 N_MOMENTS = 200
 LEAST_MOMENTS = 8

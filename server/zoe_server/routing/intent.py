@@ -1,7 +1,7 @@
 """What kind of sentence is this: an order or a question to the home, a task that needs thought, or talk?
 
 A linear classifier over hashed character n-grams, words and pairs of words, for all languages at once. Its weights lie
-in `intent.bin`, which `zoe_server.training.intent_classifier` makes. It knows neither the home nor the conversation:
+in `intent.bin`, which `zoe_train.intent_classifier` makes. It knows neither the home nor the conversation:
 `rules` adds what a request itself tells. Plain Python: a sentence takes some tenth of a millisecond, and numpy, which
 would have to be installed for it, is no faster on so little.
 """

@@ -2,7 +2,7 @@
 
 Of a sentence: is it an order, a question about the home, a reply, or talk? Of an answer: does it say that something was
 not done, is not there or is not known, or does it ask back? Linear models over hashed features, with calibrated
-probabilities. Their weights lie in `said.bin`, which `zoe_server.training.said_classifier` makes.
+probabilities. Their weights lie in `said.bin`, which `zoe_train.said_classifier` makes.
 
 Beside the words of the whole text, the first clause, the last one and the edges count on their own, each as much as the
 whole: "Is the window open, then heating off" begins like a question, and is an order all the same. It does not know

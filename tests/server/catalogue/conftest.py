@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.random_embedder_gguf import write_random_embedder_gguf
+from tests.fixtures.random_gguf import write_random_gguf
 from tests.server.catalogue.local_hub import LocalHub
-from zoe_server.training.random_embedder_gguf import write_random_embedder_gguf
-from zoe_server.training.random_gguf import write_random_gguf
 
 
 @pytest.fixture(scope="session")

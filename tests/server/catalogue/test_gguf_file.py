@@ -9,11 +9,11 @@ import gguf
 import numpy as np
 import pytest
 
+from tests.fixtures.random_gguf import write_random_gguf
+from tests.fixtures.random_projector_gguf import write_random_projector
 from zoe_server.catalogue import gguf_file, proposal
 from zoe_server.catalogue.gguf_file import GgufError, Kind
 from zoe_server.catalogue.spec import bundled_model_path
-from zoe_server.training.random_gguf import write_random_gguf
-from zoe_server.training.random_projector_gguf import write_random_projector
 
 
 def write(path: Path, architecture: str, *, kind: str | None = None, **values: object) -> Path:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.random_gguf import write_random_gguf
+from tests.fixtures.random_projector_gguf import write_random_projector
 from zoe_server.catalogue import gguf_file, proposal
 from zoe_server.catalogue.gguf_file import GgufFacts, Kind
 from zoe_server.catalogue.projectors import projector_of
 from zoe_server.catalogue.store import Store
-from zoe_server.training.random_gguf import write_random_gguf
-from zoe_server.training.random_projector_gguf import write_random_projector
 
 MODEL = GgufFacts(Kind.TEXT, "qwen2vl", "Qwen2 VL 7B Instruct", 5, "Q4_K_M", 4096, 57_344, None, 28, 3584)
 PROJECTOR = GgufFacts(Kind.PROJECTOR, "clip", None, 1, "F16", None, 0, None, vector_size=3584)

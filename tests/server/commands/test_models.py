@@ -18,6 +18,8 @@ from click.testing import Result
 from huggingface_hub import constants
 from typer.testing import CliRunner
 
+from tests.fixtures.random_gguf import write_random_gguf
+from tests.fixtures.random_projector_gguf import write_random_projector
 from tests.server.catalogue.local_hub import LocalHub
 from zoe_server import settings
 from zoe_server.cli import app
@@ -25,8 +27,6 @@ from zoe_server.doctor import check_pulled
 from zoe_server.fleet import recommendation
 from zoe_server.fleet.hardware import Hardware, Machine
 from zoe_server.fleet.hardware_policy import recommend
-from zoe_server.training.random_gguf import write_random_gguf
-from zoe_server.training.random_projector_gguf import write_random_projector
 
 Zoe = Callable[..., Result]
 MINE = "somebody/Mine-GGUF/mine.gguf"

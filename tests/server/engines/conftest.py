@@ -36,7 +36,7 @@ def collect() -> Collect:
 @pytest.fixture(scope="session")
 def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real model file with random weights."""
-    random_gguf = pytest.importorskip("zoe_server.training.random_gguf", reason="needs the gguf package")
+    random_gguf = pytest.importorskip("tests.fixtures.random_gguf", reason="needs the gguf package")
     path = tmp_path_factory.mktemp("model") / "random.gguf"
     random_gguf.write_random_gguf(path)
     return path
@@ -45,7 +45,7 @@ def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def random_embedder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real file of an embedding model with random weights."""
-    random_gguf = pytest.importorskip("zoe_server.training.random_embedder_gguf", reason="needs the gguf package")
+    random_gguf = pytest.importorskip("tests.fixtures.random_embedder_gguf", reason="needs the gguf package")
     path = tmp_path_factory.mktemp("embedder") / "random.gguf"
     random_gguf.write_random_embedder_gguf(path)
     return path

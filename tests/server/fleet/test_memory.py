@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fixtures.random_gguf import write_random_gguf
 from zoe_server.catalogue import gguf_file
 from zoe_server.fleet.memory import (
     ALL_LAYERS,
@@ -25,7 +26,6 @@ from zoe_server.fleet.memory import (
     model_bytes,
 )
 from zoe_server.fleet.memory_book import MemoryBook
-from zoe_server.training.random_gguf import write_random_gguf
 
 if TYPE_CHECKING:
     from pathlib import Path

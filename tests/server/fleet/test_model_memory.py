@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fixtures.random_gguf import write_random_gguf
+from tests.fixtures.random_projector_gguf import write_random_projector
 from zoe_server.catalogue import gguf_file
 from zoe_server.catalogue.spec import AdapterSpec, ModelSpec
 from zoe_server.engines.library import LibraryError, LlamaLibrary
@@ -17,8 +19,6 @@ from zoe_server.fleet.hardware import Hardware, Machine
 from zoe_server.fleet.hardware_policy import recommend
 from zoe_server.fleet.memory import ALL_LAYERS, ModelFacts, facts_of
 from zoe_server.fleet.model_memory import model_facts
-from zoe_server.training.random_gguf import write_random_gguf
-from zoe_server.training.random_projector_gguf import write_random_projector
 
 if TYPE_CHECKING:
     from pathlib import Path

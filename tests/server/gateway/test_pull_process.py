@@ -11,8 +11,8 @@ import pytest
 from aiohttp import web
 
 from tests.conformance.conftest import running
+from tests.fixtures.random_gguf import write_random_gguf
 from tests.server.catalogue.local_hub import LocalHub
-from zoe_server.training.random_gguf import write_random_gguf
 
 BEGINNING_BYTES = 3 << 20
 CONFIGURATION = """

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.random_gguf import write_random_gguf
+from tests.fixtures.random_lora_gguf import write_random_lora_gguf
 from zoe_server.llama.cache.prefix_store import PrefixStore
 from zoe_server.llama.cache.radix_tree import NullPrefixCache, RadixTree
 from zoe_server.llama.cache.saved_prefixes import SavedPrefixes
@@ -19,8 +21,6 @@ from zoe_server.llama.sampler import Sampler
 from zoe_server.llama.scheduling.batch import Limits
 from zoe_server.llama.scheduling.scheduler import Scheduler
 from zoe_server.protocol import TERMINAL_EVENTS, ChatEvent, ChatRequest, Finish, Sampling, Text
-from zoe_server.training.random_gguf import write_random_gguf
-from zoe_server.training.random_lora_gguf import write_random_lora_gguf
 
 GREEDY = Sampling(temperature=0.0)
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fixtures.random_gguf import HERMES_TEMPLATE
 from zoe_server.catalogue.spec import DIALECTS
 from zoe_server.llama import dialects
-from zoe_server.training.random_gguf import HERMES_TEMPLATE
 
 if TYPE_CHECKING:
     from conftest import Engine

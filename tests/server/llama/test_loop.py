@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import gguf
 import pytest
 
+from tests.fixtures import random_gguf
+from tests.fixtures.random_gguf import whole_words
 from zoe_server.errors import ContextSizeError, EngineCrashedError, QueueFullError
 from zoe_server.llama.cache.kv_cache import MemoryOperation
 from zoe_server.llama.runner import FatalDecodeError
 from zoe_server.llama.scheduling.batch import Batch
 from zoe_server.protocol import Failure, Sampling, Started, Text, Tool, ToolCallArguments, ToolCallStart, ToolChoice
-from zoe_server.training import random_gguf
-from zoe_server.training.random_gguf import whole_words
 
 pytestmark = pytest.mark.timeout(60)
 if TYPE_CHECKING:

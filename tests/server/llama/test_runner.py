@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from gguf import GGUFReader, GGUFValueType
 
+from tests.fixtures.random_gguf import write_random_gguf
 from zoe_server.catalogue.spec import bundled_model_path
 from zoe_server.llama.cache.kv_cache import MemoryOperation
 from zoe_server.llama.config import EngineConfig
@@ -15,7 +16,6 @@ from zoe_server.llama.model_file import ModelLoadError
 from zoe_server.llama.runner import FatalDecodeError, NoFreeCellError, Runner
 from zoe_server.llama.scheduling.batch import Batch, Chunk
 from zoe_server.llama.scheduling.sequence import Sequence
-from zoe_server.training.random_gguf import write_random_gguf
 
 
 def chunk(tokens: list[int], *, slot: int = 0, start: int = 0, samples: bool = True) -> Chunk:

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoe_server.evaluation.intent import confusion, mean_accuracy
+from zoe_eval.intent import confusion, mean_accuracy
 from zoe_server.routing import intent
 from zoe_server.routing.intent import HEADER, N_BUCKETS, IntentClassifier, buckets, bundled_classifier, normalize
-from zoe_server.training.small_talk import FOLDER, load_small_talk, split, ways_to_say
+from zoe_train.small_talk import FOLDER, load_small_talk, split, ways_to_say
 
 HELD_OUT: dict[str, Any] = json.loads(Path(__file__).with_name("held_out_sentences.json").read_text(encoding="utf-8"))
 EVERYDAY = Path(__file__).with_name("everyday_english.txt").read_text(encoding="utf-8").splitlines()

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoe_server.evaluation.said import (
+from zoe_eval.said import (
     Judged,
     Texts,
     accuracy,
@@ -33,8 +33,8 @@ from zoe_server.routing.intent import N_BUCKETS
 from zoe_server.routing.question import RouteQuestion
 from zoe_server.routing.rules import said
 from zoe_server.routing.said import HEADER, HEADS, KINDS, MAGIC, Said, SaidClassifier, bundled_said, spoken, views
-from zoe_server.training.intent_corpus import LANGUAGES
-from zoe_server.training.sayings import FOLDER, load_sayings
+from zoe_train.intent_corpus import LANGUAGES
+from zoe_train.sayings import FOLDER, load_sayings
 
 HERE = Path(__file__).parent
 HELD_OUT: dict[str, Any] = json.loads((HERE / "held_out_said.json").read_text(encoding="utf-8"))

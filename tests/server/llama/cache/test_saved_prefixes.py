@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from tests.fixtures.random_gguf import whole_words
 from zoe_server.llama.cache.prefix_store import PrefixStore
-from zoe_server.training.random_gguf import whole_words
 
 if TYPE_CHECKING:
     from conftest import Engine

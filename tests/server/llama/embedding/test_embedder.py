@@ -10,6 +10,8 @@ from pathlib import Path
 import gguf
 import pytest
 
+from tests.fixtures.random_embedder_gguf import write_random_embedder_gguf
+from tests.fixtures.random_gguf import write_random_gguf
 from zoe_server.errors import ContextSizeError, EngineError, QueueFullError
 from zoe_server.llama.config import EngineConfig
 from zoe_server.llama.embedding.embedder import Embedder
@@ -17,8 +19,6 @@ from zoe_server.llama.model_file import ModelLoadError
 from zoe_server.llama.prompt.tokenizer import Vocab
 from zoe_server.llama.worker import open_worker
 from zoe_server.protocol import Embedding, EmbedRequest, Event, Failure, Finish
-from zoe_server.training.random_embedder_gguf import write_random_embedder_gguf
-from zoe_server.training.random_gguf import write_random_gguf
 
 
 class Desk:

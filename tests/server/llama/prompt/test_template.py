@@ -11,12 +11,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.fixtures.random_gguf import HERMES_TEMPLATE
 from zoe_server.errors import EngineUnavailableError, InvalidRequestError
 from zoe_server.llama.prompt.template import ChatTemplate, knows_reasoning, opens_reasoning
 from zoe_server.protocol import ChatRequest, Tool, ToolChoice
-from zoe_server.training.random_gguf import HERMES_TEMPLATE
 
-ZOE_NANO_TEMPLATE = Path(__file__).parents[4] / "server" / "zoe_server" / "training" / "zoe_nano.jinja"
+ZOE_NANO_TEMPLATE = Path(__file__).parents[4] / "server" / "zoe_train" / "zoe_nano.jinja"
 TOOLS = (
     Tool(
         "turn_on",

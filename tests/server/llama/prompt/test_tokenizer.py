@@ -9,7 +9,7 @@ import gguf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zoe_server.training.random_gguf import whole_words
+from tests.fixtures.random_gguf import whole_words
 
 if TYPE_CHECKING:
     from conftest import Engine

@@ -15,12 +15,12 @@ import pytest
 from llama_cpp import mtmd_cpp
 from PIL import Image
 
+from tests.fixtures.random_gguf import whole_words, write_random_gguf
+from tests.fixtures.random_projector_gguf import Kind, write_random_projector
 from zoe_server.errors import InvalidRequestError
 from zoe_server.llama.config import EngineConfig
 from zoe_server.llama.model_file import ModelLoadError
 from zoe_server.llama.runner import Runner
-from zoe_server.training.random_gguf import whole_words, write_random_gguf
-from zoe_server.training.random_projector_gguf import Kind, write_random_projector
 
 if TYPE_CHECKING:
     from conftest import Engine
