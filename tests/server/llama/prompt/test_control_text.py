@@ -13,12 +13,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import zoe_server.catalogue
+from tests.fixtures.random_gguf import HERMES_TEMPLATE
 from zoe_server.llama import library_log
 from zoe_server.llama.prompt.control_text import SENTINEL, ControlText, Strips
 from zoe_server.llama.prompt.template import ChatTemplate
 from zoe_server.llama.prompt.tokenizer import Vocab
 from zoe_server.protocol import ChatRequest, Tool
-from zoe_server.training.random_gguf import HERMES_TEMPLATE
 
 ZOE_NANO = Path(zoe_server.catalogue.__file__).with_name("zoe-nano.gguf")
 SPM_MARKERS = ("<unk>", "<s>", "</s>", "<|endoftext|>", "<|user|>", "<|end|>", "<|assistant|>")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fixtures.random_gguf import whole_words
 from zoe_server.errors import ContextSizeError, from_wire, to_wire
 from zoe_server.llama.prompt.tokenizer import Vocab
 from zoe_server.protocol import ChatRequest
-from zoe_server.training.random_gguf import whole_words
 
 if TYPE_CHECKING:
     from conftest import Engine
