@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from zoe_server import errors, protocol
-from zoe_server.gateway.call_check import fits
+from zoe_server.call_check import fits
 from zoe_server.metrics.outcome import CallResult, Outcome, Result
 from zoe_server.routing.router import RoutePlan
 

@@ -48,8 +48,8 @@ class OutputStream:
 
     @property
     def stopped(self) -> bool:
-        """Whether a stop string was found: nothing more will come, and generation should end."""
-        return self._stops.found
+        """Whether a stop string was found, or the answer repeats itself: generation should end."""
+        return self._stops.found or self._parser.repeating
 
     @property
     def repaired_calls(self) -> tuple[int, ...]:
@@ -86,7 +86,7 @@ class OutputStream:
     def _deliver(self, events: Sequence[ChatEvent]) -> list[ChatEvent]:
         delivered: list[ChatEvent] = []
         for event in events:
-            if self.stopped:
+            if self._stops.found:
                 break
             if isinstance(event, Text):
                 delivered += self._say(Text, self._stops.feed(event.text))

@@ -25,6 +25,7 @@ from zoe_server.protocol import (
     ToolChoice,
 )
 
+OTHER = '<tool_call>\n{"name": "on", "arguments": {}}\n</tool_call>'
 CALL = '<tool_call>\n{"name": "on", "arguments": {"name": "Lämp"}}\n</tool_call>'
 ARGUMENTS = ("call", "on", '{"name": "Lämp"}')
 VOID = [("call", "on", '{"a": tru'), ("text", '<tool_call>\n{"name": "on", "arguments": {"a": tru}}')]
@@ -67,9 +68,14 @@ TRANSCRIPTS: dict[str, tuple[str | bytes, dict[str, Any], Result]] = {
     "white space only": (" \n", {}, ([("text", " \n")], "stop")),
     "call": (CALL, {}, ([ARGUMENTS], "tool_calls")),
     "text, calls, text": (
-        f" On it. \n\n{CALL}\n{CALL} \nDone.\n{CALL}\n",
+        f" On it. \n\n{CALL}\n{CALL} \nDone.\n{OTHER}\n",
         {},
-        ([("text", " On it."), ARGUMENTS, ARGUMENTS, ("text", "Done."), ARGUMENTS], "tool_calls"),
+        ([("text", " On it."), ARGUMENTS, ARGUMENTS, ("text", "Done."), ("call", "on", "{}")], "tool_calls"),
+    ),
+    "an answer that repeats itself": (
+        f"{CALL}\n{CALL}\n{CALL}\n{OTHER} Done.",
+        {"reason": "length"},
+        ([ARGUMENTS, ARGUMENTS, ("call", "on", ARGUMENTS[2][:-1])], "tool_calls"),
     ),
     "white space before a call": (f"\n\n{CALL}", {}, ([ARGUMENTS], "tool_calls")),
     "reasoning": (

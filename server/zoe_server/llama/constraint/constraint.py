@@ -155,9 +155,9 @@ class Alarm:
     def __init__(self, grammar: Grammar) -> None:
         self._triggers = _encoded(grammar.triggers)
         self._openings = _encoded(grammar.openings)
+        self._json_openings = {_packed(opening): opening for opening in _encoded(grammar.json_openings)}
         self._starts = _encoded(start for start, _ in grammar.thinking)
         self._ends = _encoded(end for _, end in grammar.thinking)
-        self._longest_opening = max(map(len, (*self._openings, *self._starts)), default=0)
         self._n_kept = max(map(len, (*self._triggers, *self._ends)), default=1) - 1
         self._recent = b""  # what a trigger may still begin in
         self._line = b""  # what is read of the line, or of the reasoning
@@ -171,15 +171,27 @@ class Alarm:
         if found:
             return self._recent[min(found) :]
         self._recent = self._recent[-self._n_kept :] if self._n_kept else b""
-        if not self._openings:
+        if not (self._openings or self._json_openings):
             return None
         self._line += piece
         while self._read_reasoning() or self._read_rest_of_line():
             begun = self._line.lstrip()
             if begun.startswith(self._openings):
                 return begun
+            if (opened := self._opened_json(begun)) is not None:
+                return opened
             if self._may_begin(begun):
                 return None
+        return None
+
+    def _opened_json(self, begun: bytes) -> bytes | None:
+        """Return the JSON opening that `begun` has, as the grammar writes it, and what follows; None if it has none."""
+        if not begun.startswith((b"{", b"[")):
+            return None
+        for end in range(1, len(begun) + 1):
+            opening = self._json_openings.get(_packed(begun[:end]))
+            if opening is not None:
+                return opening + begun[end:].lstrip()
         return None
 
     def _read_reasoning(self) -> bool:
@@ -209,10 +221,17 @@ class Alarm:
     def _may_begin(self, begun: bytes) -> bool:
         """Return whether what a line begins with may still become an opening; if not, the line does not count."""
         texts = (*self._openings, *(self._starts if self._blank else ()))
-        if len(begun) < self._longest_opening and any(text.startswith(begun) for text in texts):
+        packed = _packed(begun)
+        if any(text.startswith(begun) for text in texts) or any(
+            text.startswith(packed) for text in self._json_openings
+        ):
             return True
         self._at_start_of_line = self._blank = False
         return False
+
+
+def _packed(text: bytes) -> bytes:
+    return b"".join(text.split())
 
 
 def exact_tokens(vocab: Vocab, text: bytes) -> list[int]:

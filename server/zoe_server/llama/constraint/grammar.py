@@ -23,15 +23,17 @@ class Grammar:
     """A grammar whose first rule is `start`.
 
     A lazy grammar sleeps until the answer contains one of `triggers`, or until a line of it begins with one of
-    `openings`; lines of reasoning do not count, which stands between one of the pairs of markers in `thinking`, at the
-    start of the answer, and may have begun before it. From the first character of that on, the text must match. After a
-    complete match only the end of generation is possible.
+    `openings`, or with one of `json_openings` however white space stands in it; lines of reasoning do not count, which
+    stands between one of the pairs of markers in `thinking`, at the start of the answer, and may have begun before it.
+    From the first character of that on, the text must match. After a complete match only the end of generation is
+    possible.
     """
 
     lark: str
     lazy: bool = False
     triggers: tuple[str, ...] = ()
     openings: tuple[str, ...] = ()
+    json_openings: tuple[str, ...] = ()
     thinking: tuple[tuple[str, str], ...] = ()
     reasoning_open: bool = False
 

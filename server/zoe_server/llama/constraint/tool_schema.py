@@ -68,20 +68,25 @@ class Document:
         return node if isinstance(node, Mapping) else None
 
 
+def limited(parameters: Schema, values: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Return the schema of a tool's arguments with those that `values` names limited to strings that exist."""
+    document = Document(parameters)
+    schema = {"type": "object", **document.resolve(parameters)}
+    if isinstance(found := schema.get("properties"), Mapping):
+        schema["properties"] = {
+            name: grounded(value, values[name], document) if values.get(name) else value
+            for name, value in found.items()
+        }
+    return schema
+
+
 def arguments(parameters: Schema, values: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Return the schema of a tool's arguments; `values` limits arguments by name to strings that exist.
+    """Return `limited` arguments such that llguidance can hold calls to them.
 
     A tool without properties takes none; one whose schema llguidance refuses all the same takes any.
     """
     document = Document(parameters)
-    schema = {"type": "object", "properties": {}, **document.resolve(parameters)}
-    properties = schema["properties"]
-    if isinstance(properties, Mapping):
-        schema["properties"] = {
-            name: grounded(value, values[name], document) if values.get(name) else value
-            for name, value in properties.items()
-        }
-    whole = relaxed(schema, document)
+    whole = relaxed({"properties": {}, **limited(parameters, values)}, document)
     for key in ("$defs", "definitions"):
         if isinstance(found := parameters.get(key), Mapping):
             whole[key] = {name: relaxed(value, document) for name, value in found.items()}
@@ -182,7 +187,10 @@ def grounded(schema: object, values: Sequence[str], document: Document, depth: i
         for keyword in ("anyOf", "oneOf", "allOf")
         if (found := branches(schema, keyword))
     }
-    return {**schema, **combined} if combined else {"anyOf": list(_grounded_types(schema, values, document, depth))}
+    if combined:
+        return {**schema, **combined}
+    kinds = list(_grounded_types(schema, values, document, depth))
+    return kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
 
 
 def _grounded_types(schema: Schema, values: Sequence[str], document: Document, depth: int) -> Iterator[Schema]:

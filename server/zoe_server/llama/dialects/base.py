@@ -17,6 +17,8 @@ class Parser(ABC):
     """
 
     repaired: tuple[int, ...] = ()
+    repeating = False
+    """Whether the answer only repeats itself, so that nothing more is wanted of it."""
 
     @abstractmethod
     def feed(self, text: str) -> list[ChatEvent]:

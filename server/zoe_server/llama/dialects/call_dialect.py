@@ -45,7 +45,7 @@ class Tools:
         return {name: notation.arguments(self.rules, schema) for name, schema in self._schemas.items()}
 
     def printed(self, max_calls: int) -> str:
-        """Return the expression for calls as plain JSON: bare, in doubled braces, in a list, or in a fence."""
+        """Return the expression for calls as plain JSON: bare, in doubled braces, or in a list; a fence may end."""
         bodies = [
             sequence(literal(f'"name": {json_text(name)}, "{key}": '), each)
             for name, each in self.arguments().items()
@@ -55,8 +55,8 @@ class Tools:
         call = self.rules.add("printed", sequence(literal("{"), body, literal("}")))
         doubled = sequence(literal("{{"), body, literal("}}"))
         listed = sequence(literal("["), repeated(call, literal(", "), max_calls), literal("]"))
-        lines = self.rules.add("printed", alternatives((repeated(call, literal("\n"), max_calls), doubled, listed)))
-        return alternatives((lines, sequence(literal(FENCE), lines, literal("\n```"))))
+        lines = alternatives((repeated(call, literal("\n"), max_calls), doubled, listed))
+        return sequence(lines, f"({literal(chr(10) + '```')})?")
 
 
 class CallDialect(Dialect):
@@ -108,18 +108,21 @@ class CallDialect(Dialect):
         if not lazy:
             return Grammar(lark)
         triggers, openings = self.waking(names)
-        if self.prints:
-            heads = ("{", "{{", "[{", f"{FENCE}{{", f"{FENCE}{{{{", f"{FENCE}[{{")
-            openings += tuple(f'{head}"name": {json_text(name)}, "' for head in heads for name in names)
+        heads = ("{", "{{", "[{") if self.prints else ()
+        printed = tuple(f'{head}"name": {json_text(name)}, ' for head in heads for name in names)
         thinking = tuple((each.start, each.end) for each in self.form(frozenset()).thinking)
-        return Grammar(lark, True, triggers, openings, thinking, reasoning_open)
+        return Grammar(lark, True, triggers, openings, printed, thinking, reasoning_open)
 
     def parser(self, request: ChatRequest, *, reasoning_open: bool = False) -> CallParser:
         """Return a parser for one answer."""
-        names = frozenset(tool.name for tool in callable_tools(request))
+        values = {key: listed or () for key, listed in request.argument_values.items()}
+        schemas = {
+            tool.name: tool_schema.limited(tool.parameters, _values_of(tool.name, tuple(values.items())))
+            for tool in callable_tools(request)
+        }
         calls_only = request.tool_choice.mode == "required"
-        form = self.form(names)
-        return self.parser_class(form, names, self._call_ids, reasoning_open=reasoning_open, calls_only=calls_only)
+        form = self.form(frozenset(schemas))
+        return self.parser_class(form, schemas, self._call_ids, reasoning_open=reasoning_open, calls_only=calls_only)
 
 
 def _max_calls(request: ChatRequest) -> int:

@@ -13,6 +13,9 @@ may be called is text, and if some of its arguments were already sent, these are
 A call printed as plain text is found where a line begins with it; in reasoning, only where the reasoning begins with
 it, or in any line if the dialect has no other way of calling: a line that reasons about a call is none.
 
+A call without its marker, in a dialect with markers, is sent when it is complete, and only if it fits the schema of its
+tool: where no grammar held the model to it, it is text.
+
 A call counts as repaired if it was printed as plain text in a dialect with markers, or had to be mended to be read.
 
 White space around calls is handed on: whoever shows the text removes it.
@@ -20,16 +23,20 @@ White space around calls is handed on: whoever shows the text removes it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
+from zoe_server.call_check import fits
 from zoe_server.llama.dialects.base import Parser
 from zoe_server.llama.dialects.call_reader import CallReader
 from zoe_server.llama.dialects.enclosed_call import OPENERS, EnclosedCall
 from zoe_server.protocol import ChatEvent, Reasoning, Text, ToolCallArguments, ToolCallStart
 
 WHITE_SPACE: Final = " \t\r\n"
+MAX_EQUAL_CALLS: Final = 2
+"""An answer that makes the same call more often repeats itself; the rest of it is not wanted."""
 
 NewReader = Callable[[], CallReader]
 
@@ -73,14 +80,15 @@ class CallParser(Parser):
     def __init__(
         self,
         form: Form,
-        tool_names: frozenset[str],
+        schemas: Mapping[str, Mapping[str, Any]],
         call_ids: Callable[[], str],
         *,
         reasoning_open: bool,
         calls_only: bool,
     ) -> None:
         self._form = form
-        self._tool_names = tool_names
+        self._schemas = schemas
+        self._seen: Counter[tuple[str, str]] = Counter()
         self._call_ids = call_ids
         self._calls_only = calls_only
         self._prose: type[Text | Reasoning] = Reasoning if reasoning_open else Text
@@ -157,7 +165,7 @@ class CallParser(Parser):
         form = self._form
         reasoning = self._prose is Reasoning
         markers = [*form.skipped, *(form.skipped_at_start if self._blank else ())]
-        if self._tool_names:
+        if self._schemas:
             markers += [*form.calls, *(form.calls_at_start if self._blank else ())]
             if self._line_blank and (not reasoning or self._blank or form.plain_in_reasoning):
                 markers += OPENERS
@@ -194,16 +202,16 @@ class CallParser(Parser):
             return
         self._held += char
         name = self._call.name
-        if name is not None and not self._started and not self._start_call(name):
+        if name is not None and not self._started and not self._printed and not self._start_call(name):
             return
-        if self._call.fragment:
+        if self._call.fragment and self._started:
             self._send(ToolCallArguments(self._index, self._call.fragment))
         if self._call.complete:
             self._finish_call()
 
     def _start_call(self, name: str) -> bool:
         """Announce the call if there is such a tool, else give its text back."""
-        if name not in self._tool_names:
+        if name not in self._schemas:
             self._give_back()
             return False
         self._index += 1
@@ -217,6 +225,13 @@ class CallParser(Parser):
             self._give_back()
             return
         name, arguments = call
+        self._seen[call] += 1
+        if self._seen[call] > MAX_EQUAL_CALLS:
+            self.repeating, self._held, self._read = True, "", self._ignore  # its last brace is never sent
+            return
+        if self._printed and name in self._schemas and not fits(arguments, self._schemas[name]):
+            self._give_back()
+            return
         if self._started:
             self._send(ToolCallArguments(self._index, "}"))
         elif self._start_call(name):
@@ -228,6 +243,9 @@ class CallParser(Parser):
         self._prose, self._blank, self._line_blank = Text, False, True
         self._held, self._ends, self._following = "", list(self._call.ends), self._call.following
         self._read = self._read_call_end if self._ends or self._following else self._read_prose
+
+    def _ignore(self, _char: str) -> None:
+        """Read what is not wanted any more."""
 
     def _send(self, event: ToolCallStart | ToolCallArguments) -> None:
         """Send an event of a call, joined to the piece of arguments before it."""

@@ -4,6 +4,8 @@
     [{"name": "on", "arguments": {...}}, {"name": "off", "arguments": {...}}]
     ```
 
+    {{"name": "on", "arguments": {...}}}
+
 Each call of a list has a reader of its own, which the reader before it makes.
 """
 
@@ -59,7 +61,7 @@ class EnclosedCall(CallReader):
         self._separator = separator
         self._pattern = _BEFORE_FIRST
         self._before = ""
-        self._fenced = self._in_list = False
+        self._fenced = self._in_list = self._doubled = False
         self._inner: CallReader | None = None
 
     @property
@@ -76,7 +78,8 @@ class EnclosedCall(CallReader):
     def ends(self) -> tuple[str, ...]:
         """What closes the list and the fence."""
         inner = self._inner.ends if self._inner else ()
-        return (*inner, *(["]"] if self._in_list else ()), *([FENCE] if self._fenced else ()))
+        around = (("}", self._doubled), ("]", self._in_list), (FENCE, self._fenced))
+        return (*inner, *(end for end, wanted in around if wanted))
 
     @property
     def following(self) -> Mapping[str, Callable[[], CallReader]]:
@@ -92,7 +95,7 @@ class EnclosedCall(CallReader):
         if self._inner is None and not self._begin(char):
             self._before += char
             return self._pattern.fullmatch(self._before) is not None
-        if self._inner is None or not self._inner.feed(char):
+        if self._inner is None or not (self._inner.feed(char) or self._double(char)):
             return False
         self.name, self.fragment, self.complete = self._inner.name, self._inner.fragment, self._inner.complete
         return True
@@ -100,7 +103,7 @@ class EnclosedCall(CallReader):
     def call(self) -> Call | None:
         """Return the call that is complete."""
         call = self._inner.call() if self._inner else None
-        self.mended = self._inner is not None and self._inner.mended
+        self.mended = self._doubled or (self._inner is not None and self._inner.mended)
         return call
 
     def _begin(self, char: str) -> bool:
@@ -111,6 +114,14 @@ class EnclosedCall(CallReader):
         self._in_list |= "[" in self._before
         self._inner = self._choice(char, self._fenced or self._in_list)
         return self._inner is not None
+
+    def _double(self, char: str) -> bool:
+        """Return whether this is the second brace of a call in doubled ones, as Qwen2.5's template shows them."""
+        if self._doubled or char != "{" or not isinstance(self._inner, JsonCall) or self._inner.text != "{":
+            return False
+        self._doubled = True
+        self._inner = self._choice(char, self._fenced or self._in_list)
+        return self._inner is not None and self._inner.feed(char)
 
     def _next(self) -> EnclosedCall:
         reader = EnclosedCall(self._choice, self._separator)

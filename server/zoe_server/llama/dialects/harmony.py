@@ -43,7 +43,7 @@ class HarmonyParser(CallParser):
 
     def _markers(self) -> list[str]:
         markers = [*ENDS, START, CHANNEL, *([TO] if self._blank else [])]
-        if self._tool_names and self._line_blank and self._prose is Text:
+        if self._schemas and self._line_blank and self._prose is Text:
             markers += OPENERS
         return markers
 
@@ -67,7 +67,7 @@ class HarmonyParser(CallParser):
         recipient = _RECIPIENT.search(header)
         channels = _CHANNEL.findall(header)
         name = recipient[1].removeprefix("functions.") if recipient else ""
-        if name in self._tool_names:
+        if name in self._schemas:
             self._open(ArgumentsCall(name, *ENDS), marked=True)
             return
         self._held, self._read = "", self._read_prose

@@ -288,7 +288,7 @@ def test_what_wakes_the_grammars() -> None:
     waking = {name: grammar(name, tools) for name in WRITERS}
     assert waking["functionary-v3.2"].triggers == (">>>on\n", ">>>off\n")
     assert waking["functionary-v3.2"].openings[:2] == ("on\n", "off\n")
-    assert '[{"name": "on", "' in waking["hermes"].openings
+    assert '[{"name": "on", ' in waking["hermes"].json_openings
     assert {"[on(", "[off("} < set(waking["gemma"].openings)
     assert [end for _, end in waking["mistral"].thinking] == ["</think>", "[/THINK]"]
     assert all('{"name": "' in waking[name].openings for name in ("llama3", "json", "gemma"))

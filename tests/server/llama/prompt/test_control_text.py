@@ -69,7 +69,11 @@ def vocabularies(tiny_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 TEMPLATES = {
-    "zoe-nano": Path(zoe_server.__file__).with_name("training").joinpath("zoe_nano.jinja").read_text("utf-8"),
+    "zoe-nano": Path(zoe_server.__file__)
+    .parents[1]
+    .joinpath("zoe_train")
+    .joinpath("zoe_nano.jinja")
+    .read_text("utf-8"),
     "gpt2": HERMES_TEMPLATE,
     "spm": PHI_TEMPLATE,
 }

@@ -1,7 +1,7 @@
 """Does a tool call fit the schema of its tool? As far as types, names and listed values go.
 
-It is for counting, not for deciding: it looks at every value once and at nothing that takes long (no patterns, no
-references), and a schema that makes no sense says nothing.
+It looks at every value and at nothing that takes long (no patterns, no references), and a schema that makes no sense
+says nothing.
 Source: JSON Schema 2020-12, "Validation".
 """
 
@@ -39,7 +39,7 @@ def _fits(value: Any, schema: object, depth: int) -> bool:  # noqa: ANN401 -- an
         return False
     if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
         return True
-    if not (_has_type(value, schema) and _is_listed(value, schema)):
+    if not (_has_type(value, schema) and _is_listed(value, schema) and _fits_a_branch(value, schema, depth)):
         return False
     if isinstance(value, dict):
         return _has_members(value, schema, depth)
@@ -60,6 +60,11 @@ def _is_listed(value: object, schema: Mapping[str, Any]) -> bool:
         return False
     listed = schema.get("enum")
     return not isinstance(listed, list | tuple) or value in listed
+
+
+def _fits_a_branch(value: Any, schema: Mapping[str, Any], depth: int) -> bool:  # noqa: ANN401 -- any JSON value
+    lists = [schema[keyword] for keyword in ("anyOf", "oneOf") if isinstance(schema.get(keyword), list | tuple)]
+    return all(not branches or any(_fits(value, branch, depth + 1) for branch in branches) for branches in lists)
 
 
 def _has_members(value: Mapping[str, Any], schema: Mapping[str, Any], depth: int) -> bool:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from zoe_server.gateway.call_check import fits
+from zoe_server.call_check import fits
 
 LAMP = {
     "type": "object",
