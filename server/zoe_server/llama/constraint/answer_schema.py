@@ -11,58 +11,52 @@ from __future__ import annotations
 
 import functools
 import json
-import math
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import unquote
 
 from llguidance import LLMatcher, LLTokenizer
 
+from zoe_server.llama.constraint.schema_check import (
+    BOUNDS,
+    COUNTS,
+    DEFINED_FORMATS,
+    LISTED,
+    MAX_DEPTH,
+    NAMED,
+    SINGLE,
+    SchemaError,
+    problem_with,
+    step_to,
+)
+
 MAX_NODES: Final = 5_000
 """Documents with more schemas are refused."""
-MAX_DEPTH: Final = 60
-"""Schemas nested deeper are refused."""
 
-_TYPES: Final = ("object", "array", "string", "number", "integer", "boolean", "null")
-_UNSUPPORTED: Final = frozenset(
-    (
-        *("not", "if", "then", "else", "propertyNames", "unevaluatedProperties", "unevaluatedItems"),
-        *("dependentRequired", "dependentSchemas", "dependencies", "contains", "minContains", "maxContains"),
-        *("$dynamicRef", "$recursiveRef"),
-    )
-)
-_NAMED: Final = ("properties", "patternProperties", "$defs", "definitions")
-_LISTED: Final = ("anyOf", "oneOf", "allOf", "prefixItems")
-_SINGLE: Final = ("items", "additionalProperties", "additionalItems")
-_COUNTS: Final = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
-_BOUNDS: Final = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 _SAYS: Final = frozenset(
     (
-        *("properties", "patternProperties", *_LISTED, *_SINGLE, *_COUNTS, *_BOUNDS),
+        *("properties", "patternProperties", *LISTED, *SINGLE, *COUNTS, *BOUNDS),
         *("$ref", "type", "enum", "const", "pattern", "format", "required"),
     )
 )
-_HELD_FORMATS: Final = frozenset(
-    ("date", "time", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri")
-)
-_DEFINED_FORMATS: Final = _HELD_FORMATS | {
-    *("idn-email", "idn-hostname", "uri-reference", "iri", "iri-reference", "uri-template"),
-    *("json-pointer", "relative-json-pointer", "regex"),
+_COMBINING: Final = frozenset(("allOf", "anyOf", "oneOf", "$ref"))
+_FREE: Final = _COMBINING | {"enum", "const"}
+_ABOUT: Final = {
+    "object": frozenset(("properties", "patternProperties", "required", "additionalProperties", *COUNTS[4:])),
+    "array": frozenset(("items", "prefixItems", *COUNTS[2:4])),
+    "string": frozenset(("pattern", "format", *COUNTS[:2])),
+    "number": frozenset(BOUNDS),
 }
+_MAX_NUMBER: Final = 10**15
+_YEAR: Final = r"(000[1-9]|00[1-9]\d|0[1-9]\d\d|[1-9]\d{3})"
+_DAYS: Final = r"((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8]))"
+_LEAP_YEAR: Final = r"(\d\d(0[48]|[2468][048]|[13579][26])|(0[48]|[2468][048]|[13579][26])00)"
+_DATE: Final = f"({_YEAR}-{_DAYS}|{_LEAP_YEAR}-02-29)"
+_TIME: Final = r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)"
+_DATES: Final[Mapping[str, str]] = {"date": f"^{_DATE}$", "date-time": f"^{_DATE}T{_TIME}$", "time": f"^{_TIME}$"}
+"""What llguidance takes for dates has a 29th of February in every year. Source: RFC 3339, 5.6, without leap seconds."""
 _ADDRESS: Final = {"anyOf": [{"type": "string", "format": "ipv4"}, {"type": "string", "format": "ipv6"}]}
 """Pydantic's format for an address of either kind."""
-_LONGEST_NAME: Final = 60
-_PLAIN_NAME: Final = re.compile(r"[\w$-]{1,60}")
-
-
-class SchemaError(ValueError):
-    """A schema cannot be honoured exactly; `path` says where, beginning with a dot or a bracket unless it is empty."""
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.path = path
-        self.reason = reason
 
 
 def promised(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,7 +76,7 @@ def _promised(schema: str) -> dict[str, Any] | SchemaError:
     """Return what `promised` returns or raises; `schema` is JSON, a cache key."""
     document = json.loads(schema)
     try:
-        found = _Document(document).schema(document, "", 0, combined=False)
+        found = _Document(document).whole()
     except SchemaError as error:
         return error
     if not isinstance(found, dict):
@@ -109,7 +103,7 @@ def _refusal(schema: object, document: Mapping[str, Any], path: str) -> SchemaEr
     told = LLMatcher.validate_grammar(LLMatcher.grammar_from_json_schema({**schema, **definitions}))
     if not told:
         return None
-    inner = (_refusal(child, document, path + step) for step, child in _children(schema))
+    inner = [_refusal(child, document, path + step) for step, child in _children(schema) if step[1] != "$"]
     reason = told.splitlines()[0].split("failed to compile JSON schema: ")[-1].removeprefix("Unsatisfiable schema: ")
     if "oneOf" in schema and reason.startswith("oneOf"):
         path, reason = f"{path}.oneOf", "supported only where the alternatives exclude each other for all to see"
@@ -118,13 +112,13 @@ def _refusal(schema: object, document: Mapping[str, Any], path: str) -> SchemaEr
 
 def _children(schema: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     """Yield the schemas inside `schema`, with the step that leads to each."""
-    for keyword in _NAMED:
+    for keyword in NAMED:
         for name, child in schema.get(keyword, {}).items():
             yield f".{keyword}{step_to(name)}", child
-    for keyword in _LISTED:
+    for keyword in LISTED:
         for index, child in enumerate(schema.get(keyword, ())):
             yield f".{keyword}[{index}]", child
-    for keyword in _SINGLE:
+    for keyword in SINGLE:
         yield f".{keyword}", schema.get(keyword)
 
 
@@ -134,6 +128,16 @@ class _Document:
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._document = document
         self._n_schemas = 0
+        self._refused: dict[str, SchemaError] = {}
+        self._references: list[str] = []
+
+    def whole(self) -> dict[str, Any] | bool:
+        """Return the schema of the document; definitions that it does not use may be anything."""
+        found = self.schema(self._document, "", 0, combined=False)
+        for reference in self._references:
+            if reference in self._refused:
+                raise self._refused[reference]
+        return found
 
     def schema(self, schema: object, path: str, depth: int, *, combined: bool) -> dict[str, Any] | bool:
         """Return one schema; `combined` is a part of an object that is described in several."""
@@ -147,34 +151,38 @@ class _Document:
         if not isinstance(schema, Mapping):
             raise SchemaError(path, "must be a schema: an object, true or false")
         for keyword, value in schema.items():
-            if problem := _problem(keyword, value):
+            if problem := problem_with(keyword, value):
                 raise SchemaError(path + step_to(keyword), problem)
         if schema.get("format") == "ipvanyaddress":
             return dict(_ADDRESS)
         if "$ref" in schema:
             self._check_reference(schema["$ref"], f"{path}.$ref")
+            self._references.append(schema["$ref"])
         result: dict[str, Any] = {key: value for key, value in schema.items() if key in _SAYS}
-        if "format" in result and (result["format"] not in _DEFINED_FORMATS or "pattern" in result):
-            del result["format"]
-        combined = combined or bool(schema.keys() & {"allOf", "anyOf", "oneOf", "$ref"})
+        _say_type(result)
+        _bound_numbers(result)
+        _say_format(result)
+        combined = combined or not _COMBINING.isdisjoint(schema)
         self._follow(schema, result, path, depth + 1, combined=combined)
+        if "prefixItems" in result and "items" not in result and not combined:
+            result["items"] = result.get("minItems", 0) > len(result["prefixItems"])
         return result
 
     def _follow(
         self, schema: Mapping[str, Any], result: dict[str, Any], path: str, depth: int, *, combined: bool
     ) -> None:
         """Put the schemas inside `schema` into `result`."""
-        for keyword in _NAMED:
+        for keyword in NAMED:
             if keyword in schema:
                 result[keyword] = {
-                    name: self.schema(value, f"{path}.{keyword}{step_to(name)}", depth, combined=False)
+                    name: self._named(value, keyword, f"{path}.{keyword}{step_to(name)}", name, depth)
                     for name, value in schema[keyword].items()
                 }
-        for keyword in _LISTED:
+        for keyword in LISTED:
             if keyword in schema:
                 both = "properties" in schema or keyword == "allOf"
                 result[keyword] = self._branches(schema[keyword], keyword, f"{path}.{keyword}", depth, combined=both)
-        for keyword in _SINGLE:
+        for keyword in SINGLE:
             if keyword in schema:
                 result[keyword] = self.schema(schema[keyword], f"{path}.{keyword}", depth, combined=False)
         if "properties" in schema and not combined:
@@ -183,12 +191,22 @@ class _Document:
     @staticmethod
     def _close(schema: Mapping[str, Any], result: dict[str, Any]) -> None:
         """Admit no other properties than those that the schema names, unless it speaks of them."""
-        if "type" not in schema and not schema.keys() & {"enum", "const"}:
-            result["type"] = "object"
         if "additionalProperties" not in schema and "patternProperties" not in schema:
             result["additionalProperties"] = False
             missing = [name for name in schema.get("required", ()) if name not in schema["properties"]]
             result["properties"] |= {name: {} for name in missing}
+        if result["additionalProperties"] is False:
+            _count_members(result)
+
+    def _named(self, schema: object, keyword: str, path: str, name: str, depth: int) -> dict[str, Any] | bool:
+        """Return a schema with a name; whether an answer can be held to a definition counts only where it is used."""
+        try:
+            return self.schema(schema, path, depth, combined=False)
+        except SchemaError as error:
+            if not keyword.startswith(("$", "def")):
+                raise
+            self._refused[f"#/{keyword}/{name.replace('~', '~0').replace('/', '~1')}"] = error
+            return False
 
     def _branches(
         self, branches: list[object], keyword: str, path: str, depth: int, *, combined: bool
@@ -218,110 +236,42 @@ class _Document:
             raise SchemaError(path, f"there is no schema at {reference[:200]!r} in this document")
 
 
-def step_to(key: str | int) -> str:
-    """Return how a path goes on to a member: `.name`, `[0]`, `["any text"]`."""
-    if isinstance(key, int):
-        return f"[{key}]"
-    return f".{key}" if _PLAIN_NAME.fullmatch(key) else f"[{json.dumps(key[:_LONGEST_NAME], ensure_ascii=False)}]"
+def _say_format(schema: dict[str, Any]) -> None:
+    """Leave formats that are defined nowhere, and say what dates are."""
+    form = schema.get("format")
+    if form is not None and form not in DEFINED_FORMATS:
+        del schema["format"]
+    if form in _DATES and "pattern" not in schema:
+        schema["pattern"] = _DATES[schema.pop("format")]
 
 
-def _problem(keyword: str, value: Any) -> str | None:  # noqa: ANN401 -- any JSON value
-    """Return why an answer cannot be held to this keyword."""
-    return "not supported" if keyword in _UNSUPPORTED else _CHECKS[keyword](value) if keyword in _CHECKS else None
+def _say_type(schema: dict[str, Any]) -> None:
+    """Where a schema has no type, say of which its keywords speak."""
+    if "type" in schema or not _FREE.isdisjoint(schema):
+        return
+    names = [name for name, keywords in _ABOUT.items() if not keywords.isdisjoint(schema)]
+    if names:
+        schema["type"] = names if len(names) > 1 else names[0]
 
 
-def _check_type(value: object) -> str | None:
-    names = value if isinstance(value, list) and value else [value]
-    fine = all(isinstance(name, str) and name in _TYPES for name in names)
-    return None if fine else f"must be one of {', '.join(_TYPES)}, or a list of them"
+def _bound_numbers(schema: dict[str, Any]) -> None:
+    """Draw bounds nearer that are further away than the digits which are counted."""
+    for keyword, sign in (("minimum", -1), ("exclusiveMinimum", -1), ("maximum", 1), ("exclusiveMaximum", 1)):
+        if keyword in schema and sign * schema[keyword] > _MAX_NUMBER:
+            schema[keyword] = sign * _MAX_NUMBER
 
 
-def _check_named(value: object) -> str | None:
-    return None if isinstance(value, Mapping) else "must be an object of schemas"
-
-
-def _check_listed(value: object) -> str | None:
-    return None if isinstance(value, list) and value else "must be a list of at least one schema"
-
-
-def _check_items(value: object) -> str | None:
-    return "must be one schema; write prefixItems for several" if isinstance(value, list) else None
-
-
-def _check_required(value: object) -> str | None:
-    fine = isinstance(value, list) and all(isinstance(name, str) for name in value)
-    return None if fine else "must be a list of names"
-
-
-def _check_local(value: object) -> str | None:
-    local = isinstance(value, str) and (value == "#" or value.startswith("#/"))
-    return None if local else "only references inside the same document are supported, such as '#/$defs/name'"
-
-
-def _check_count(value: object) -> str | None:
-    whole = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 and value % 1 == 0
-    return None if whole else "must be a whole number that is not negative"
-
-
-def _check_number(value: object) -> str | None:
-    fine = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return None if fine else "must be a number"
-
-
-def _check_multiple(value: object) -> str | None:
-    problem = _check_number(value)
-    return problem or (None if isinstance(value, int | float) and value > 0 else "must be greater than 0")
-
-
-def _check_enum(value: object) -> str | None:
-    fine = isinstance(value, list) and value
-    return _problem_in(value, 0) if fine else "must be a list of at least one value"
-
-
-def _check_const(value: object) -> str | None:
-    return _problem_in(value, 0)
-
-
-def _check_format(value: object) -> str | None:
-    refused = value in _DEFINED_FORMATS - _HELD_FORMATS
-    return f"not supported; supported are {', '.join(sorted(_HELD_FORMATS))}" if refused else None
-
-
-def _problem_in(value: object, depth: int) -> str | None:
-    """Return why `value` cannot be written; a number is infinite if it was `1e999` before it was read."""
-    if depth > MAX_DEPTH:
-        return f"is nested more than {MAX_DEPTH} deep"
-    if isinstance(value, float) and not math.isfinite(value):
-        return "has a number that JSON cannot hold"
-    if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
-        return "has half of a surrogate pair, which is no character"
-    inner = [*value, *value.values()] if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    return next((problem for item in inner if (problem := _problem_in(item, depth + 1)) is not None), None)
-
-
-def _check_pattern(pattern: object) -> str | None:
-    if not isinstance(pattern, str):
-        return "must be a string"
-    made = LLMatcher.grammar_from_json_schema({"type": "string", "pattern": pattern})
-    told = LLMatcher.validate_grammar(made)
-    if not told:
-        return None
-    reason = next((line for line in reversed(told.splitlines()) if line.startswith("error: ")), told.splitlines()[0])
-    return f"not supported: {reason.removeprefix('error: ')}"
-
-
-_CHECKS: Final[Mapping[str, Callable[[Any], str | None]]] = {
-    "type": _check_type,
-    **dict.fromkeys(_NAMED, _check_named),
-    **dict.fromkeys(_LISTED, _check_listed),
-    "items": _check_items,
-    "required": _check_required,
-    "$ref": _check_local,
-    **dict.fromkeys(_COUNTS, _check_count),
-    **dict.fromkeys(_BOUNDS, _check_number),
-    "multipleOf": _check_multiple,
-    "enum": _check_enum,
-    "const": _check_const,
-    "pattern": _check_pattern,
-    "format": _check_format,
-}
+def _count_members(schema: dict[str, Any]) -> None:
+    """Say with `required` and `properties` how many properties an object has, as far as that is possible."""
+    named, required = schema["properties"], schema.get("required", [])
+    least, most = schema.get("minProperties", 0), schema.get("maxProperties", len(named))
+    if least <= len(required):
+        schema.pop("minProperties", None)
+    elif least == len(named):
+        schema["required"] = list(named)
+        del schema["minProperties"]
+    if most >= len(named):
+        schema.pop("maxProperties", None)
+    elif most == len(required):
+        schema["properties"] = {name: value for name, value in named.items() if name in required}
+        del schema["maxProperties"]

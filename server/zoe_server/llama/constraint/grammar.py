@@ -11,8 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-_JSON_TEXT: Final = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"""Models were trained on what `json.dumps` writes."""
+_JSON_TEXT: Final = {
+    "whitespace_flexible": False,
+    "item_separator": ", ",
+    "key_separator": ": ",
+    "json_allowed_escapes": '"\\bfnrt',
+}
+"""Models were trained on what `json.dumps` writes; a character has one spelling, so that a name is no other name."""
 _LONE_SURROGATES: Final = re.compile("[\ud800-\udfff]")
 _MARKER: Final = re.compile(r"(<\|[^|<>]*\|>)")
 _SLASH: Final = re.compile(r"(?<!\\)/")

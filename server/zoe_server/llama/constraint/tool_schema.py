@@ -26,10 +26,11 @@ MAX_GROUNDING_DEPTH: Final = 8
 MAX_COUNT: Final = 4_096
 """Larger bounds on the lengths of strings and arrays are not counted."""
 
+MAX_NUMBER: Final = 10**15
+"""Bounds further away are not counted."""
+
 _TYPES: Final = ("object", "array", "string", "number", "integer", "boolean", "null")
-_KEPT: Final = frozenset(
-    ("$ref", "enum", "const", "required", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
-)
+_KEPT: Final = frozenset(("$ref", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"))
 _COUNTS: Final = ("minLength", "maxLength", "minItems", "maxItems")
 
 
@@ -55,6 +56,17 @@ class Document:
             rest = {key: value for key, value in schema.items() if key != "$ref"}
             schema = _merged(rest, self.target(schema["$ref"]) or {})
         return schema if self.spend() and isinstance(schema, Mapping) else {}
+
+    def leads_on(self, reference: object) -> bool:
+        """Return whether there is a schema behind a reference, and not only references that lead back to it."""
+        seen: set[str] = set()
+        while isinstance(reference, str) and reference not in seen:
+            seen.add(reference)
+            target = self.target(reference)
+            if target is None or "$ref" not in target:
+                return target is not None
+            reference = target["$ref"]
+        return False
 
     def target(self, reference: str) -> Schema | None:
         """Return the schema that a reference such as `#/$defs/area` points to, None if there is none."""
@@ -97,7 +109,7 @@ def relaxed(schema: object, document: Document, depth: int = 0, *, combined: boo
     """Return `schema` without what nobody can be held to; `combined` is a part of an object described in several."""
     if not isinstance(schema, Mapping) or depth > MAX_DEPTH or not document.spend():
         return {}
-    if isinstance(reference := schema.get("$ref"), str) and document.target(reference) is None:
+    if "$ref" in schema and not document.leads_on(schema["$ref"]):
         schema = {key: value for key, value in schema.items() if key != "$ref"}
     result: dict[str, Any] = {key: schema[key] for key in _KEPT & schema.keys()}
     result |= {key: schema[key] for key in _COUNTS if _is_countable(schema.get(key))}
@@ -109,10 +121,7 @@ def relaxed(schema: object, document: Document, depth: int = 0, *, combined: boo
             result["anyOf" if keyword == "oneOf" else keyword] = inner
     _say_type(schema, result)
     if (fixed := fixed_values(schema)) is not None:
-        result.pop("const", None)
-        result["enum"] = [value for value in fixed if _is_writable(value)]
-        if not result["enum"]:
-            del result["enum"]
+        result |= {"enum": values} if (values := [value for value in fixed if _is_writable(value)]) else {}
     if isinstance(pattern := schema.get("pattern"), str) and _is_regular(pattern):
         result["pattern"] = pattern
     _describe_items(schema, result, document, depth)
@@ -140,7 +149,6 @@ def _describe_members(
         result["properties"] = {
             name: relaxed(value, document, depth + 1, combined=combined) for name, value, _ in members
         }
-    result.pop("required", None)
     if required := [name for name, _, is_required in members if is_required]:
         result["required"] = required
     additional = schema.get("additionalProperties")
@@ -272,7 +280,7 @@ def _is_countable(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_NUMBER
 
 
 def _is_writable(value: object) -> bool:

@@ -13,8 +13,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from zoe_server.errors import InvalidRequestError
-from zoe_server.llama.constraint.answer_schema import SchemaError, promised
+from zoe_server.llama.constraint.answer_schema import promised
 from zoe_server.llama.constraint.grammar import Grammar, Rules, alternatives, marked, sequence
+from zoe_server.llama.constraint.schema_check import SchemaError
 
 if TYPE_CHECKING:
     from zoe_server.llama.dialects.base import Dialect
