@@ -140,7 +140,7 @@ def check_memory(spec: ModelSpec, hardware: Hardware, policy: Policy, book: Memo
     subject = f"memory for {spec.name}"
     on_gpu = policy.gpu_layers != 0 and spec.n_gpu_layers != 0
     try:
-        facts = model_facts(spec, on_gpu=on_gpu)
+        facts = model_facts(spec, on_gpu=on_gpu, unified=hardware.unified)
     except OSError as error:
         return Finding(False, subject, f"unknown, its files cannot be read: {error.strerror or error}")
     needed_bytes = book.estimate(spec.name, facts)

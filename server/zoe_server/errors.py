@@ -203,9 +203,12 @@ class ModelBusyError(ZoeError):
     code = "model_busy"
 
 
-_NO_MEMORY = ("failed to allocate", "unable to allocate", "cannot allocate memory", "out of memory", "bad_alloc")
+_NO_MEMORY = (
+    *("failed to allocate", "unable to allocate", "cannot allocate memory", "out of memory", "bad_alloc"),
+    "nvmapmemalloc",
+)
 """Words of llama.cpp (`llama-model.cpp`, `llama-kv-cache.cpp`, `llama-context.cpp`, `ggml-alloc.c`, `ggml-cuda.cu`), of
-the C++ library and of the C library."""
+the C++ library, of the C library, and of a Jetson's driver (`NvMapMemAllocInternalTagged: 1075072515 error 12`)."""
 
 _BY_NAME: dict[str, type[ZoeError]] = {
     cls.__name__: cls

@@ -40,6 +40,8 @@ class ModelSettings(Section):
     path: Path | None = None
     projector: Path | None = None
     """The picture encoder, a file called mmproj, of a model that sees."""
+    projector_gpu: bool | None = None
+    """Whether the picture encoder uses the GPU; None is as the model does."""
     picture_tokens: int = Field(default=1024, ge=16, le=16_384)
     """How many tokens a picture takes at most, where a model gives large ones more."""
     aliases: tuple[ModelName, ...] = ()

@@ -224,6 +224,7 @@ def _spec(
         keep_alive_s=model.keep_alive_s,
         adapters={key: AdapterSpec(one.path, one.scale) for key, one in model.adapters.items()},
         projector_path=model.projector or facts.projector,
+        projector_on_gpu=model.projector_gpu,
         max_picture_tokens=model.picture_tokens,
         n_ctx_tokens=model.context_tokens if "context_tokens" in given else facts.context_tokens,
         n_slots=model.slots,

@@ -43,7 +43,8 @@ class ModelSpec:
     `n_threads` and `n_gpu_layers` None mean "let the engine choose". `sampling` holds the model's defaults, by the
     field names of `protocol.Sampling`. `queue_limit` requests may wait besides the `n_slots` that run. Behind any of
     its names and a colon, a request may name one of the `adapters`. With the picture encoder `projector_path` it sees;
-    a picture takes at most `max_picture_tokens`. `fallback` is the name of the model that answers where this one
+    that uses a GPU if the model does, unless `projector_on_gpu` says otherwise, and a picture takes at most
+    `max_picture_tokens`. `fallback` is the name of the model that answers where this one
     cannot. Where `converses` is false, it takes everything for a command. A `pinned` model stays once it is loaded;
     others leave after `keep_alive_s` without a request, with None only when their room is needed.
     """
@@ -60,6 +61,7 @@ class ModelSpec:
     keep_alive_s: float | None = None
     adapters: Mapping[str, AdapterSpec] = field(default_factory=dict)
     projector_path: Path | None = None
+    projector_on_gpu: bool | None = None
     max_picture_tokens: int = 1024
     n_ctx_tokens: int = 4096
     n_slots: int = 8
@@ -75,6 +77,11 @@ class ModelSpec:
     sampling: Mapping[str, float | int] = field(default_factory=dict)
     chat_template: str | None = None
     dialect: str | None = None
+
+    @property
+    def encodes_on_gpu(self) -> bool:
+        """Whether the picture encoder uses a GPU where there is one: as wanted, else as the model does."""
+        return self.n_gpu_layers != 0 if self.projector_on_gpu is None else self.projector_on_gpu
 
 
 def bundled_model_path() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from zoe_server.engines.process import ManagedProcess
 
 _LOGGER: Final = logging.getLogger(__name__)
 _LOGGER.setLevel(logging.CRITICAL)  # what the child says is told by the error
+_WAIT_S: Final = 60.0
 _FOR_GPU: Final = "GPU"
 _ASK: Final = (
     f"import llama_cpp, sys; kind = {_FOR_GPU!r} if llama_cpp.llama_supports_gpu_offload() else 'CPU'; "
@@ -35,10 +37,15 @@ async def ask_library() -> LlamaLibrary:
     """Load the library in a child process and return what it is; that takes a second or two.
 
     Raises:
-        LibraryError: it is not installed, or cannot be loaded.
+        LibraryError: it is not installed, cannot be loaded, or waits for a driver that hangs.
     """
     child = await ManagedProcess.spawn([sys.executable, "-c", _ASK], "llama.cpp", _LOGGER)
-    code = await child.wait()
+    try:
+        code = await asyncio.wait_for(child.wait(), _WAIT_S)
+    except TimeoutError as error:
+        await child.stop()
+        text = f"it does not answer within {_WAIT_S:.0f} s, so a driver may hang; reboot, or see what its log says"
+        raise LibraryError(text) from error
     if code == 0 and child.log:
         version, _, kind = child.log[-1].text.partition(" ")
         return LlamaLibrary(version, can_offload=kind == _FOR_GPU)

@@ -287,9 +287,9 @@ class LocalEngine:
     async def _load_error(self, process: ManagedProcess, phase: str) -> errors.EngineUnavailableError:
         """The connection ended before the model was ready: return what that means."""
         await process.stop()
-        reason = process.explain_end(loading_phase=phase)
         if (sign := process.lacked_memory) is None:
-            return self._unavailable(reason)
+            return self._unavailable(process.explain_end(loading_phase=phase))
+        reason = process.explain_end()
         return self._out_of_memory(reason if sign in reason else f"{reason}: {sign}")
 
     def _out_of_memory(self, reason: str) -> errors.OutOfMemoryError:
@@ -317,6 +317,7 @@ def engine_config(spec: ModelSpec, socket_path: Path) -> dict[str, Any]:
         "adapters": {name: {"path": str(one.path), "scale": one.scale} for name, one in spec.adapters.items()},
         "socket_path": str(socket_path),
         "projector_path": None if spec.projector_path is None else str(spec.projector_path),
+        "projector_on_gpu": spec.projector_on_gpu,
         "max_picture_tokens": spec.max_picture_tokens,
         "n_ctx_tokens": spec.n_ctx_tokens,
         "n_slots": spec.n_slots,

@@ -21,7 +21,13 @@ class Berth:
         self.size_bytes = self.estimated_bytes = 0
         self.pinned = keeper.spec.pinned
         self.draining = False
-        self.dismissed = False
+        self.dismissals: set[object] = set()
+        """Who waits for it to be unloaded; a load that somebody asks for ends their wait."""
+
+    @property
+    def dismissed(self) -> bool:
+        """Whether somebody wants it to go."""
+        return bool(self.dismissals)
 
     @property
     def is_open(self) -> bool:

@@ -182,7 +182,8 @@ class Fleet:
         """
         berth = self._berths[model]
         berth.keeper.forgive()
-        berth.dismissed = False
+        berth.dismissals.clear()
+        self._wake()
         async with self.lease(model, 0):
             return
 
@@ -190,30 +191,37 @@ class Fleet:
         """Take the model out of memory, pinned or not, once its requests have ended; until then it takes no others.
 
         Raises:
-            errors.ModelBusyError: they have not ended after `wait_s`; it stays.
+            errors.ModelBusyError: they have not ended after `wait_s`, or somebody loads it again; it stays.
             errors.EngineUnavailableError: its process does not end.
         """
         berth = self._berths[model]
-        if berth.keeper.phase is None:
-            berth.keeper.at_home = False
+        keeper = berth.keeper
+        if keeper.phase is None:
+            keeper.at_home = False
             return
         if (lost := self._lost(berth)) is not None:
             raise lost
-        berth.dismissed = berth.draining = True
+        dismissal = object()
+        berth.dismissals.add(dismissal)
+        berth.draining = True
         berth.keeper.tickets.turn_away(berth.keeper.error(_UNLOADING))
         self._wake()
+        ends = (State.LOST, State.STOPPED)
         try:
             async with asyncio.timeout(wait_s if berth.keeper.tickets.n_used else None):
-                await self._reconciler.until(lambda: berth.keeper.phase is None or self._lost(berth) is not None)
+                await self._reconciler.until(
+                    lambda: keeper.phase is None or keeper.state in ends or dismissal not in berth.dismissals
+                )
         except TimeoutError as error:
-            n_open = berth.keeper.tickets.n_used
-            text = f"the model {model!r} still answers {n_open} requests; try again later"
+            text = f"the model {model!r} still answers {keeper.tickets.n_used} requests; try again later"
             raise errors.ModelBusyError(text) from error
         finally:
-            berth.dismissed = False
+            berth.dismissals.discard(dismissal)
             self._wake()
         if (lost := self._lost(berth)) is not None:
             raise lost
+        if keeper.phase is not None:
+            raise errors.ModelBusyError(f"the model {model!r} stays, because somebody loads it again")
 
     @staticmethod
     def _lost(berth: Berth) -> errors.EngineUnavailableError | None:

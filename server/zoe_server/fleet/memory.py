@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from zoe_server.catalogue.entry import ENGINE_OVERHEAD_BYTES
 
 if TYPE_CHECKING:
-    from zoe_server.catalogue.gguf_file import GgufFacts
+    from zoe_server.catalogue.gguf_file import GgufFacts, PictureEncoderFacts
 
 GPU_OVERHEAD_BYTES: Final = 512 << 20
 """What a process takes in addition to use a GPU: the driver's context and the code of the kernels."""
@@ -31,6 +31,8 @@ _BLOCK_BYTES: Final = {
     "iq4_nl": 18,
 }
 _F16_BYTES: Final = 2
+_F32_BYTES: Final = 4
+_PATCHES_PER_TOKEN: Final = 4
 KV_TYPES: Final = tuple(_BLOCK_BYTES)
 """The types of the KV cache's values, by the names of ggml."""
 
@@ -60,6 +62,12 @@ def facts_of(file: GgufFacts, n_ctx_tokens: int, *, on_gpu: bool) -> ModelFacts:
         n_layers=file.n_layers,
         overhead_bytes=ENGINE_OVERHEAD_BYTES + (GPU_OVERHEAD_BYTES if on_gpu else 0),
     )
+
+
+def picture_compute_bytes(encoder: PictureEncoderFacts, max_picture_tokens: int) -> int:
+    """Return how much memory a picture encoder computes in, for pictures of up to so many tokens."""
+    n_largest = max_picture_tokens * _PATCHES_PER_TOKEN if encoder.scales else 0
+    return max(encoder.n_patches, n_largest) * encoder.n_values * _F32_BYTES
 
 
 def kv_values_per_token(n_layers: int, n_kv_heads: int, key_size: int, value_size: int | None = None) -> int:

@@ -172,7 +172,7 @@ class Reconciler:
         match decision:
             case planner.Load(name):
                 berth = self._berths[name]
-                berth.keeper.phase, berth.draining, berth.dismissed = Phase.LOADING, False, False
+                berth.keeper.phase, berth.draining = Phase.LOADING, False
                 self._begin(self._load(berth), f"load {name}")
             case planner.Evict(name, wanted_by):
                 berth = self._berths[name]
@@ -227,7 +227,7 @@ class Reconciler:
         if wanted_by is None or berth.dismissed:
             berth.keeper.at_home = False
         await berth.keeper.unload(f"{why}; it is loaded again when somebody asks for it")
-        berth.draining = berth.dismissed = False
+        berth.draining = False
         if berth.keeper.phase is not None:
             self._tell(FleetEvent("lost", name, berth.keeper.reason))
             return

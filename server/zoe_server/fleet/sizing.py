@@ -137,12 +137,16 @@ class MachineSizing:
         if spec.engine != "llama":
             return 0
         try:
-            facts = await asyncio.to_thread(model_facts, spec, on_gpu=self._computes_on_gpu(spec))
+            facts = await asyncio.to_thread(self._model_facts, spec)
         except OSError as error:
             _LOGGER.debug("model %s: %s", spec.name, error)
             return 0
         self._facts[spec.name] = facts
         return self._book.estimate(spec.name, facts)
+
+    def _model_facts(self, spec: ModelSpec) -> memory.ModelFacts:
+        unified = self._hardware is not None and self._hardware.unified
+        return model_facts(spec, on_gpu=self._computes_on_gpu(spec), unified=unified)
 
     async def free_bytes(self) -> int | None:
         """Return what is free for GPUs, None where there is none of use; see `Sizing`."""

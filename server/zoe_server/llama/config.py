@@ -45,7 +45,8 @@ class EngineConfig(BaseModel):
 
     `n_slots` sequences share `n_ctx_tokens` KV cells, and each of them may use all; a step computes at most
     `n_batch_tokens`. `n_threads` None means one per physical core. A negative `n_gpu_layers` means all layers.
-    With the picture encoder of `projector_path` (a file called mmproj), a picture takes at most `max_picture_tokens`.
+    With the picture encoder of `projector_path` (a file called mmproj), a picture takes at most `max_picture_tokens`;
+    the encoder uses a GPU if the model does, unless `projector_on_gpu` says otherwise.
     `dialect` and `chat_template` replace what the model file says. With `jump_forward`, text that a grammar leaves no
     choice about is tried at once; with `speculation`, so are tokens that the prompt suggests.
     In `prefix_folder`, if one is given, the beginning that requests share is kept through a restart; together with
@@ -58,6 +59,7 @@ class EngineConfig(BaseModel):
     adapters: dict[str, AdapterConfig] = Field(default_factory=dict)
     socket_path: Path
     projector_path: Path | None = None
+    projector_on_gpu: bool | None = None
     max_picture_tokens: int = Field(default=1024, ge=16)
     n_ctx_tokens: int = Field(default=4096, ge=256)
     n_slots: int = Field(default=8, ge=1, le=64)
@@ -73,6 +75,11 @@ class EngineConfig(BaseModel):
     sampling: SamplingDefaults = SamplingDefaults()
     chat_template: str | None = None
     dialect: str | None = None
+
+    @property
+    def encodes_on_gpu(self) -> bool:
+        """Whether the picture encoder is to use a GPU."""
+        return self.n_gpu_layers != 0 if self.projector_on_gpu is None else self.projector_on_gpu
 
     @property
     def n_guessed_tokens(self) -> int:

@@ -116,13 +116,14 @@ async def test_a_child_that_never_gets_ready_is_explained(
     [
         (("die:SIGKILL",), "SIGKILL"),
         (("say:ggml: failed to allocate CPU buffer of size 9", "die:SIGABRT"), "SIGABRT: ggml: failed to allocate"),
+        (("say:NvMapMemAllocInternalTagged: 1075072515 error 12", "die:SIGSEGV"), "NvMapMemAllocInternalTagged"),
         (("say:CUDA error: out of memory", "exit:1"), "exit code 1: last words: CUDA error"),
         (
             ('{"event": "fatal", "error": {"class": "OutOfMemoryError", "message": "unable to allocate CPU buffer"}}',),
             "unable to allocate",
         ),
     ],
-    ids=["killed", "aborted", "exited", "told"],
+    ids=["killed", "aborted", "jetson", "exited", "told"],
 )
 async def test_too_little_memory_is_told_from_other_failures(make: Make, loading: tuple[str, ...], words: str) -> None:
     with pytest.raises(errors.OutOfMemoryError, match=f"too little memory.*{words}"):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fixtures import random_projector_gguf
 from tests.fixtures.random_gguf import write_random_gguf
-from tests.fixtures.random_projector_gguf import write_random_projector
+from tests.fixtures.random_projector_gguf import Kind, write_random_projector
 from zoe_server.catalogue import gguf_file
 from zoe_server.catalogue.spec import AdapterSpec, ModelSpec
 from zoe_server.engines.library import LibraryError, LlamaLibrary
@@ -17,7 +18,7 @@ from zoe_server.fleet import recommendation
 from zoe_server.fleet.gpu import Gpu
 from zoe_server.fleet.hardware import Hardware, Machine
 from zoe_server.fleet.hardware_policy import recommend
-from zoe_server.fleet.memory import ALL_LAYERS, ModelFacts, facts_of
+from zoe_server.fleet.memory import ALL_LAYERS, ModelFacts, facts_of, model_bytes
 from zoe_server.fleet.model_memory import model_facts
 
 if TYPE_CHECKING:
@@ -37,8 +38,35 @@ def test_every_file_counts(tmp_path: Path, on_gpu: bool) -> None:
     (tmp_path / "jokes.gguf").write_bytes(bytes(300))
     projector = write_random_projector(tmp_path / "mmproj.gguf")
     full = replace(spec, projector_path=projector, adapters={"jokes": AdapterSpec(tmp_path / "jokes.gguf")})
-    more_bytes = 1000 + 300 + projector.stat().st_size
-    assert model_facts(full, on_gpu=on_gpu) == replace(alone, weights_bytes=alone.weights_bytes + more_bytes)
+    without = model_facts(replace(full, projector_path=None), on_gpu=on_gpu)
+    assert without == replace(alone, weights_bytes=alone.weights_bytes + 1000 + 300)
+    encoder_bytes = model_bytes(model_facts(full, on_gpu=on_gpu)) - model_bytes(without)
+    assert encoder_bytes > projector.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("kind", "tokens", "measured_mib"), [("gemma3", 256, 103.53), ("qwen2vl_merger", 1024, 225.75)]
+)
+def test_a_picture_encoder_counts_with_the_buffer_that_it_computes_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind, tokens: int, measured_mib: float
+) -> None:
+    """Against what llama.cpp says of encoders of the sizes of Gemma 3's (SigLIP) and Qwen2-VL's."""
+    width, ffn, pixels = {"gemma3": (1152, 4304, 896), "qwen2vl_merger": (1280, 3420, 112)}[kind]
+    for name, number in (("_WIDTH", width), ("_HEADS", 16), ("_FFN", ffn)):
+        monkeypatch.setattr(random_projector_gguf, name, number)
+    projector = write_random_projector(tmp_path / "mmproj.gguf", kind=kind, picture_pixels=pixels)
+    spec = ModelSpec("m", write_random_gguf(tmp_path / "m.gguf", merges=20), max_picture_tokens=tokens)
+    seeing = replace(spec, projector_path=projector)
+    before = model_bytes(model_facts(spec, on_gpu=True))
+    compute_bytes = model_bytes(model_facts(seeing, on_gpu=True)) - before - projector.stat().st_size
+    assert measured_mib <= compute_bytes / (1 << 20) < 1.3 * measured_mib
+    if kind == "qwen2vl_merger":
+        larger = model_bytes(model_facts(replace(seeing, max_picture_tokens=4096), on_gpu=True))
+        assert larger > model_bytes(model_facts(seeing, on_gpu=True))
+    on_cpu = replace(seeing, projector_on_gpu=False)
+    assert model_bytes(model_facts(on_cpu, on_gpu=True)) == before
+    assert model_facts(on_cpu, on_gpu=True, unified=True) == model_facts(seeing, on_gpu=True)
+    assert model_facts(on_cpu, on_gpu=False) == model_facts(seeing, on_gpu=False)
 
 
 def test_of_other_files_the_size_is_known(tmp_path: Path) -> None:

@@ -284,6 +284,34 @@ async def test_unloading_waits_for_requests_refuses_new_ones_and_can_be_given_up
     assert states(fleet)["tools"] == "ready"
 
 
+async def test_who_gives_up_unloading_a_model_does_not_keep_it_for_another(make: Make, clock: ManualClock) -> None:
+    fleet = await home(make, clock)
+    async with fleet.lease("tools"):
+        patient = asyncio.create_task(fleet.unload("tools", wait_s=20.0))
+        await until(fleet, lambda: fleet._berths["tools"].dismissed)
+        with pytest.raises(errors.ModelBusyError):
+            await fleet.unload("tools")
+        with pytest.raises(errors.EngineUnavailableError, match="being unloaded"):
+            await ask(fleet, "tools")
+        equal = asyncio.create_task(fleet.unload("tools", wait_s=20.0))
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await asyncio.gather(patient, equal)
+    assert states(fleet)["tools"] == "unloaded"
+
+
+async def test_a_load_ends_the_wait_of_who_unloads(make: Make, clock: ManualClock) -> None:
+    fleet = await home(make, clock)
+    async with fleet.lease("tools"):
+        leaving = asyncio.create_task(fleet.unload("tools", wait_s=20.0))
+        await until(fleet, lambda: fleet._berths["tools"].dismissed)
+        async with asyncio.timeout(5):
+            await fleet.load("tools")
+            with pytest.raises(errors.ModelBusyError, match="loads it again"):
+                await leaving
+    assert states(fleet)["tools"] == "ready"
+
+
 async def test_unloading_turns_away_who_waits_for_the_model(make: Make, clock: ManualClock) -> None:
     fleet = await home(make, clock)
     async with fleet.lease("tools"):

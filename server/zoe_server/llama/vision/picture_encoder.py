@@ -157,7 +157,7 @@ class PictureEncoder:
         library_log.install()
         mtmd_cpp.mtmd_helper_log_set(library_log.callback(), ctypes.c_void_p(0))
         params = mtmd_cpp.mtmd_context_params_default()
-        params.use_gpu = config.n_gpu_layers != 0
+        params.use_gpu = config.encodes_on_gpu
         params.print_timings = False
         params.n_threads = config.n_threads or physical_cores()
         params.media_marker = self.marker.encode()
