@@ -134,11 +134,12 @@ def test_serving_waits_for_no_library_that_it_does_not_need() -> None:
 
 def test_pure_parts_do_no_input_or_output() -> None:
     pure = [f"routing/{noun}.py" for noun in ("router", "rules", "question", "intent", "said")]
-    pure += ["fleet/restart.py", "gateway/answer.py", "gateway/body.py", "gateway/openai_wire.py"]
-    pure += ["gateway/ollama_answer.py", "gateway/ollama_messages.py", "gateway/ollama_wire.py"]
-    pure += ["call_check.py", "gateway/embeddings_wire.py", "llama/embedding/queue.py"]
+    pure += ["fleet/restart.py", "llama/embedding/queue.py"]
+    pure += ["gateway/body.py", "call_check.py", "gateway/ollama/body.py", "gateway/ollama/messages.py"]
+    pure += [
+        f"gateway/openai/{noun}.py" for noun in ("answer", "body", "messages", "responses_input", "responses_writer")
+    ]
     pure += [f"metrics/{noun}.py" for noun in ("metrics", "outcome", "prometheus", "snapshot", "state")]
-    pure += [f"gateway/responses_{noun}.py" for noun in ("answer", "items", "output", "tools", "wire")]
     pure += ["llama/header.py", "llama/cache/radix_tree.py"]
     pure += ["llama/scheduling/scheduler.py", "llama/scheduling/adapter_turns.py"]
     pure += [f"fleet/{noun}.py" for noun in ("description", "hardware_policy", "memory", "planner")]

@@ -10,13 +10,14 @@ import asyncio
 import hmac
 import logging
 import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from aiohttp import BasicAuth, web
 from aiohttp.typedefs import Handler
 
 from zoe_server import errors
-from zoe_server.gateway.late_response import reading
 from zoe_server.gateway.services import Services, services
 from zoe_server.gateway.tracking import LOOKING_PATHS, account, open_account
 
@@ -130,6 +131,23 @@ async def receive_body(request: web.Request, handler: Handler) -> web.StreamResp
     except TimeoutError as error:
         raise errors.SlowClientError(f"the request's body did not come within {limit_s:g} s") from error
     return await handler(request)
+
+
+@asynccontextmanager
+async def reading(request: web.Request) -> AsyncIterator[None]:
+    """Bound how long the client of `request` may take to read on, so that what is inside can be written.
+
+    Raises:
+        ConnectionError: it took longer; the connection is closed.
+    """
+    limit_s = services(request).settings.client_timeout_s
+    try:
+        async with asyncio.timeout(limit_s):
+            yield
+    except TimeoutError as error:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionAbortedError(f"the client read nothing for {limit_s:g} s") from error
 
 
 def is_authorized(request: web.Request) -> bool:

@@ -20,8 +20,6 @@ from zoe_server import __version__
 from zoe_server.gateway.middleware import OPEN_PATHS, is_ollama_path
 
 JSON: Final = "application/json"
-EVENTS: Final = "text/event-stream"
-RECORDS: Final = "application/x-ndjson"
 TEXT: Final = "text/plain"
 
 _References = Mapping[object, dict[str, Any]]  # by model

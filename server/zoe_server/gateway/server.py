@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import signal
 import socket
+import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
@@ -21,14 +24,14 @@ from zoe_server.fleet.health import HealthPolicy
 from zoe_server.fleet.memory_book import MemoryBook
 from zoe_server.fleet.sizing import MachineSizing
 from zoe_server.gateway.app import create_app
-from zoe_server.gateway.identity import server_id
+from zoe_server.gateway.pull import Pulls
 from zoe_server.gateway.services import Services
-from zoe_server.gateway.supply import Supply
 from zoe_server.routing.router import Router
 from zoe_server.settings import Settings, SettingsError, check_bind, is_loopback
 
 _LOGGER: Final = logging.getLogger(__name__)
 _CLOSE_S: Final = 1.0
+_ID: Final = re.compile(r"[0-9a-f]{32}")
 _ANY_IPV4: Final = "0.0.0.0"  # noqa: S104 -- compared with, and listened on only with a key
 _ANY_IPV6: Final = "::"
 
@@ -58,7 +61,7 @@ async def serve(settings: Settings, listening: Announce, settled: Announce) -> N
         _LOGGER.warning("%s", problem)
     state = Services(settings.server, settings.key, fleet, Router(fleet.specs), server_id(settings.server_id_file))
     if not settings.is_closed:
-        state.supply = Supply(settings, fleet, state.enlist)
+        state.pulls = Pulls(settings, fleet, state.enlist)
     signals = _Signals()
     runner = web.AppRunner(create_app(state), handler_cancellation=True, access_log=None, shutdown_timeout=_CLOSE_S)
     await runner.setup()
@@ -139,10 +142,44 @@ async def _announced(state: Services, runner: web.AppRunner) -> None:
 async def _drain(state: Services, signals: _Signals) -> None:
     """Let the requests in work finish: bounded by the grace time and by a second signal."""
     state.draining = True
-    if state.supply is not None:
-        await state.supply.stop()
+    if state.pulls is not None:
+        await state.pulls.stop()
     _LOGGER.info("stopping; %d requests in work", state.open_requests)
     waits = [asyncio.ensure_future(state.wait_idle()), asyncio.ensure_future(signals.next())]
     _, pending = await asyncio.wait(waits, timeout=state.settings.shutdown_grace_s, return_when=asyncio.FIRST_COMPLETED)
     for wait in pending:
         wait.cancel()
+
+
+def server_id(path: Path) -> str | None:
+    """Return who this server is: the random id in the file at `path`, which is made if it is missing or damaged.
+
+    By it clients know the server at another address; it is no secret and proves nothing. None where it cannot be kept:
+    an id that changes with every start would be worse than none.
+    """
+    try:
+        return _read_id(path) or _make_id(path)
+    except OSError as error:
+        _LOGGER.warning(
+            "%s cannot be kept (%s), so clients know this server by its address only; make the folder writable",
+            path,
+            error.strerror or error,
+        )
+        return None
+
+
+def _read_id(path: Path) -> str | None:
+    try:
+        text = path.read_text(encoding="ascii", errors="replace").strip()
+    except FileNotFoundError:
+        return None
+    return text if _ID.fullmatch(text) else None
+
+
+def _make_id(path: Path) -> str:
+    made = uuid.uuid4().hex
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{made}.part")
+    part.write_text(f"{made}\n", encoding="ascii")
+    part.replace(path)
+    return made

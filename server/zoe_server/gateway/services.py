@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from zoe_server.catalogue.spec import ModelSpec
-    from zoe_server.gateway.supply import Supply
+    from zoe_server.gateway.pull import Pulls
     from zoe_server.metrics.state import ServerState
 
 
@@ -32,7 +32,7 @@ class Services:
     """The parts that answer requests.
 
     `server_id` says who the server is, None where that cannot be kept. `open_requests` counts those in work; `draining`
-    says that no new ones are taken. `look` says what the machine is. Without a `supply` no other models can be had.
+    says that no new ones are taken. `look` says what the machine is. Without `pulls` no other models can be had.
     """
 
     settings: ServerSettings
@@ -40,7 +40,7 @@ class Services:
     fleet: Fleet
     router: Router
     server_id: str | None = None
-    supply: Supply | None = None
+    pulls: Pulls | None = None
     started_at: int = field(default_factory=lambda: int(time.time()))
     draining: bool = False
     open_requests: int = 0

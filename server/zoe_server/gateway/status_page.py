@@ -15,7 +15,7 @@ from jinja2 import Environment, Template
 from zoe_server import __version__, errors
 from zoe_server.gateway import sparkline, status_view
 from zoe_server.gateway.middleware import is_authorized
-from zoe_server.gateway.ollama_models import alive
+from zoe_server.gateway.ollama.models import alive
 from zoe_server.gateway.services import services
 
 HTML: Final = "text/html"

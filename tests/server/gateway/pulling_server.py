@@ -22,8 +22,8 @@ from zoe_server.engines.scripted import Answer, ScriptedEngine
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.sizing import Held, NoSizing
 from zoe_server.gateway.app import create_app
+from zoe_server.gateway.pull import Pulls
 from zoe_server.gateway.services import Services
-from zoe_server.gateway.supply import Supply
 from zoe_server.routing.router import Router
 from zoe_server.settings import Settings
 
@@ -112,11 +112,11 @@ async def serving(chosen: Settings, api_key: str | None = None, broken: str = ""
     fleet = Fleet(chosen.specs(), create, sizing=Sizing())
     state = Services(chosen.server, api_key, fleet, Router(fleet.specs))
     if not chosen.is_closed:
-        state.supply = Supply(chosen, fleet, state.enlist)
+        state.pulls = Pulls(chosen, fleet, state.enlist)
     fleet.start()
     await fleet.settled()
     async with TestClient(TestServer(create_app(state))) as client:
         yield Server(client, state, chosen)
-        if state.supply is not None:
-            await state.supply.stop()
+        if state.pulls is not None:
+            await state.pulls.stop()
         await fleet.stop()

@@ -7,21 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoe_server import protocol
-from zoe_server.gateway.answer import AnswerHead, Choice, ChunkWriter, completion
+from zoe_server.gateway.openai.answer import AnswerHead
+from zoe_server.gateway.openai.chat import ChatWriter
 
 HEAD = AnswerHead("id", 17, "m")
 FINISH = protocol.Finish("stop", protocol.Usage(9, 8, 2), protocol.Timings(0.001, 0.0025, 0.5))
 
 
 def whole(*events: protocol.ChatEvent) -> dict[str, Any]:
-    choice = Choice(0)
-    for event in events:
-        choice.add(event)
-    return completion(HEAD, [choice])
+    return ChatWriter(HEAD).whole([(0, event) for event in events])
 
 
 def streamed(*events: tuple[int, protocol.ChatEvent], n: int = 1, include_usage: bool = False) -> list[dict[str, Any]]:
-    writer = ChunkWriter(HEAD, n, include_usage=include_usage)
+    writer = ChatWriter(HEAD, n, include_usage=include_usage)
     return [chunk for index, event in events for chunk in writer.chunks(index, event)]
 
 

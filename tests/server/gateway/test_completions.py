@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from zoe_server import errors, protocol
-from zoe_server.gateway.answer import AnswerHead
-from zoe_server.gateway.completions_wire import parse_completion, to_requests
-from zoe_server.gateway.text_answer import TextChoice, TextChunkWriter
+from zoe_server.gateway.openai.answer import AnswerHead
+from zoe_server.gateway.openai.completions import CompletionWriter, TextChoice, parse_completion, to_requests
 
 if TYPE_CHECKING:
     import aiohttp
@@ -180,6 +179,6 @@ def test_probabilities_are_parallel_lists() -> None:
         "top_logprobs": [{"He": -0.5, "x": -1.5}, {"l": -0.5, "y": -1.5}, {"lo": -0.5, "z": -1.5}],
         "text_offset": [0, 2, 3],
     }
-    writer = TextChunkWriter(AnswerHead("id", 1, "m"), [""], 1, include_usage=False)
+    writer = CompletionWriter(AnswerHead("id", 1, "m"), [""], 1, include_usage=False)
     chunks = [chunk for event in events for chunk in writer.chunks(0, event)]
     assert [chunk["choices"][0]["logprobs"]["text_offset"] for chunk in chunks] == [[0], [2, 3]]

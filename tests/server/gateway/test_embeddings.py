@@ -12,7 +12,7 @@ import pytest
 
 from zoe_server import errors
 from zoe_server.catalogue.spec import EMBEDDINGS_ROLE
-from zoe_server.gateway.embeddings_wire import parse_embeddings, shortened
+from zoe_server.gateway.openai.embeddings import parse_embeddings, shortened
 
 if TYPE_CHECKING:
     import aiohttp

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from zoe_server.gateway.identity import server_id
+from zoe_server.gateway.server import server_id
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoe_server import protocol
-from zoe_server.gateway.ollama_answer import (
+from zoe_server.gateway.ollama.chat import (
+    OllamaWriter,
     Part,
     PartReader,
-    RecordWriter,
     chat_form,
     generate_form,
     timestamp,
@@ -21,8 +21,8 @@ from zoe_server.gateway.ollama_answer import (
 NOW = datetime(2026, 10, 4, 12, 30, tzinfo=UTC)
 HEAD = {"model": "zoe:latest", "created_at": "2026-10-04T12:30:00.000000Z"}
 FINISH = protocol.Finish("tool_calls", protocol.Usage(9, 8, 2), protocol.Timings(0.001, 0.0025, 0.5))
-CHAT = RecordWriter("zoe:latest", chat_form)
-GENERATE = RecordWriter("zoe:latest", generate_form)
+CHAT = OllamaWriter("zoe:latest", chat_form, now=lambda: NOW)
+GENERATE = OllamaWriter("zoe:latest", generate_form, now=lambda: NOW)
 
 
 def read(*events: protocol.ChatEvent, shows_thinking: bool = True) -> list[Part]:
@@ -35,8 +35,8 @@ def call(index: int, call_id: str, name: str, arguments: dict[str, Any]) -> dict
 
 
 def test_the_record_of_a_piece_and_the_last_one() -> None:
-    assert CHAT.record(Part("On"), NOW) == {**HEAD, "message": {"role": "assistant", "content": "On"}, "done": False}
-    assert CHAT.last(Part(), FINISH, NOW) == {
+    assert CHAT.record(Part("On")) == {**HEAD, "message": {"role": "assistant", "content": "On"}, "done": False}
+    assert CHAT.last(Part(), FINISH) == {
         **HEAD,
         "message": {"role": "assistant", "content": ""},
         "done": True,
@@ -51,13 +51,13 @@ def test_the_record_of_a_piece_and_the_last_one() -> None:
 
 
 def test_the_same_for_a_prompt() -> None:
-    assert GENERATE.record(Part("On"), NOW) == {**HEAD, "response": "On", "done": False}
-    assert GENERATE.record(Part(thinking="hm"), NOW) == {**HEAD, "response": "", "thinking": "hm", "done": False}
-    assert GENERATE.last(Part("So"), FINISH, NOW)["response"] == "So"
+    assert GENERATE.record(Part("On")) == {**HEAD, "response": "On", "done": False}
+    assert GENERATE.record(Part(thinking="hm")) == {**HEAD, "response": "", "thinking": "hm", "done": False}
+    assert GENERATE.last(Part("So"), FINISH)["response"] == "So"
 
 
 def test_nothing_to_answer() -> None:
-    assert CHAT.empty("load", NOW) == {
+    assert CHAT.empty("load") == {
         **HEAD,
         "message": {"role": "assistant", "content": ""},
         "done": True,
@@ -66,11 +66,11 @@ def test_nothing_to_answer() -> None:
 
 
 def test_the_reason_of_an_answer_that_was_cut() -> None:
-    assert CHAT.last(Part(), protocol.Finish("length"), NOW)["done_reason"] == "length"
+    assert CHAT.last(Part(), protocol.Finish("length"))["done_reason"] == "length"
 
 
 def test_clocks_that_disagree_give_no_negative_duration() -> None:
-    last = CHAT.last(Part(), protocol.Finish("stop", timings=protocol.Timings(0.2, 0.1, 0.05)), NOW)
+    last = CHAT.last(Part(), protocol.Finish("stop", timings=protocol.Timings(0.2, 0.1, 0.05)))
     assert (last["prompt_eval_duration"], last["eval_duration"]) == (0, 0)
 
 
@@ -81,7 +81,7 @@ def test_a_call_is_one_part_as_soon_as_it_is_complete() -> None:
     complete = reader.read(protocol.ToolCallArguments(0, "}"))
     assert complete == Part(calls=(call(0, "c0", "turn_on", {"name": {"a": 1}}),))
     assert reader.read(protocol.ToolCallArguments(0, "\n")) is None
-    assert CHAT.record(complete, NOW)["message"] == {
+    assert CHAT.record(complete)["message"] == {
         "role": "assistant",
         "content": "",
         "tool_calls": [call(0, "c0", "turn_on", {"name": {"a": 1}})],

@@ -10,7 +10,7 @@ import pytest
 
 from zoe_server.catalogue.spec import bundled_model_path
 from zoe_server.engines.scripted import ScriptedEngine
-from zoe_server.gateway.ollama_models import _human
+from zoe_server.gateway.ollama.models import _human
 
 if TYPE_CHECKING:
     from tests.server.gateway.conftest import Gateway, Start

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from zoe_server import errors, protocol
 from zoe_server.gateway.body import parse_json, validated
-from zoe_server.gateway.ollama_wire import ChatBody, GenerateBody, ShowBody
+from zoe_server.gateway.ollama.body import ChatBody, GenerateBody, ShowBody
 
 USER = {"role": "user", "content": "hi"}
 TOOL = {"type": "function", "function": {"name": "turn_on", "parameters": {"type": "object"}}}

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from zoe_server import errors, protocol
 from zoe_server.gateway.body import MAX_DEPTH, parse_json
-from zoe_server.gateway.openai_wire import MAX_CHOICES, MAX_STOPS, NOT_SERVED, parse_chat, to_requests
+from zoe_server.gateway.openai.body import MAX_CHOICES, MAX_STOPS, NOT_SERVED
+from zoe_server.gateway.openai.chat import parse_chat, to_requests
 
 USER = {"role": "user", "content": "hi"}
 HEIGHT = {"type": "object", "properties": {"height": {"type": "integer"}}, "required": ["height"]}

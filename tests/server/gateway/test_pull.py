@@ -381,8 +381,8 @@ async def test_what_cannot_be_remembered_is_said(server: Server) -> None:
 async def test_a_server_that_stops_ends_the_download_and_keeps_what_there_is(server: Server, tap: Tap) -> None:
     pulling = asyncio.create_task(server.pull(model="talker"))
     await asyncio.to_thread(tap.arriving.wait, 10)
-    assert server.state.supply is not None
-    stopping = asyncio.create_task(server.state.supply.stop())
+    assert server.state.pulls is not None
+    stopping = asyncio.create_task(server.state.pulls.stop())
     await asyncio.sleep(0)
     tap.open.set()
     await stopping
@@ -439,6 +439,6 @@ def _write(path: Path, text: str) -> None:
 async def test_what_waits_to_be_asked_for_takes_no_room_from_what_is_recommended(server: Server) -> None:
     before = (await server.offers())["recommended"]
     await server.pull(model="eyes")
-    assert server.state.supply is not None
-    assert server.state.supply.room.taken_bytes == 0
+    assert server.state.pulls is not None
+    assert server.state.pulls.room.taken_bytes == 0
     assert (await server.offers())["recommended"] == {**before, "vision": None}

@@ -11,7 +11,7 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from zoe_server import errors, protocol
-from zoe_server.gateway.responses_answer import ResponseHead, ResponseWriter
+from zoe_server.gateway.openai.responses_writer import ResponseHead, ResponseWriter
 
 if TYPE_CHECKING:
     import aiohttp
@@ -265,9 +265,9 @@ async def test_an_unknown_model_is_404(gateway: Gateway) -> None:
 
 def written(*steps: protocol.ChatEvent) -> list[dict[str, Any]]:
     writer = ResponseWriter(
-        ResponseHead("k", 1, "m", {"parallel_tool_calls": True, "tool_choice": "auto", "tools": []})
+        ResponseHead("k", 1, "m", {"parallel_tool_calls": True, "tool_choice": "auto", "tools": []}), lambda: 2
     )
-    events = [event for step in steps for event in writer.events(step, 2)]
+    events = [event for step in steps for event in writer.events(step)]
     for event in events:
         ANY_EVENT.validate_python(event)
     return events
@@ -315,6 +315,6 @@ def test_an_answer_of_nothing_is_a_complete_one() -> None:
 )
 def test_failures_have_the_codes_of_responses(error: errors.ZoeError, code: str) -> None:
     head = ResponseHead("k", 1, "m", {"parallel_tool_calls": True, "tool_choice": "auto", "tools": []})
-    *_, last = ResponseWriter(head).failure(error)
+    *_, last = ResponseWriter(head, lambda: 2).failed(error)
     ANY_EVENT.validate_python(last)
     assert (last["type"], last["response"]["error"]["code"]) == ("response.failed", code)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from zoe_server import errors, protocol
 from zoe_server.gateway.body import parse_json
-from zoe_server.gateway.responses_wire import parse_response, to_request
+from zoe_server.gateway.openai.responses import parse_response, to_request
 
 USER = {"role": "user", "content": "hi"}
 TOOL = {"type": "function", "name": "turn_on", "parameters": {"type": "object"}, "strict": True}

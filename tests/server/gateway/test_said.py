@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from zoe_server import protocol
-from zoe_server.gateway.answer import AnswerHead, Choice, ChunkWriter, Judge, completion
+from zoe_server.gateway.openai.answer import AnswerHead
+from zoe_server.gateway.openai.chat import ChatWriter, Judge
 from zoe_server.routing.said import Said, bundled_said
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ async def test_the_route_is_explained_with_it(gateway: Gateway) -> None:
 
 
 def test_every_choice_is_judged_by_its_own_text() -> None:
-    writer = ChunkWriter(HEAD, 2, include_usage=True, judge=JUDGE)
+    writer = ChatWriter(HEAD, 2, include_usage=True, judge=JUDGE)
     events: list[tuple[int, protocol.ChatEvent]] = [
         (1, protocol.Text("Sorry, I could ")),
         (0, protocol.Text("Done, the light is on.")),
@@ -120,10 +121,8 @@ def test_every_choice_is_judged_by_its_own_text() -> None:
 
 
 def test_of_several_whole_choices_the_first_is_judged() -> None:
-    choices = [Choice(0), Choice(1)]
-    for choice, text in zip(choices, ("Done, the light is on.", "Sorry, I could not find that."), strict=True):
-        choice.add(protocol.Text(text))
-        choice.add(FINISH)
-    answer = completion(HEAD, choices, JUDGE)
+    texts = ("Done, the light is on.", "Sorry, I could not find that.")
+    events = [(index, event) for index, text in enumerate(texts) for event in (protocol.Text(text), FINISH)]
+    answer = ChatWriter(HEAD, 2, judge=JUDGE).whole(events)
     assert answer["zoe"]["answered"]["denies"] < 0.5
-    assert "zoe" not in completion(HEAD, choices)
+    assert "zoe" not in ChatWriter(HEAD, 2).whole(events)

@@ -12,7 +12,7 @@ import pytest
 
 from zoe_server import protocol
 from zoe_server.engines.scripted import Answer, Hold
-from zoe_server.gateway import models
+from zoe_server.gateway.openai import models
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable

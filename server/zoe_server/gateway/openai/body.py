@@ -1,7 +1,7 @@
-"""The OpenAI form of a chat request: strict validation, and its translation to `protocol.ChatRequest`.
+"""What the bodies of OpenAI's APIs have in common: how tokens are drawn, what the answer has to be, tools.
 
-Whatever a client sends ends here as a valid request or as an `InvalidRequestError` that names the path of the value.
-Unknown fields are ignored; a known field that is not served yet is refused, because ignoring it would be a lie.
+Whatever a client sends ends as a valid request or as an `InvalidRequestError` that names the path of the value. Unknown
+fields are ignored; a known field that is not served is refused, because ignoring it would be a lie.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from zoe_server import errors, protocol
-from zoe_server.gateway.body import parse_json, refuse, validated
-from zoe_server.gateway.messages import Message, to_messages
+from zoe_server.gateway.body import parse_json, refuse
 
 MAX_CHOICES: Final = 8
 MAX_TOKENS: Final = 2**31 - 1
@@ -213,54 +212,6 @@ class AnswerBody(_Wire):
         )
 
 
-class ChatBody(AnswerBody):
-    """The body of POST /v1/chat/completions."""
-
-    messages: list[Message] = Field(min_length=1)
-    max_completion_tokens: int | None = Field(default=None, ge=0, le=MAX_TOKENS)
-    tools: list[ToolSpec] | None = Field(default=None, max_length=1024)
-    tool_choice: Literal["auto", "none", "required"] | NamedChoice | None = None
-    parallel_tool_calls: bool | None = None
-    logprobs: bool | None = None
-    top_logprobs: int | None = Field(default=None, ge=0, le=20)
-
-
-def parse_chat(data: Mapping[str, Any]) -> ChatBody:
-    """Return the validated body.
-
-    Raises:
-        errors.InvalidRequestError: with the path of the first value that is wrong.
-    """
-    check_known(data)
-    body = validated(ChatBody, data)
-    _check_served(body)
-    _check_tools(body)
-    return body
-
-
-def to_requests(body: ChatBody, request_id: str, model: str) -> tuple[protocol.ChatRequest, ...]:
-    """Return one engine request per choice; they differ in their ids and, where a seed is given, in their seeds."""
-    max_tokens = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
-    return tuple(
-        protocol.ChatRequest(
-            id=f"{request_id}-{index}",
-            model=model,
-            messages=to_messages(body.messages),
-            tools=to_tools(body.tools),
-            tool_choice=_tool_choice(body),
-            parallel_tool_calls=body.parallel_tool_calls,
-            max_tokens=max_tokens,
-            stop=body.stops,
-            sampling=body.sampling(index),
-            priority=body.zoe.priority_for(max_tokens),
-            argument_values=body.zoe.values,
-            logprobs=(body.top_logprobs or 0) if body.logprobs else None,
-            answer_schema=body.answer_schema(),
-        )
-        for index in range(body.n or 1)
-    )
-
-
 def to_tools(specs: Sequence[ToolSpec] | None) -> tuple[protocol.Tool, ...]:
     """Return the tools as engines get them.
 
@@ -283,12 +234,6 @@ def plain_tools(functions: Sequence[FunctionSpec], name_path: str) -> tuple[prot
     return tuple(protocol.Tool(f.name, f.description or "", f.parameters or {}) for f in functions)
 
 
-def _tool_choice(body: ChatBody) -> protocol.ToolChoice:
-    if isinstance(body.tool_choice, NamedChoice):
-        return protocol.ToolChoice("required", body.tool_choice.function.name)
-    return protocol.ToolChoice(body.tool_choice or "auto")
-
-
 def check_known(data: Mapping[str, Any]) -> None:
     """Raise an `InvalidRequestError` for a field of other servers that would change the answer, and does not here."""
     for name in NOT_SERVED:
@@ -300,20 +245,3 @@ def check_stream_options(body: AnswerBody) -> None:
     """Raise an `InvalidRequestError` for options of a stream that was not asked for."""
     if body.stream_options is not None and not body.stream:
         raise errors.InvalidRequestError("stream_options needs stream: true", param="stream_options")
-
-
-def _check_served(body: ChatBody) -> None:
-    check_stream_options(body)
-    if body.top_logprobs is not None and not body.logprobs:
-        raise errors.InvalidRequestError("top_logprobs needs logprobs: true", param="top_logprobs")
-
-
-def _check_tools(body: ChatBody) -> None:
-    names = [tool.function.name for tool in body.tools or ()]
-    if isinstance(body.tool_choice, NamedChoice) and body.tool_choice.function.name not in names:
-        raise errors.InvalidRequestError(
-            f"tool_choice names {body.tool_choice.function.name!r}, which is not among the tools",
-            param="tool_choice.function.name",
-        )
-    if body.tool_choice == "required" and not names:
-        raise errors.InvalidRequestError("tool_choice 'required' needs tools", param="tool_choice")

@@ -1,26 +1,32 @@
-"""The items of a Responses request's `input`: their OpenAI form, and the messages that engines get.
+"""What a Responses request gives to the model: the items of its `input` and its tools, in OpenAI's form and in ours.
 
-    [{"role": "user", "content": "Lamp on"},
-     {"type": "function_call", "call_id": "call_x", "name": "turn_on", "arguments": "{}"},
-     {"type": "function_call_output", "call_id": "call_x", "output": "done"}]
+    {"input": [{"role": "user", "content": "Lamp on"},
+               {"type": "function_call", "call_id": "call_x", "name": "turn_on", "arguments": "{}"},
+               {"type": "function_call_output", "call_id": "call_x", "output": "done"}],
+     "tools": [{"type": "function", "name": "turn_on", "parameters": {...}, "strict": true}],
+     "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "turn_on"}]}}
 
-Source: OpenAI's Python client, `types/responses/response_input_item.py`.
+Source: OpenAI's Python client, `types/responses/response_input_item.py`, `function_tool.py`, `tool_choice_allowed.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from zoe_server import errors
-from zoe_server.gateway import messages
+from zoe_server import errors, protocol
 from zoe_server.gateway.body import validated
-from zoe_server.gateway.messages import CalledFunction, Message, Part, ToolCall
+from zoe_server.gateway.openai import messages
+from zoe_server.gateway.openai.body import FunctionSpec, plain_tools
+from zoe_server.gateway.openai.messages import CalledFunction, Message, Part, ToolCall
 
 _Form = TypeVar("_Form", bound=BaseModel)
+_FUNCTION: Final = "a function"  # no name of a key, so that no path of a problem has it
+_OTHER: Final = "another tool"
+Choice = Literal["auto", "none", "required"] | dict[str, Any]
 
 
 class _Wire(BaseModel):
@@ -154,3 +160,83 @@ def _part(part: ContentPart, at: str) -> Part:
     if part.text is None:
         raise errors.InvalidRequestError(f"{at}.text: missing", param=f"{at}.text")
     return Part(type="text", text=part.text)
+
+
+class NamedFunction(_Wire):
+    """A function by its name: as `tool_choice`, or among its allowed tools."""
+
+    type: Literal["function"]
+    name: str
+
+
+class AllowedTools(_Wire):
+    """`tool_choice` that names the tools that may be called."""
+
+    mode: Literal["auto", "required"]
+    tools: list[NamedFunction] = Field(min_length=1)
+
+
+class _FunctionType(_Wire):
+    type: Literal["function"]
+
+
+class FunctionTool(FunctionSpec, _FunctionType):
+    """`tools[i]`; arguments follow their schema with and without `strict`."""
+
+    strict: bool | None = None
+
+    def wire(self) -> dict[str, Any]:
+        """Return the tool as a response repeats it."""
+        told = {"name": self.name, "description": self.description, "parameters": self.parameters}
+        return {"type": self.type, **told, "strict": self.strict}
+
+
+class OtherTool(_Wire):
+    """`tools[i]` of another kind: a search of OpenAI's, a tool without a schema, ...; no model here sees it."""
+
+    type: str
+
+
+def _kind(tool: object) -> str:
+    return _FUNCTION if isinstance(tool, dict) and tool.get("type") == "function" else _OTHER
+
+
+AnyTool = Annotated[Annotated[FunctionTool, Tag(_FUNCTION)] | Annotated[OtherTool, Tag(_OTHER)], Discriminator(_kind)]
+_CHOICES: Final[Mapping[str, type[NamedFunction | AllowedTools]]] = {
+    "function": NamedFunction,
+    "allowed_tools": AllowedTools,
+}
+
+
+def to_tools(
+    tools: Sequence[FunctionTool], choice: Choice | None
+) -> tuple[tuple[protocol.Tool, ...], protocol.ToolChoice]:
+    """Return the tools that the model gets to see, and what it may do with them.
+
+    Raises:
+        errors.InvalidRequestError: with the path of the value that is wrong.
+    """
+    every_tool = plain_tools(tools, "name")
+    if isinstance(choice, dict):
+        return _chosen(every_tool, by_type(choice, _CHOICES, "tool_choice"))
+    if choice == "required" and not tools:
+        raise errors.InvalidRequestError("tool_choice 'required' needs tools", param="tool_choice")
+    return every_tool, protocol.ToolChoice(choice or "auto")
+
+
+def _chosen(
+    tools: tuple[protocol.Tool, ...], choice: NamedFunction | AllowedTools
+) -> tuple[tuple[protocol.Tool, ...], protocol.ToolChoice]:
+    """Return the tools and the choice among them; those that must not be called are not shown to the model."""
+    if isinstance(choice, NamedFunction):
+        _check_exists(choice.name, tools, "tool_choice.name")
+        return tools, protocol.ToolChoice("required", choice.name)
+    for index, tool in enumerate(choice.tools):
+        _check_exists(tool.name, tools, f"tool_choice.tools[{index}].name")
+    allowed = {tool.name for tool in choice.tools}
+    return tuple(tool for tool in tools if tool.name in allowed), protocol.ToolChoice(choice.mode)
+
+
+def _check_exists(name: str, tools: Sequence[protocol.Tool], path: str) -> None:
+    if name not in [tool.name for tool in tools]:
+        raise errors.InvalidRequestError(f"{path} is {name!r}, which is not among the tools", param=path)

@@ -1,4 +1,4 @@
-"""From engine events to Ollama's form of an answer: whole, or as the records of a stream.
+"""POST /api/chat and /api/generate, Ollama's two ways to ask a model, and their answers, whole or as records.
 
     {"model": "zoe", "created_at": "...", "message": {"role": "assistant", "content": "On"}, "done": false}
     {"model": "zoe", "created_at": "...", "message": {"role": "assistant", "content": "", "tool_calls": [...]},
@@ -6,21 +6,73 @@
     {"model": "zoe", "created_at": "...", "message": {"role": "assistant", "content": ""}, "done": true,
      "done_reason": "stop", "total_duration": 41000000, ...}
 
-Pure: it knows no HTTP and no clock; moments are given.
 Source: Ollama, `docs/api.md` and `api/types.go`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from zoe_server import protocol
+from aiohttp import web
+
+from zoe_server import errors, protocol
+from zoe_server.gateway import driver
+from zoe_server.gateway.body import parse_json, validated
+from zoe_server.gateway.middleware import ollama_error_body
+from zoe_server.gateway.ollama.body import ChatBody, GenerateBody
+from zoe_server.gateway.services import services
+from zoe_server.gateway.tracking import track
+from zoe_server.routing import fallback
+from zoe_server.routing.question import RouteQuestion
+from zoe_server.routing.router import AUTOMATIC, RoutePlan
 
 EmptyReason = Literal["load", "unload"]
+
+
+async def chat(request: web.Request) -> web.StreamResponse:
+    """Answer one chat request."""
+    return await _answer(request, validated(ChatBody, parse_json(await request.read())), chat_form)
+
+
+async def generate(request: web.Request) -> web.StreamResponse:
+    """Answer one prompt."""
+    return await _answer(request, validated(GenerateBody, parse_json(await request.read())), generate_form)
+
+
+async def _answer(request: web.Request, body: ChatBody | GenerateBody, form: Form) -> web.StreamResponse:
+    state = services(request)
+    engine_request = None if body.is_empty else body.to_request(f"ollama-{uuid.uuid4().hex}", AUTOMATIC)
+    tracked = track(request, body.model)
+    plan = state.router.route(body.model, RouteQuestion.of(engine_request) if engine_request else None)
+    writer = OllamaWriter(body.model, form, shows_thinking=body.shows_thinking)
+    if engine_request is None:
+        return await _load(request, body, plan, writer)
+    try:
+        return await driver.answer(request, plan, [engine_request], writer, stream=body.streamed)
+    finally:
+        if body.unloads and tracked.model is not None:
+            state.unload_later(tracked.model)
+
+
+async def _load(
+    request: web.Request, body: ChatBody | GenerateBody, plan: RoutePlan, writer: OllamaWriter
+) -> web.Response:
+    """Answer when the model is loaded, or is not any more.
+
+    Raises:
+        errors.ModelBusyError: it is to be unloaded, and answers somebody.
+    """
+    state = services(request)
+    if body.unloads:
+        await state.unload(plan.candidates[0])
+        return web.json_response(writer.empty("unload"))
+    async with fallback.lease(state.fleet, plan, 0):
+        return web.json_response(writer.empty("load"), headers=driver.route_headers(plan))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,28 +139,63 @@ class PartReader:
         return Part(calls=({"id": start.call_id, "function": function},))
 
 
-class RecordWriter:
-    """The records of one answer of the model that the client calls `model`, in the form of its path."""
+def _now() -> datetime:
+    return datetime.now(UTC)
 
-    def __init__(self, model: str, form: Form) -> None:
+
+class OllamaWriter:
+    """The answer of the model that the client calls `model`, in the form of its path; `now` tells the time."""
+
+    media_type = driver.RECORDS
+
+    def __init__(
+        self, model: str, form: Form, *, shows_thinking: bool = True, now: Callable[[], datetime] = _now
+    ) -> None:
         self._model = model
         self._form = form
+        self._now = now
+        self._reader = PartReader(shows_thinking=shows_thinking)
 
-    def record(self, part: Part, now: datetime) -> dict[str, Any]:
+    def begin(self, model: str) -> None:
+        """See `driver.Writer`; the name stays the client's."""
+
+    def chunk(self, index: int, event: protocol.ChatEvent) -> str:
+        """See `driver.Writer`."""
+        del index
+        if isinstance(event, protocol.Finish):
+            return driver.record(self.last(Part(), event))
+        part = self._reader.read(event)
+        return "" if part is None else driver.record(self.record(part))
+
+    def idle(self) -> str:
+        """See `driver.Writer`."""
+        return driver.record(self.record(Part()))
+
+    def failure(self, error: errors.ZoeError) -> str:
+        """See `driver.Writer`."""
+        return driver.record(ollama_error_body(error))
+
+    def whole(self, events: Sequence[driver.IndexedEvent]) -> dict[str, Any]:
+        """See `driver.Writer`."""
+        parts = [part for _, event in events if (part := self._reader.read(event)) is not None]
+        finish = next(event for _, event in events if isinstance(event, protocol.Finish))
+        return self.last(sum(parts, Part()), finish)
+
+    def record(self, part: Part) -> dict[str, Any]:
         """Return a record in the middle of a stream."""
-        return {**self._head(now), **self._form(part), "done": False}
+        return {**self._head(), **self._form(part), "done": False}
 
-    def last(self, part: Part, finish: protocol.Finish, now: datetime) -> dict[str, Any]:
+    def last(self, part: Part, finish: protocol.Finish) -> dict[str, Any]:
         """Return the record that ends an answer; a whole answer is this record alone."""
         reason = "length" if finish.reason == "length" else "stop"
-        return {**self._head(now), **self._form(part), "done": True, "done_reason": reason, **_counts(finish)}
+        return {**self._head(), **self._form(part), "done": True, "done_reason": reason, **_counts(finish)}
 
-    def empty(self, reason: EmptyReason, now: datetime) -> dict[str, Any]:
+    def empty(self, reason: EmptyReason) -> dict[str, Any]:
         """Return the answer to a request that has nothing to answer."""
-        return {**self._head(now), **self._form(Part()), "done": True, "done_reason": reason}
+        return {**self._head(), **self._form(Part()), "done": True, "done_reason": reason}
 
-    def _head(self, now: datetime) -> dict[str, Any]:
-        return {"model": self._model, "created_at": timestamp(now)}
+    def _head(self) -> dict[str, Any]:
+        return {"model": self._model, "created_at": timestamp(self._now())}
 
 
 def timestamp(moment: datetime) -> str:

@@ -1,4 +1,4 @@
-"""The OpenAI form of a Responses request: strict validation, and its translation to `protocol.ChatRequest`.
+"""POST /v1/responses: OpenAI's Responses API, without what a server would have to remember for it.
 
 The server keeps nothing of a response, so what builds on an earlier one is refused. What the API does not know of our
 chats (`top_k`, `min_p`, `seed`, `stop`, ...) means the same here.
@@ -7,17 +7,25 @@ Source: OpenAI's Python client, `types/responses/response_create_params.py`.
 
 from __future__ import annotations
 
+import time
+import uuid
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
+from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from zoe_server import errors, protocol
-from zoe_server.gateway import openai_wire
-from zoe_server.gateway.body import refuse, validated
-from zoe_server.gateway.openai_wire import ANY_OBJECT, MAX_TOKENS, AnswerBody
-from zoe_server.gateway.responses_items import to_messages
-from zoe_server.gateway.responses_tools import AnyTool, Choice, FunctionTool, to_tools
+from zoe_server.gateway import driver
+from zoe_server.gateway.body import parse_json, refuse, validated
+from zoe_server.gateway.openai import body as openai_body
+from zoe_server.gateway.openai.body import ANY_OBJECT, MAX_TOKENS, AnswerBody
+from zoe_server.gateway.openai.responses_input import AnyTool, Choice, FunctionTool, to_messages, to_tools
+from zoe_server.gateway.openai.responses_writer import ResponseHead, ResponseWriter
+from zoe_server.gateway.services import services
+from zoe_server.gateway.tracking import track
+from zoe_server.routing.question import RouteQuestion
+from zoe_server.routing.router import AUTOMATIC
 
 _NEW_NAMES: Final = {
     "messages": "input",
@@ -39,6 +47,17 @@ Includable = Literal[
 ]
 MetadataKey = Annotated[str, Field(max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
+
+
+async def responses(request: web.Request) -> web.StreamResponse:
+    """Answer one request."""
+    body = parse_response(parse_json(await request.read()))
+    head = ResponseHead(uuid.uuid4().hex, int(time.time()), "", body.echo())
+    engine_request = to_request(body, f"resp_{head.key}", AUTOMATIC)
+    track(request, body.model)
+    plan = services(request).router.route(body.model, RouteQuestion.of(engine_request))
+    writer = ResponseWriter(head, lambda: int(time.time()))
+    return await driver.answer(request, plan, [engine_request], writer, stream=bool(body.stream))
 
 
 class _Wire(BaseModel):
@@ -82,7 +101,7 @@ class Reasoning(_Wire):
     summary: str | None = None
 
 
-class StreamOptions(openai_wire.StreamOptions):
+class StreamOptions(openai_body.StreamOptions):
     """`stream_options`; usage is always told."""
 
     include_obfuscation: bool | None = None
@@ -161,9 +180,9 @@ def parse_response(data: Mapping[str, Any]) -> ResponseBody:
     for name, new_name in _NEW_NAMES.items():
         if data.get(name) is not None:
             raise errors.InvalidRequestError(f"{name} is called {new_name} here", param=name)
-    openai_wire.check_known(data)
+    openai_body.check_known(data)
     body = validated(ResponseBody, data)
-    openai_wire.check_stream_options(body)
+    openai_body.check_stream_options(body)
     _check_stateless(body)
     _check_format(body)
     _check_served(body)

@@ -15,9 +15,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from zoe_server import errors, protocol
 from zoe_server.gateway.body import refuse
-from zoe_server.gateway.embeddings_wire import MAX_DIMENSIONS
-from zoe_server.gateway.ollama_messages import Message, to_messages
-from zoe_server.gateway.openai_wire import ANY_OBJECT, MAX_TOKENS, SEED_RANGE, Stop, Stops, ToolSpec, to_tools
+from zoe_server.gateway.ollama.messages import Message, to_messages
+from zoe_server.gateway.openai.body import ANY_OBJECT, MAX_TOKENS, SEED_RANGE, Stop, Stops, ToolSpec, to_tools
+from zoe_server.gateway.openai.embeddings import MAX_DIMENSIONS
 
 _RANDOM_SEED: Final = -1
 _DURATION: Final = r"^[+-]?([0-9.]+(ns|us|\u00b5s|\u03bcs|ms|s|m|h)?)+$"

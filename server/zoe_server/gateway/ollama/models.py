@@ -2,7 +2,19 @@
 
 Asking never loads a model. What is known comes from its engine, which has read the model's file; of one that was never
 ready, lists say little, and details are what the file's header says.
-Source: Ollama, `docs/api.md` and `api/types.go`.
+
+POST /api/pull brings a model of the catalogue here and serves it:
+
+    {"model": "llama-3.2-3b"}
+    {"status": "pulling manifest"}
+    {"status": "pulling 6a0746a1ec1a", "digest": "sha256:6a07...", "total": 2019377696, "completed": 734003200} ...
+    {"status": "verifying sha256 digest", "total": 2019377696, "completed": 2019377696} ...
+    {"status": "writing manifest"}
+    {"status": "loading model"}
+    {"status": "success"}
+
+An error after the first record comes as `{"error": "..."}` and ends the answer.
+Source: Ollama, `docs/api.md`, `api/types.go`, and `server/images.go` for the order of a pull.
 """
 
 from __future__ import annotations
@@ -11,8 +23,9 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
@@ -20,15 +33,22 @@ from zoe_server import errors
 from zoe_server.catalogue.spec import CHAT_ROLE, ModelSpec
 from zoe_server.fleet.process import State
 from zoe_server.gateway.body import parse_json, validated
-from zoe_server.gateway.ollama_answer import timestamp
-from zoe_server.gateway.ollama_wire import ShowBody
+from zoe_server.gateway.driver import RECORDS, Stream, record
+from zoe_server.gateway.middleware import ollama_error_body
+from zoe_server.gateway.ollama.body import PullBody, ShowBody
+from zoe_server.gateway.ollama.chat import timestamp
 from zoe_server.gateway.services import services
+from zoe_server.gateway.tracking import account, track
 from zoe_server.routing.router import LATEST
+
+if TYPE_CHECKING:
+    from zoe_server.gateway.pull import Pull
 
 API_VERSION: Final = "0.12.6"
 """The version of Ollama whose API this is: clients compare it with the one that first had what they need."""
 
 _ALIVE: Final = "Ollama is running"  # some clients look for these very words
+_SUCCESS: Final = {"status": "success"}
 _NEVER: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 _UNITS: Final = ((10**9, "B", 1), (10**6, "M", 2), (10**3, "K", 0))
 
@@ -79,6 +99,45 @@ async def show(request: web.Request) -> web.Response:
         raise errors.EngineUnavailableError(f"the model {spec.name!r} cannot be loaded: {status.reason}")
     info = status.info or await asyncio.to_thread(_header, spec)
     return web.json_response(_shown(spec, info, state.started_at, plan.adapter))
+
+
+async def pull(request: web.Request) -> web.StreamResponse:
+    """Answer when the model is served; a client that leaves before ends nothing.
+
+    Raises:
+        errors.ModelNotFoundError: the catalogue has none of that name.
+        errors.InvalidRequestError: it could not be served here.
+        errors.DownloadFailedError: it cannot be had.
+    """
+    state = services(request)
+    body = validated(PullBody, parse_json(await request.read()))
+    track(request, body.wanted)
+    if state.pulls is None:
+        raise errors.InvalidRequestError(
+            "this server was started for one model file only; start it without --model to pull others"
+        )
+    under_way = state.pulls.pull(state.pulls.find(body.wanted))
+    interval_s = state.settings.keep_alive_interval_s
+    if body.streamed:
+        return await _stream_steps(request, under_way, interval_s)
+    async with aclosing(under_way.follow(interval_s)) as steps:
+        async for _ in steps:
+            pass
+    return web.json_response(_SUCCESS)
+
+
+async def _stream_steps(request: web.Request, under_way: Pull, interval_s: float) -> web.StreamResponse:
+    stream = Stream(request, RECORDS, {})
+    try:
+        async with aclosing(under_way.follow(interval_s)) as steps:
+            async for step in steps:
+                await stream.write(record(step.wire()))
+        return await stream.end(record(_SUCCESS))
+    except errors.ZoeError as error:
+        if not stream.begun:
+            raise
+        account(request).failed(error)
+        return await stream.end(record(ollama_error_body(error)))
 
 
 def _header(spec: ModelSpec) -> Mapping[str, Any]:

@@ -11,11 +11,10 @@ from aiohttp import web
 
 from zoe_server import protocol
 from zoe_server.gateway.body import parse_json, validated
-from zoe_server.gateway.chat import route_headers
-from zoe_server.gateway.embeddings import embed_on, json_list, json_response
-from zoe_server.gateway.embeddings_wire import check_inputs, shortened
-from zoe_server.gateway.ollama_answer import nanoseconds
-from zoe_server.gateway.ollama_wire import EmbedBody, EmbedPromptBody
+from zoe_server.gateway.driver import route_headers
+from zoe_server.gateway.ollama.body import EmbedBody, EmbedPromptBody
+from zoe_server.gateway.ollama.chat import nanoseconds
+from zoe_server.gateway.openai.embeddings import check_inputs, embed_on, json_list, json_response, shortened
 from zoe_server.gateway.request_record import RequestRecord
 from zoe_server.gateway.services import Services, services
 from zoe_server.gateway.tracking import track

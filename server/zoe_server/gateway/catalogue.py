@@ -10,32 +10,30 @@ from aiohttp import web
 
 from zoe_server.catalogue.offer import Room, fits, memory_bytes, recommended
 from zoe_server.catalogue.store import State, Store
-from zoe_server.gateway.ollama_pull import record
 from zoe_server.gateway.services import Services, services
 
 if TYPE_CHECKING:
     from zoe_server.catalogue.entry import Entry, Role
-    from zoe_server.gateway.pulls import Step
-    from zoe_server.gateway.supply import Supply
+    from zoe_server.gateway.pull import Pulls, Step
 
 
 async def catalogue(request: web.Request) -> web.Response:
     """Answer with the models that POST /api/pull could bring here, none where it brings none; nothing is loaded."""
     state = services(request)
-    supply = state.supply
-    if supply is None:
+    pulls = state.pulls
+    if pulls is None:
         return web.json_response({"memory_budget_bytes": state.fleet.budget_bytes, "recommended": {}, "models": []})
-    room, offers = supply.room, supply.offers()
-    steps = {entry.name: supply.step(entry) for entry in offers}
-    models = await asyncio.to_thread(_models, offers, supply.store, room, steps)
-    best = _recommended(state, supply, offers, room)
+    room, offers = pulls.room, pulls.offers()
+    steps = {entry.name: pulls.step(entry) for entry in offers}
+    models = await asyncio.to_thread(_models, offers, pulls.store, room, steps)
+    best = _recommended(state, pulls, offers, room)
     return web.json_response({"memory_budget_bytes": state.fleet.budget_bytes, "recommended": best, "models": models})
 
 
-def _recommended(state: Services, supply: Supply, offers: list[Entry], room: Room) -> dict[Role, str | None]:
+def _recommended(state: Services, pulls: Pulls, offers: list[Entry], room: Room) -> dict[Role, str | None]:
     roles = {role for spec in state.fleet.specs for role in spec.roles}
-    names, served = {entry.name for entry in offers}, supply.served
-    entries = [entry for entry in supply.catalogue if entry.bundled or entry.name in names | served]
+    names, served = {entry.name for entry in offers}, pulls.served
+    entries = [entry for entry in pulls.catalogue if entry.bundled or entry.name in names | served]
     best = recommended(entries, served, roles, room)
     return {role: name if name in names else None for role, name in best.items()}
 
@@ -56,5 +54,5 @@ def _model(entry: Entry, store: Store, room: Room, step: Step | None) -> dict[st
         "context_tokens": entry.context_tokens,
         "fits": fits(entry, room),
         "is_here": store.state(entry) in (State.BUNDLED, State.PULLED),
-        "pulling": None if step is None else record(step),
+        "pulling": None if step is None else step.wire(),
     }

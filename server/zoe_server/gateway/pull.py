@@ -1,14 +1,20 @@
-"""`Supply`: what could be served beyond what is, and how it gets here and into service.
+"""`Pulls`: the models of the catalogue that are on their way here, and into service.
 
 The catalogue says what there is, the models folder what is here, the fleet what is served and what fits. A model that
 was pulled is loaded, lent from then on, and remembered beside the models; zoe.toml is never changed.
+A pull belongs to nobody: it goes on when those leave who wait for it, and stops with the server; what has arrived then
+is where the next one goes on. One is under way at a time, others wait for it; who asks for one of them joins it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Final
+import logging
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from zoe_server import errors
 from zoe_server.catalogue.known import Catalogue
@@ -17,7 +23,6 @@ from zoe_server.catalogue.store import State, Store
 from zoe_server.fleet.description import gigabytes
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.sizing import UNBOUNDED_BYTES
-from zoe_server.gateway.pulls import Pull, Pulls, Step, in_thread
 from zoe_server.routing.router import LATEST
 from zoe_server.settings import Settings, SettingsError
 
@@ -26,12 +31,83 @@ if TYPE_CHECKING:
     from zoe_server.catalogue.hub import RemoteFile
     from zoe_server.catalogue.spec import ModelSpec
 
+_LOGGER: Final = logging.getLogger(__name__)
+_STOP_S: Final = 1.0
+"""How long a download that is told to stop may take for it; more than from one piece of a file to the next."""
 _SHOWN_DIGITS: Final = 12
+_ResultT = TypeVar("_ResultT")
 
 Enlist = Callable[[str, Sequence["ModelSpec"]], Awaitable[None]]
 
 
-class Supply:
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is being done, in the words of Ollama's protocol, and how much of it is."""
+
+    status: str
+    digest: str | None = None
+    total_bytes: int | None = None
+    completed_bytes: int | None = None
+
+    def wire(self) -> dict[str, Any]:
+        """Return it as Ollama's record."""
+        told = {"digest": self.digest, "total": self.total_bytes, "completed": self.completed_bytes}
+        return {"status": self.status, **{key: value for key, value in told.items() if value is not None}}
+
+
+class Pull:
+    """One model on its way here, as those see it who follow it: its steps, the last of which is at work.
+
+    `work` begins at once; it notes its steps here, ends when `stopping` is set, and fails with a ZoeError.
+    """
+
+    def __init__(self, work: Work) -> None:
+        self.steps: list[Step] = []
+        self.stopping = threading.Event()
+        self._changed = asyncio.Event()
+        self.task = asyncio.create_task(work(self), name="pull")
+        self.task.add_done_callback(lambda _: self._wake())
+
+    def note(self, step: Step) -> None:
+        """Take note of a new step, or of how far the last one is."""
+        if self.steps and self.steps[-1].status == step.status:
+            self.steps[-1] = step
+        else:
+            self.steps.append(step)
+        self._wake()
+
+    async def follow(self, interval_s: float) -> AsyncGenerator[Step, None]:
+        """Yield every step from the first on, and the one at work again when it is further, or after `interval_s`.
+
+        Raises:
+            errors.ZoeError: the pull failed.
+        """
+        position, told = 0, None
+        while True:
+            changed = self._changed
+            step = self.steps[position] if position < len(self.steps) else None
+            if step is not None and step is not told:
+                told = step
+                yield step
+            elif position + 1 < len(self.steps):
+                position += 1
+            elif self.task.done():
+                break
+            elif not await _is_set(changed, interval_s):
+                told = None
+        if self.task.cancelled():
+            raise errors.EngineUnavailableError("the server is stopping; what has arrived is kept", code="stopping")
+        self.task.result()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+Work = Callable[[Pull], Coroutine[Any, Any, None]]
+
+
+class Pulls:
     """Brings models of the catalogue of `settings` to `fleet`, which `enlist` takes them into."""
 
     def __init__(self, settings: Settings, fleet: Fleet, enlist: Enlist) -> None:
@@ -40,7 +116,8 @@ class Supply:
         self._settings = settings
         self._fleet = fleet
         self._enlist = enlist
-        self._pulls = Pulls()
+        self._under_way: dict[str, Pull] = {}
+        self._turn = asyncio.Lock()
 
     @property
     def served(self) -> frozenset[str]:
@@ -83,7 +160,7 @@ class Supply:
 
     def step(self, entry: Entry) -> Step | None:
         """Return what is being done to bring the model here, None if nothing is."""
-        pull = self._pulls.find(entry.name)
+        pull = self._under_way.get(entry.name)
         return pull.steps[-1] if pull is not None and pull.steps else None
 
     def pull(self, entry: Entry) -> Pull:
@@ -92,15 +169,36 @@ class Supply:
         Raises:
             errors.InvalidRequestError: it could not be served here.
         """
-        under_way = self._pulls.find(entry.name)
+        under_way = self._under_way.get(entry.name)
         if under_way is not None:
             return under_way
         self._check(entry)
-        return self._pulls.start(entry.name, lambda pull: self._bring(entry, pull))
+        pull = self._under_way[entry.name] = Pull(lambda pull: self._in_turn(entry, pull))
+        pull.task.add_done_callback(lambda task: self._ended(entry.name, task))
+        return pull
 
     async def stop(self) -> None:
         """End everything that is under way."""
-        await self._pulls.stop()
+        tasks = {pull.task for pull in self._under_way.values()}
+        for pull in self._under_way.values():
+            pull.stopping.set()
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=_STOP_S)
+            for task in late:
+                task.cancel()
+
+    async def _in_turn(self, entry: Entry, pull: Pull) -> None:
+        if self._turn.locked():
+            pull.note(Step("waiting for another download"))
+        async with self._turn:
+            await self._bring(entry, pull)
+
+    def _ended(self, name: str, task: asyncio.Task[None]) -> None:
+        del self._under_way[name]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            known = isinstance(error, errors.ZoeError)
+            told = errors.in_one_line(str(error))
+            _LOGGER.warning("%s cannot be pulled: %s", name, told, exc_info=None if known else error)
 
     def _spec(self, entry: Entry) -> ModelSpec | None:
         path = self.store.weights_path(entry)
@@ -210,3 +308,39 @@ def _fetch(entry: Entry, store: Store, reporter: _Reporter) -> None:
     except _StoppedError as error:
         text = "the server is stopping; what has arrived is kept"
         raise errors.EngineUnavailableError(text, code="stopping") from error
+
+
+async def in_thread(work: Callable[[], _ResultT]) -> _ResultT:
+    """Return what `work` returns, or raise what it raises, in a thread that does not keep the process from ending."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[_ResultT] = loop.create_future()
+
+    def settle(result: _ResultT | None, error: Exception | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]  # there is one where there is no error
+
+    def run() -> None:
+        result: _ResultT | None = None
+        failure: Exception | None = None
+        try:
+            result = work()
+        except Exception as error:  # noqa: BLE001 - whoever waits gets it
+            failure = error
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, result, failure)
+
+    threading.Thread(target=run, name="pull", daemon=True).start()
+    return await future
+
+
+async def _is_set(event: asyncio.Event, timeout_s: float) -> bool:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
