@@ -135,7 +135,7 @@ def test_serving_waits_for_no_library_that_it_does_not_need() -> None:
 def test_pure_parts_do_no_input_or_output() -> None:
     pure = [f"routing/{noun}.py" for noun in ("router", "rules", "question", "intent", "said")]
     pure += ["fleet/restart.py", "llama/embedding/queue.py"]
-    pure += ["gateway/body.py", "call_check.py", "gateway/ollama/body.py", "gateway/ollama/messages.py"]
+    pure += ["gateway/body.py", "call_check.py", "gateway/ollama/body.py"]
     pure += [
         f"gateway/openai/{noun}.py" for noun in ("answer", "body", "messages", "responses_input", "responses_writer")
     ]

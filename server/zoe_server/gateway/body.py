@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from zoe_server import errors
@@ -19,6 +19,12 @@ from zoe_server import errors
 MAX_DEPTH: Final = 100  # what is passed on to an engine is copied by recursion
 _TYPE_NAMES: Final = frozenset({"str", "NamedChoice", "list", "dict", "int", "float", "bool"})
 _Form = TypeVar("_Form", bound=BaseModel)
+
+
+class Wire(BaseModel):
+    """What a client sends: nothing is taken for what it is not, and what is not known is ignored."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 
 
 def parse_json(raw: bytes) -> dict[str, Any]:
@@ -49,6 +55,15 @@ def validated(form: type[_Form], data: Mapping[str, Any], at: str = "") -> _Form
         return form.model_validate(data)
     except ValidationError as error:
         raise _first_problem(error, at) from error
+
+
+def object_in(text: str) -> dict[str, Any] | None:
+    """Return the JSON object that `text`, which a model wrote, is; None while it is none."""
+    try:
+        value = json.loads(text) if text.rstrip().endswith("}") else None
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def refuse(param: str) -> NoReturn:

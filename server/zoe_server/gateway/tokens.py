@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import Annotated
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from zoe_server.gateway.body import parse_json, refuse, validated
+from zoe_server.gateway.body import Wire, parse_json, refuse, validated
 from zoe_server.gateway.services import services
 from zoe_server.gateway.tracking import track
 from zoe_server.routing import fallback
 
 
-class TokenizeBody(BaseModel):
+class TokenizeBody(Wire):
     """The body of POST /tokenize."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
 
     content: str
     model: str | None = None
@@ -25,10 +23,8 @@ class TokenizeBody(BaseModel):
     with_pieces: bool = False
 
 
-class DetokenizeBody(BaseModel):
+class DetokenizeBody(Wire):
     """The body of POST /detokenize."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
 
     tokens: list[Annotated[int, Field(ge=0, lt=2**31)]]
     model: str | None = None

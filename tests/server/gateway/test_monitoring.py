@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from tests.server.fleet.recorded_nvml import GB10, RTX_3060, RecordedNvml
 from tests.server.fleet.test_hardware import detect
-from zoe_server.gateway.routes import ROUTES
+from zoe_server.gateway.app import ROUTES
 from zoe_server.gateway.tracking import LOOKING_PATHS
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ Source: Ollama, `docs/api.md` and `api/types.go`.
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from aiohttp import web
 
 from zoe_server import errors, protocol
 from zoe_server.gateway import driver
-from zoe_server.gateway.body import parse_json, validated
+from zoe_server.gateway.body import object_in, parse_json, validated
 from zoe_server.gateway.middleware import ollama_error_body
 from zoe_server.gateway.ollama.body import ChatBody, GenerateBody
 from zoe_server.gateway.services import services
@@ -131,7 +130,7 @@ class PartReader:
         return None
 
     def _complete(self, index: int) -> Part | None:
-        arguments = _object(self._arguments[index])
+        arguments = object_in(self._arguments[index])
         if arguments is None or index not in self._starts:
             return None
         start = self._starts.pop(index)
@@ -219,14 +218,3 @@ def _counts(finish: protocol.Finish) -> dict[str, int]:
 def nanoseconds(seconds: float) -> int:
     """Return a duration as Ollama writes it."""
     return max(0, round(seconds * 1e9))
-
-
-def _object(text: str) -> dict[str, Any] | None:
-    """Return the JSON object in `text`, None while it is none."""
-    if not text.rstrip().endswith("}"):
-        return None
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None

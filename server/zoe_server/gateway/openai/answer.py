@@ -1,12 +1,17 @@
-"""What the answers of OpenAI's APIs have in common: their head, token counts, durations, probabilities. Pure."""
+"""What the answers of OpenAI's APIs have in common: head, stream, token counts, probabilities. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
-from zoe_server import protocol
+from zoe_server import errors, protocol
+from zoe_server.gateway import driver
+from zoe_server.gateway.middleware import error_body
+
+_DONE: Final = "data: [DONE]\n\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +25,44 @@ class AnswerHead:
     def wire(self, kind: str) -> dict[str, Any]:
         """Return the members that every object of kind `kind` begins with."""
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+
+
+class ChunkWriter(ABC):
+    """What the writers of chats and of plain completions share: a stream of chunks, which ends with `[DONE]`."""
+
+    media_type = driver.EVENTS
+
+    def __init__(self, head: AnswerHead, n_choices: int, *, include_usage: bool) -> None:
+        self.head = head
+        self.n_choices = n_choices
+        self.include_usage = include_usage
+        self.finishes: dict[int, protocol.Finish] = {}
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every choice of the stream has ended."""
+        return len(self.finishes) == self.n_choices
+
+    @abstractmethod
+    def chunks(self, index: int, event: protocol.ChatEvent) -> Iterator[dict[str, Any]]:
+        """Return the chunks for the next event of choice `index`."""
+
+    def begin(self, model: str) -> None:
+        """See `driver.Writer`."""
+        self.head = replace(self.head, model=model)
+
+    def chunk(self, index: int, event: protocol.ChatEvent) -> str:
+        """See `driver.Writer`."""
+        text = "".join(map(driver.sse, self.chunks(index, event)))
+        return text + _DONE if self.is_complete else text
+
+    def idle(self) -> str:
+        """See `driver.Writer`."""
+        return driver.KEEP_ALIVE
+
+    def failure(self, error: errors.ZoeError) -> str:
+        """Return the error as the last event, without `[DONE]`."""
+        return driver.sse(error_body(error))
 
 
 def logprobs(tokens: Sequence[protocol.DrawnToken]) -> dict[str, Any] | None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from zoe_server import errors, protocol
-from zoe_server.gateway.body import parse_json, refuse
+from zoe_server.gateway.body import Wire, parse_json, refuse
 
 MAX_CHOICES: Final = 8
 MAX_TOKENS: Final = 2**31 - 1
@@ -33,11 +33,7 @@ Stop = Annotated[str, Field(min_length=1, max_length=1000)]
 Stops = Annotated[list[Stop], Field(max_length=MAX_STOPS)]
 
 
-class _Wire(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
-
-
-class FunctionSpec(_Wire):
+class FunctionSpec(Wire):
     """`tools[i].function`."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.:/-]{1,128}$")
@@ -45,31 +41,31 @@ class FunctionSpec(_Wire):
     parameters: dict[str, Any] | None = None
 
 
-class ToolSpec(_Wire):
+class ToolSpec(Wire):
     """`tools[i]`."""
 
     type: Literal["function"]
     function: FunctionSpec
 
 
-class _NamedFunction(_Wire):
+class _NamedFunction(Wire):
     name: str
 
 
-class NamedChoice(_Wire):
+class NamedChoice(Wire):
     """`tool_choice` that names one function."""
 
     type: Literal["function"]
     function: _NamedFunction
 
 
-class StreamOptions(_Wire):
+class StreamOptions(Wire):
     """`stream_options`."""
 
     include_usage: bool = False
 
 
-class _NamedSchema(_Wire):
+class _NamedSchema(Wire):
     """`response_format.json_schema`; the answer is held to the schema whatever `name` and `strict` say."""
 
     name: str | None = None
@@ -78,7 +74,7 @@ class _NamedSchema(_Wire):
     strict: bool | None = None
 
 
-class ResponseFormat(_Wire):
+class ResponseFormat(Wire):
     """`response_format`; some clients write the schema beside the type."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -117,7 +113,7 @@ def _from_text(schema: object) -> object:
 _Schema = Annotated[dict[str, Any], BeforeValidator(_from_text)]
 
 
-class StructuredOutputs(_Wire):
+class StructuredOutputs(Wire):
     """`structured_outputs`, as vLLM's clients write a schema; other constraints are refused."""
 
     model_config = ConfigDict(extra="forbid")
@@ -125,7 +121,7 @@ class StructuredOutputs(_Wire):
     json_: _Schema | None = Field(default=None, alias="json")
 
 
-class ZoeExtension(_Wire):
+class ZoeExtension(Wire):
     """The member `zoe`, our own: values that exist for tool-call arguments, and how urgent the request is."""
 
     argument_values: dict[str, list[str] | None] = Field(default_factory=dict)
@@ -141,7 +137,7 @@ class ZoeExtension(_Wire):
         return self.priority or ("background" if max_tokens == 0 else "interactive")
 
 
-class AnswerBody(_Wire):
+class AnswerBody(Wire):
     """What the bodies of chats and of plain completions have in common."""
 
     model: str | None = None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from aiohttp import web
@@ -14,9 +13,8 @@ from pydantic import Field
 
 from zoe_server import errors, protocol
 from zoe_server.gateway import driver
-from zoe_server.gateway.body import parse_json, validated
-from zoe_server.gateway.middleware import error_body
-from zoe_server.gateway.openai.answer import AnswerHead, logprobs, timings, usage
+from zoe_server.gateway.body import object_in, parse_json, validated
+from zoe_server.gateway.openai.answer import AnswerHead, ChunkWriter, logprobs, timings, usage
 from zoe_server.gateway.openai.body import (
     MAX_TOKENS,
     AnswerBody,
@@ -34,8 +32,7 @@ from zoe_server.routing.question import RouteQuestion
 from zoe_server.routing.router import AUTOMATIC
 from zoe_server.routing.said import Said, SaidClassifier, bundled_said
 
-DONE: Final = "data: [DONE]\n\n"
-"""What ends the stream of a complete answer."""
+_CHUNK: Final = "chat.completion.chunk"
 
 
 async def chat_completions(request: web.Request) -> web.StreamResponse:
@@ -174,7 +171,11 @@ class Choice:
         """Return the choice as a member of `choices`."""
         text = "".join(self.text)
         reason = self.finish.reason if self.finish else None
-        calls = self.calls if reason != "length" else [call for call in self.calls if _is_whole(call)]
+        calls = (
+            self.calls
+            if reason != "length"
+            else [call for call in self.calls if object_in(call["function"]["arguments"]) is not None]
+        )
         message: dict[str, Any] = {"role": "assistant", "content": None if calls and not text else text}
         if self.reasoning:
             message["reasoning_content"] = "".join(self.reasoning)
@@ -183,60 +184,29 @@ class Choice:
         return {"index": self.index, "message": message, "logprobs": logprobs(self.tokens), "finish_reason": reason}
 
 
-def _is_whole(call: dict[str, Any]) -> bool:
-    """Return whether the arguments of a call are all there; the token limit may have cut them."""
-    try:
-        json.loads(call["function"]["arguments"])
-    except ValueError:
-        return False
-    return True
-
-
-class ChatWriter:
+class ChatWriter(ChunkWriter):
     """The answer as OpenAI's chats have it; a stream: role, pieces, a finish per choice; then usage, if asked for.
 
     With a `judge`, the first of all chunks tells what was said, and that of each finish whether its choice denies.
     """
 
-    media_type = driver.EVENTS
-
     def __init__(
         self, head: AnswerHead, n_choices: int = 1, *, include_usage: bool = False, judge: Judge | None = None
     ) -> None:
-        self._head = head
+        super().__init__(head, n_choices, include_usage=include_usage)
         self._judge = judge
         self._texts: list[list[str]] = [[] for _ in range(n_choices)]
-        self._n_choices = n_choices
-        self._include_usage = include_usage
         self._begun: set[int] = set()
-        self._finishes: list[protocol.Finish] = []
-
-    def begin(self, model: str) -> None:
-        """See `driver.Writer`."""
-        self._head = replace(self._head, model=model)
-
-    def chunk(self, index: int, event: protocol.ChatEvent) -> str:
-        """See `driver.Writer`."""
-        text = "".join(map(driver.sse, self.chunks(index, event)))
-        return text + DONE if len(self._finishes) == self._n_choices else text
-
-    def idle(self) -> str:
-        """See `driver.Writer`."""
-        return driver.KEEP_ALIVE
-
-    def failure(self, error: errors.ZoeError) -> str:
-        """Return the error as the last event, without `[DONE]`."""
-        return driver.sse(error_body(error))
 
     def whole(self, events: Sequence[driver.IndexedEvent]) -> dict[str, Any]:
         """Return the whole answer; of several choices, the first is judged."""
-        choices = [Choice(index) for index in range(self._n_choices)]
+        choices = [Choice(index) for index in range(self.n_choices)]
         for index, event in events:
             choices[index].add(event)
         finishes = [choice.finish for choice in choices if choice.finish]
         judged = {} if self._judge is None else {**self._judge.before(), **self._judge.after("".join(choices[0].text))}
         return {
-            **self._head.wire("chat.completion"),
+            **self.head.wire("chat.completion"),
             "choices": [choice.wire() for choice in choices],
             "usage": usage(finishes),
             "timings": timings(finishes),
@@ -263,23 +233,22 @@ class ChatWriter:
             yield from self._finish(index, event)
 
     def _finish(self, index: int, event: protocol.Finish) -> Iterator[dict[str, Any]]:
-        self._finishes.append(event)
-        last = len(self._finishes) == self._n_choices
+        self.finishes[index] = event
+        finishes = list(self.finishes.values())
         chunk = self._chunk(index, {}, event.reason)
-        if last:
-            chunk["timings"] = timings(self._finishes)
+        if self.is_complete:
+            chunk["timings"] = timings(finishes)
         if self._judge is not None and (known := self._judge.after("".join(self._texts[index]))):
             chunk["zoe"] = known
         yield chunk
-        if last and self._include_usage:
-            yield {**self._head.wire("chat.completion.chunk"), "choices": [], "usage": usage(self._finishes)} | {
-                "timings": timings(self._finishes)
-            }
+        if self.is_complete and self.include_usage:
+            told = {"usage": usage(finishes), "timings": timings(finishes)}
+            yield {**self.head.wire(_CHUNK), "choices": [], **told}
 
     def _chunk(self, index: int, delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
         choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}
-        chunk = {**self._head.wire("chat.completion.chunk"), "choices": [choice]}
-        return {**chunk, "usage": None} if self._include_usage else chunk
+        chunk = {**self.head.wire(_CHUNK), "choices": [choice]}
+        return {**chunk, "usage": None} if self.include_usage else chunk
 
 
 def _delta(event: protocol.ChatEvent) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Annotated, Any, Final
 
@@ -19,10 +19,8 @@ from pydantic import Field
 from zoe_server import errors, protocol
 from zoe_server.gateway import driver
 from zoe_server.gateway.body import parse_json, refuse, validated
-from zoe_server.gateway.middleware import error_body
-from zoe_server.gateway.openai.answer import AnswerHead, timings, token_text, usage
+from zoe_server.gateway.openai.answer import AnswerHead, ChunkWriter, timings, token_text, usage
 from zoe_server.gateway.openai.body import MAX_CHOICES, AnswerBody, check_known, check_stream_options
-from zoe_server.gateway.openai.chat import DONE
 from zoe_server.gateway.services import services
 from zoe_server.gateway.tracking import track
 from zoe_server.routing.question import RouteQuestion
@@ -140,48 +138,26 @@ class TextChoice:
         return _choice(self.index, self.text, self.finish.reason if self.finish else None, self.tokens)
 
 
-class CompletionWriter:
+class CompletionWriter(ChunkWriter):
     """The answer as OpenAI's plain completions have it; every `n_per_prompt` choices share a prompt.
 
     A stream: pieces, one finish per choice; at the end usage, if it was asked for. Each choice begins with its echo.
     """
 
-    media_type = driver.EVENTS
-
     def __init__(self, head: AnswerHead, echoes: Sequence[str], n_per_prompt: int, *, include_usage: bool) -> None:
-        self._head = head
+        super().__init__(head, len(echoes), include_usage=include_usage)
         self._echoes = dict(enumerate(echoes))
-        self._n_choices = len(echoes)
         self._n_per_prompt = n_per_prompt
-        self._include_usage = include_usage
-        self._finishes: dict[int, protocol.Finish] = {}
         self._n_characters: Counter[int] = Counter()
-
-    def begin(self, model: str) -> None:
-        """See `driver.Writer`."""
-        self._head = replace(self._head, model=model)
-
-    def chunk(self, index: int, event: protocol.ChatEvent) -> str:
-        """See `driver.Writer`."""
-        text = "".join(map(driver.sse, self.chunks(index, event)))
-        return text + DONE if len(self._finishes) == self._n_choices else text
-
-    def idle(self) -> str:
-        """See `driver.Writer`."""
-        return driver.KEEP_ALIVE
-
-    def failure(self, error: errors.ZoeError) -> str:
-        """Return the error as the last event, without `[DONE]`."""
-        return driver.sse(error_body(error))
 
     def whole(self, events: Sequence[driver.IndexedEvent]) -> dict[str, Any]:
         """See `driver.Writer`."""
-        choices = [TextChoice(index, self._echoes[index]) for index in range(self._n_choices)]
+        choices = [TextChoice(index, self._echoes[index]) for index in range(self.n_choices)]
         for index, event in events:
             choices[index].add(event)
         finishes = [choice.finish for choice in choices if choice.finish]
         return {
-            **self._head.wire(_KIND),
+            **self.head.wire(_KIND),
             "choices": [choice.wire() for choice in choices],
             "usage": summed_usage(finishes, self._n_per_prompt),
             "timings": timings(finishes),
@@ -197,15 +173,15 @@ class CompletionWriter:
             yield self._chunk(_choice(index, event.text, None, event.tokens, self._n_characters[index]))
             self._n_characters[index] += len(event.text)
             return
-        self._finishes[index] = event
+        self.finishes[index] = event
         yield self._chunk(_choice(index, "", event.reason))
-        if len(self._finishes) == self._n_choices and self._include_usage:
-            finishes = [self._finishes[at] for at in range(self._n_choices)]
-            yield {**self._head.wire(_KIND), "choices": [], "usage": summed_usage(finishes, self._n_per_prompt)}
+        if self.is_complete and self.include_usage:
+            finishes = [self.finishes[at] for at in range(self.n_choices)]
+            yield {**self.head.wire(_KIND), "choices": [], "usage": summed_usage(finishes, self._n_per_prompt)}
 
     def _chunk(self, choice: dict[str, Any]) -> dict[str, Any]:
-        chunk = {**self._head.wire(_KIND), "choices": [choice]}
-        return {**chunk, "usage": None} if self._include_usage else chunk
+        chunk = {**self.head.wire(_KIND), "choices": [choice]}
+        return {**chunk, "usage": None} if self.include_usage else chunk
 
 
 def summed_usage(finishes: Sequence[protocol.Finish], n_per_prompt: int) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from zoe_server import errors, protocol
 from zoe_server.engines.base import Engine
-from zoe_server.gateway.body import parse_json, validated
+from zoe_server.gateway.body import Wire, parse_json, validated
 from zoe_server.gateway.driver import route_headers
 from zoe_server.gateway.request_record import RequestRecord
 from zoe_server.gateway.services import Services, services
@@ -89,10 +89,8 @@ def _item(body: EmbeddingsBody, index: int, vector: Vector) -> dict[str, Any]:
     return {"object": "embedding", "index": index, "embedding": written}
 
 
-class EmbeddingsBody(BaseModel):
+class EmbeddingsBody(Wire):
     """The body of POST /v1/embeddings."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
 
     input: str | _Tokens | list[str] | list[_Tokens]
     model: str | None = None

@@ -6,26 +6,23 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from zoe_server import errors
 from zoe_server.gateway import pictures
+from zoe_server.gateway.body import Wire
 
 _THOUGHTS: Final = ("thinking", "redacted_thinking", "reasoning")
 
 
-class _Wire(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
-
-
-class ImageUrl(_Wire):
+class ImageUrl(Wire):
     """`messages[i].content[j].image_url`; how closely a model looks is its own affair, whatever `detail` says."""
 
     url: str
     detail: str | None = None
 
 
-class Part(_Wire):
+class Part(Wire):
     """`messages[i].content[j]`; an assistant's old thoughts are not given to a model again."""
 
     type: Literal["text", "image_url", "refusal", "thinking", "redacted_thinking", "reasoning"]
@@ -34,14 +31,14 @@ class Part(_Wire):
     image_url: ImageUrl | str | None = None
 
 
-class CalledFunction(_Wire):
+class CalledFunction(Wire):
     """`messages[i].tool_calls[j].function`; some clients send the arguments as an object instead of a string."""
 
     name: str = Field(min_length=1, max_length=256)
     arguments: str | dict[str, Any] | None = None
 
 
-class ToolCall(_Wire):
+class ToolCall(Wire):
     """`messages[i].tool_calls[j]`."""
 
     id: str | None = None
@@ -49,7 +46,7 @@ class ToolCall(_Wire):
     function: CalledFunction
 
 
-class Message(_Wire):
+class Message(Wire):
     """`messages[i]`."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from zoe_server import errors, protocol
 from zoe_server.gateway import driver
-from zoe_server.gateway.body import parse_json, refuse, validated
+from zoe_server.gateway.body import Wire, parse_json, refuse, validated
 from zoe_server.gateway.openai import body as openai_body
 from zoe_server.gateway.openai.body import ANY_OBJECT, MAX_TOKENS, AnswerBody
 from zoe_server.gateway.openai.responses_input import AnyTool, Choice, FunctionTool, to_messages, to_tools
@@ -60,11 +60,7 @@ async def responses(request: web.Request) -> web.StreamResponse:
     return await driver.answer(request, plan, [engine_request], writer, stream=bool(body.stream))
 
 
-class _Wire(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
-
-
-class TextFormat(_Wire):
+class TextFormat(Wire):
     """`text.format`; the answer is held to the schema whatever `name` and `strict` say."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -87,14 +83,14 @@ class TextFormat(_Wire):
         return self.model_dump(by_alias=True, exclude_unset=True)
 
 
-class TextConfig(_Wire):
+class TextConfig(Wire):
     """`text`; how wordy an answer is remains the model's own."""
 
     format: TextFormat | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
 
 
-class Reasoning(_Wire):
+class Reasoning(Wire):
     """`reasoning`; how much a model reasons remains its own."""
 
     effort: str | None = None
@@ -107,7 +103,7 @@ class StreamOptions(openai_body.StreamOptions):
     include_obfuscation: bool | None = None
 
 
-class CacheOptions(_Wire):
+class CacheOptions(Wire):
     """`prompt_cache_options`; prompts are kept as long as there is room."""
 
     prewarm: bool | None = None

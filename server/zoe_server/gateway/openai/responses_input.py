@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import AliasChoices, BaseModel, Discriminator, Field, Tag
 
 from zoe_server import errors, protocol
-from zoe_server.gateway.body import validated
+from zoe_server.gateway.body import Wire, validated
 from zoe_server.gateway.openai import messages
 from zoe_server.gateway.openai.body import FunctionSpec, plain_tools
 from zoe_server.gateway.openai.messages import CalledFunction, Message, Part, ToolCall
@@ -29,11 +29,7 @@ _OTHER: Final = "another tool"
 Choice = Literal["auto", "none", "required"] | dict[str, Any]
 
 
-class _Wire(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
-
-
-class ContentPart(_Wire):
+class ContentPart(Wire):
     """A part of a message or of a call's output."""
 
     type: Literal["input_text", "output_text", "refusal", "input_image"]
@@ -41,14 +37,14 @@ class ContentPart(_Wire):
     image_url: str | None = None
 
 
-class MessageItem(_Wire):
+class MessageItem(Wire):
     """What somebody said."""
 
     role: Literal["user", "assistant", "system", "developer"]
     content: str | list[ContentPart]
 
 
-class CallItem(_Wire):
+class CallItem(Wire):
     """A tool call of an earlier answer."""
 
     call_id: str
@@ -56,14 +52,14 @@ class CallItem(_Wire):
     arguments: str
 
 
-class OutputItem(_Wire):
+class OutputItem(Wire):
     """What a tool call returned."""
 
     call_id: str
     output: str | list[ContentPart]
 
 
-class ReasoningItem(_Wire):
+class ReasoningItem(Wire):
     """Reasoning of an earlier answer; it is not given to the model again."""
 
 
@@ -162,21 +158,21 @@ def _part(part: ContentPart, at: str) -> Part:
     return Part(type="text", text=part.text)
 
 
-class NamedFunction(_Wire):
+class NamedFunction(Wire):
     """A function by its name: as `tool_choice`, or among its allowed tools."""
 
     type: Literal["function"]
     name: str
 
 
-class AllowedTools(_Wire):
+class AllowedTools(Wire):
     """`tool_choice` that names the tools that may be called."""
 
     mode: Literal["auto", "required"]
     tools: list[NamedFunction] = Field(min_length=1)
 
 
-class _FunctionType(_Wire):
+class _FunctionType(Wire):
     type: Literal["function"]
 
 
@@ -191,7 +187,7 @@ class FunctionTool(FunctionSpec, _FunctionType):
         return {"type": self.type, **told, "strict": self.strict}
 
 
-class OtherTool(_Wire):
+class OtherTool(Wire):
     """`tools[i]` of another kind: a search of OpenAI's, a tool without a schema, ...; no model here sees it."""
 
     type: str

@@ -13,7 +13,6 @@ Source: OpenAI's Python client, `types/responses/response.py` and `response_stre
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from typing import Any, ClassVar, Final, Literal
 
 from zoe_server import errors, protocol
 from zoe_server.gateway import driver
+from zoe_server.gateway.body import object_in
 from zoe_server.gateway.openai.answer import timings
 
 StreamEvent = dict[str, Any]
@@ -316,10 +316,7 @@ class CallOutput(OutputItem):
     @property
     def complete(self) -> bool:
         """Whether the arguments are an object; else the call was cut off, and is none."""
-        try:
-            return isinstance(json.loads(self.text), dict)
-        except (ValueError, RecursionError):
-            return False
+        return object_in(self.text) is not None
 
     def wire(self, status: ItemStatus) -> dict[str, Any]:
         """Return the item as a member of `output`."""
