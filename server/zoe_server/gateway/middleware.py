@@ -73,8 +73,10 @@ async def track_requests(request: web.Request, handler: Handler) -> web.StreamRe
             async with reading(request):
                 await response.prepare(request)
                 await response.write_eof()
-        status = None if response.status == _CLIENT_CLOSED else response.status
+            status = response.status
         return response
+    except ConnectionError:
+        return web.Response(status=_CLIENT_CLOSED)
     finally:
         tracker.end(tracked, status)
 

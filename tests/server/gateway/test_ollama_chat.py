@@ -270,3 +270,19 @@ async def test_more_requests_than_the_queue_holds_are_told_to_come_back(gateway:
     assert (await gateway.client.post("/api/chat", json={"model": "zoe"})).status == 200
     gateway.engines[0].release()
     assert [(await one).status for one in held] == [200] * 4
+
+
+@pytest.mark.parametrize("ask", [chat, generate])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("grammar", "root ::= x"), ("logit_bias", {"1": 2}), ("guided_json", {}), ("guided_json", {"type": "null"})],
+)
+async def test_other_servers_constraints_are_refused_by_name(
+    gateway: Gateway,
+    ask: Any,  # noqa: ANN401 - either function
+    field: str,
+    value: object,
+) -> None:
+    response = await ask(gateway, **{field: value})
+    assert response.status == (400 if value else 200)
+    assert not value or field in (await response.json())["error"]

@@ -88,7 +88,7 @@ async def test_who_reads_slowly_but_reads_gets_all_of_it(start: Start) -> None:
 
 
 async def test_who_reads_nothing_of_a_whole_answer_is_let_go(
-    gateway: Gateway, start: Start, monkeypatch: pytest.MonkeyPatch
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(models, "_all", lambda _: [{"id": "m", "filler": "x" * 20_000_000}])
     gateway = await start(client_timeout_s=PATIENCE_S)
@@ -101,6 +101,7 @@ async def test_who_reads_nothing_of_a_whole_answer_is_let_go(
             while piece := await reader.read(1 << 16):
                 n_read += len(piece)
         assert n_read < 20_000_000
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 @pytest.mark.parametrize("path", [*STREAMS, "/v1/embeddings", "/tokenize", "/admin/route", "/api/show"])

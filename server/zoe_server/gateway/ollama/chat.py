@@ -24,6 +24,7 @@ from zoe_server.gateway import driver
 from zoe_server.gateway.body import object_in, parse_json, validated
 from zoe_server.gateway.middleware import ollama_error_body
 from zoe_server.gateway.ollama.body import ChatBody, GenerateBody
+from zoe_server.gateway.openai.body import check_known
 from zoe_server.gateway.services import services
 from zoe_server.gateway.tracking import track
 from zoe_server.routing import fallback
@@ -35,15 +36,18 @@ EmptyReason = Literal["load", "unload"]
 
 async def chat(request: web.Request) -> web.StreamResponse:
     """Answer one chat request."""
-    return await _answer(request, validated(ChatBody, parse_json(await request.read())), chat_form)
+    return await _answer(request, ChatBody, chat_form)
 
 
 async def generate(request: web.Request) -> web.StreamResponse:
     """Answer one prompt."""
-    return await _answer(request, validated(GenerateBody, parse_json(await request.read())), generate_form)
+    return await _answer(request, GenerateBody, generate_form)
 
 
-async def _answer(request: web.Request, body: ChatBody | GenerateBody, form: Form) -> web.StreamResponse:
+async def _answer(request: web.Request, kind: type[ChatBody | GenerateBody], form: Form) -> web.StreamResponse:
+    data = parse_json(await request.read())
+    check_known(data, "format")
+    body = validated(kind, data)
     state = services(request)
     engine_request = None if body.is_empty else body.to_request(f"ollama-{uuid.uuid4().hex}", AUTOMATIC)
     tracked = track(request, body.model)

@@ -27,6 +27,9 @@ NOT_SERVED: Final = (
 )
 """Fields that clients of OpenAI, llama.cpp, vLLM or SGLang know; an answer that does without would be a lie."""
 
+SCHEMA_FIELDS: Final = ("response_format", "json_schema", "guided_json", "structured_outputs")
+"""Where a schema for the answer may stand."""
+
 ANY_OBJECT: Final[Mapping[str, Any]] = {"type": "object"}
 
 Stop = Annotated[str, Field(min_length=1, max_length=1000)]
@@ -230,11 +233,17 @@ def plain_tools(functions: Sequence[FunctionSpec], name_path: str) -> tuple[prot
     return tuple(protocol.Tool(f.name, f.description or "", f.parameters or {}) for f in functions)
 
 
-def check_known(data: Mapping[str, Any]) -> None:
-    """Raise an `InvalidRequestError` for a field of other servers that would change the answer, and does not here."""
+def check_known(data: Mapping[str, Any], schema_field: str | None = None) -> None:
+    """Raise an `InvalidRequestError` for a field of other servers that would change the answer, and does not here.
+
+    Where an API has a `schema_field` of its own, it takes a schema nowhere else.
+    """
     for name in NOT_SERVED:
         if data.get(name):
             refuse(name)
+    for name in SCHEMA_FIELDS if schema_field is not None else ():
+        if data.get(name):
+            raise errors.InvalidRequestError(f"{name} is called {schema_field} here", param=name)
 
 
 def check_stream_options(body: AnswerBody) -> None:
