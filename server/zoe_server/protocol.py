@@ -99,6 +99,7 @@ class ChatRequest:
     `logprobs` asks for the probability of every token of the text and of so many others that could have stood there.
     `argument_values` restricts tool-call arguments to values that exist. A key is an argument's name (`"area"`) or
     `"tool_name.argument"`, which wins over the former; a None or empty value leaves that argument free.
+    `chat_template_kwargs` are further names for the model's chat template, such as `enable_thinking`.
     With an `answer_schema`, the answer is JSON, or tool calls where they are allowed; an engine that cannot promise
     that refuses.
     """
@@ -119,6 +120,7 @@ class ChatRequest:
     logprobs: int | None = None
     answer_schema: AnswerSchema | None = None
     adapter: str | None = None
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

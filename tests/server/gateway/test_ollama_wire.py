@@ -186,7 +186,11 @@ def test_any_other_time_to_stay_does_not(keep_alive: object) -> None:
 
 @pytest.mark.parametrize(("think", "shown"), [(None, True), (True, True), ("high", True), (False, False)])
 def test_reasoning_is_shown_unless_it_is_declined(think: object, shown: bool) -> None:
-    assert chat_body(think=think).shows_thinking is shown
+    body = chat_body(think=think)
+    assert body.shows_thinking is shown
+    told = {} if think is None else {"enable_thinking": shown, "thinking": shown}
+    effort = {"reasoning_effort": "high"} if think == "high" else {}
+    assert body.to_request("id", "m").chat_template_kwargs == told | effort
 
 
 @pytest.mark.parametrize(("stream", "streamed"), [(None, True), (True, True), (False, False)])

@@ -164,6 +164,14 @@ def test_what_is_nested_as_deep_as_may_be_reaches_the_engine_and_back(opened: st
     assert protocol.decode_request(json.loads(json.dumps(protocol.encode_request(request)))) == request
 
 
+def test_what_the_template_is_told_reaches_the_engine() -> None:
+    kwargs = {"enable_thinking": False}
+    request = translate(chat_template_kwargs=kwargs)
+    assert request.chat_template_kwargs == kwargs
+    assert protocol.decode_request(protocol.encode_request(request)) == request
+    assert translate(chat_template_kwargs=None).chat_template_kwargs == {}
+
+
 def test_unknown_fields_are_ignored() -> None:
     assert translate(user="me", store=False, metadata={"a": 1}, service_tier="x") == translate()
 

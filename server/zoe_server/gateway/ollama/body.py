@@ -190,6 +190,15 @@ class AnswerBody(_ModelBody):
         """Whether reasoning is part of the answer; a client that does not say gets it, beside the text."""
         return self.think is not False
 
+    @property
+    def chat_template_kwargs(self) -> dict[str, Any]:
+        """What the model's chat template is told of `think`, by the names that templates have for it."""
+        if self.think is None:
+            return {}
+        thinks = self.think is not False
+        effort = {"reasoning_effort": self.think} if isinstance(self.think, str) else {}
+        return {"enable_thinking": thinks, "thinking": thinks, **effort}
+
 
 class ChatBody(AnswerBody):
     """The body of POST /api/chat; without messages it only asks for the model to be loaded."""
@@ -322,4 +331,5 @@ def _request(
         stop=options.stops,
         sampling=options.sampling,
         answer_schema=body.answer_schema,
+        chat_template_kwargs=body.chat_template_kwargs,
     )

@@ -57,6 +57,7 @@ class ChatBody(AnswerBody):
     parallel_tool_calls: bool | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
+    chat_template_kwargs: dict[str, Any] | None = None
 
 
 def parse_chat(data: Mapping[str, Any]) -> ChatBody:
@@ -90,6 +91,7 @@ def to_requests(body: ChatBody, request_id: str, model: str) -> tuple[protocol.C
             argument_values=body.zoe.values,
             logprobs=(body.top_logprobs or 0) if body.logprobs else None,
             answer_schema=body.answer_schema(),
+            chat_template_kwargs=body.chat_template_kwargs or {},
         )
         for index in range(body.n or 1)
     )

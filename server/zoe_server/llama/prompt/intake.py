@@ -15,6 +15,7 @@ from zoe_server.llama import dialects
 from zoe_server.llama.constraint.constraint import Compiler
 from zoe_server.llama.dialects.answer_grammar import grammar_for
 from zoe_server.llama.dialects.plain import Plain
+from zoe_server.llama.dialects.plain_json import PlainJson
 from zoe_server.llama.loop import Job
 from zoe_server.llama.output import OutputStream
 from zoe_server.llama.probabilities import Probabilities, TokenLedger
@@ -52,14 +53,15 @@ class Intake(TextIntake):
     def __init__(self, runner: Runner, config: EngineConfig) -> None:
         super().__init__(runner.vocab, runner.n_ctx_tokens)
         source = config.chat_template or runner.metadata("tokenizer.chat_template") or CHATML
+        for_tools = None if config.chat_template else runner.metadata("tokenizer.chat_template.tool_use")
         self.chat_template = source
-        self._template = ChatTemplate(
-            source,
-            bos_token=self._vocab.bos_text,
-            eos_token=self._vocab.eos_text,
-            control_text=self._vocab.control_text,
-        )
-        self.dialect = _dialect(config.dialect) if config.dialect else dialects.detect(source)
+        self._template = self._compiled(source)
+        self._template_for_tools = self._compiled(for_tools) if for_tools else self._template
+        self._takes_tools = self._template_for_tools.abilities.tools
+        if config.dialect:
+            self.dialect = _dialect(config.dialect)
+        else:
+            self.dialect = dialects.detect(for_tools or source) if self._takes_tools else PlainJson()
         self._reasoning = self.dialect.reasoning(source)
         self._compiler = Compiler(self._vocab, self.dialect.markers)
         self._speculation = config.speculation
@@ -70,7 +72,7 @@ class Intake(TextIntake):
     @property
     def abilities(self) -> list[str]:
         """What the model can do besides answering: `tools`, `thinking`, `vision`."""
-        tools = not isinstance(self.dialect, Plain) and "tools" in self.chat_template
+        tools = not isinstance(self.dialect, Plain) and self._takes_tools
         able = {"tools": tools, "thinking": knows_reasoning(self.chat_template)}
         able["vision"] = self._picture_encoder is not None
         return [name for name, yes in able.items() if yes]
@@ -103,17 +105,22 @@ class Intake(TextIntake):
         grammar = grammar_for(request, self.dialect, self._reasoning, reasoning_open=reasoning_open)
         return self._job(request, reading, output, grammar, arrived_s)
 
+    def _compiled(self, source: str) -> ChatTemplate:
+        vocab = self._vocab
+        return ChatTemplate(source, bos_token=vocab.bos_text, eos_token=vocab.eos_text, control_text=vocab.control_text)
+
     def _read(self, request: ChatRequest) -> tuple[str, PicturePrompt]:
         """Return the prompt as text and as tokens."""
+        template = self._template_for_tools if request.tools else self._template
         pictures = [part for message in request.messages for part in picture_parts(message)]
         if not pictures:
-            prompt = self._template.render(request)
+            prompt = template.render(request)
             self.check_length(without_sentinels(prompt))
             return prompt, PicturePrompt(self._vocab.opening(prompt) + self._vocab.tokenize_chat(prompt))
         if self._picture_encoder is None:
             path = pictures[0]["path"]
             raise InvalidRequestError(f"{path}: this model does not see pictures; choose one that does", param=path)
-        prompt = self._template.render(request, self._picture_encoder.marker)
+        prompt = template.render(request, self._picture_encoder.marker)
         self.check_length(without_sentinels(prompt))
         texts = [self._vocab.tokenize_chat(text) for text in prompt.split(self._picture_encoder.marker)]
         texts[0] = self._vocab.opening(prompt) + texts[0]

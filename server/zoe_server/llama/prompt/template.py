@@ -1,17 +1,18 @@
 """From messages and tools to the one text a model continues: its own chat template, run as Hugging Face runs it.
 
-This module knows no tokens: the template writes special tokens as text, and what only looks like them is broken with
-sentinels (see `control_text`).
+Which messages it takes, `template_abilities` finds out, and `messages` makes them so. This module knows no tokens: the
+template writes special tokens as text, and what only looks like them is broken with sentinels (see `control_text`).
 Source: transformers, `utils/chat_template_utils.py`.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from itertools import takewhile
 from typing import Any, Final, NoReturn
 
 import jinja2
@@ -21,8 +22,12 @@ import jinja2.parser
 import jinja2.sandbox
 
 from zoe_server.errors import EngineUnavailableError, InvalidRequestError
+from zoe_server.llama.prompt import messages, template_abilities
 from zoe_server.llama.prompt.control_text import ControlText
-from zoe_server.protocol import ChatRequest, Tool
+from zoe_server.llama.prompt.template_abilities import PLAINEST, TemplateAbilities
+from zoe_server.protocol import ChatRequest
+
+_LOG: Final = logging.getLogger(__name__)
 
 CHATML: Final = """\
 {%- for message in messages %}
@@ -34,11 +39,7 @@ CHATML: Final = """\
 
 _REASONING: Final = ("<think>", "[THINK]", "<|channel>thought", "<|channel|>analysis")
 _LONE_SURROGATES: Final = re.compile("[\ud800-\udfff]")
-_FIRST, _LATE, _SAID = (
-    {"role": role, "content": text} for role, text in (("system", "Alpha."), ("system", "Beta."), ("user", "Gamma."))
-)
-_TOOL: Final = {"type": "function", "function": {"name": "delta", "description": "", "parameters": {"type": "object"}}}
-"""What a template is tried with."""
+_OWN_NAMES: Final = frozenset({"messages", "tools", "add_generation_prompt", "bos_token", "eos_token", "date_string"})
 
 
 class ChatTemplate:
@@ -63,7 +64,7 @@ class ChatTemplate:
         environment.filters["tojson"] = _tojson
         environment.globals["raise_exception"] = _raise_exception
         environment.globals["strftime_now"] = lambda form: now().strftime(form)
-        self._names = {"bos_token": bos_token, "eos_token": eos_token}
+        self._bos_token, self._eos_token, self._now = bos_token, eos_token, now
         try:
             self._template = environment.from_string(source or CHATML)
             constants = {node.value for node in environment.parse(source or CHATML).find_all(jinja2.nodes.Const)}
@@ -73,60 +74,85 @@ class ChatTemplate:
             ) from error
         texts = (constant for constant in constants if isinstance(constant, str))
         self._broken = (control_text or ControlText({})).breaker(texts)
-        self._takes_late_instructions = self._tells_late_instructions()
+        self._no_tools: list[dict[str, Any]] | None = None
+        if not self._renders_without_tools():
+            self._no_tools = []  # some templates go through the tools without asking whether there are any
+        self.abilities = template_abilities.ask(self._render)
 
     def render(self, request: ChatRequest, picture_marker: str = "") -> str:
         """Return the prompt of `request`, ending where the assistant's answer begins.
 
         Every picture is a `picture_marker` in it. The tools are in the prompt whatever the tool choice is, so that it
-        does not change the cached prefix.
+        does not change the cached prefix. What the template refuses all the same is tried in the plainest form.
 
         Raises:
             InvalidRequestError: the template refuses the messages, or fails on them.
         """
+        for name in _OWN_NAMES & request.chat_template_kwargs.keys():
+            path = f"chat_template_kwargs.{name}"
+            raise InvalidRequestError(f"{path}: this is what the server itself tells the template", param=path)
         try:
-            messages = [self._message(message, picture_marker) for message in request.messages]
-            text = self._render(
-                messages if self._takes_late_instructions else _with_one_beginning(messages),
-                [self._broken(_function(tool)) for tool in request.tools],
-            )
-        except Exception as error:  # a template is a program: a request can make it raise anything
-            raise InvalidRequestError(
-                f"the model's chat template cannot render these messages: {error or type(error).__name__}",
-                param="messages",
-            ) from error
+            text = self._rendered(request, picture_marker, self.abilities)
+        except Exception as error:
+            plain = self._plainly_rendered(request, picture_marker)
+            if plain is None:
+                raise InvalidRequestError(
+                    f"the model's chat template cannot render these messages: {error or type(error).__name__}",
+                    param="messages",
+                ) from error
+            text = plain
         return text if text.isascii() else _LONE_SURROGATES.sub("\ufffd", text)
 
-    def _render(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> str:
-        return self._template.render(messages=messages, tools=tools or None, add_generation_prompt=True, **self._names)
+    def _plainly_rendered(self, request: ChatRequest, picture_marker: str) -> str | None:
+        """Return the prompt in the plainest form, with the template's own place for tools if it takes these."""
+        for abilities in (PLAINEST, replace(PLAINEST, tools=False)):
+            try:
+                return self._rendered(request, picture_marker, abilities)
+            except Exception:  # noqa: BLE001 -- the first refusal, which was another one, says why
+                _LOG.debug("a chat template refuses the plainest form", exc_info=True)
+        return None
+
+    def _renders_without_tools(self) -> bool:
+        try:
+            self._render([{"role": "user", "content": "alpha"}], [])
+        except Exception:  # noqa: BLE001 -- see `render`
+            return False
+        return True
+
+    def _rendered(self, request: ChatRequest, picture_marker: str, abilities: TemplateAbilities) -> str:
+        told: Sequence[Mapping[str, Any]] = request.messages
+        tools = [self._broken(messages.definition(tool)) for tool in request.tools]
+        if tools and not (abilities.tools and self.abilities.tools):
+            told, tools = messages.with_instructions(told, request.tools), []
+            abilities = replace(abilities, calls=None)
+        fitting = [self._message(message, picture_marker) for message in messages.fitted(told, abilities)]
+        return self._render(fitting, tools, self._broken(request.chat_template_kwargs))
+
+    def _render(
+        self, fitting: list[dict[str, Any]], tools: list[dict[str, Any]], others: Mapping[str, Any] | None = None
+    ) -> str:
+        return self._template.render(
+            **(others or {}),
+            messages=fitting,
+            tools=tools or self._no_tools,
+            add_generation_prompt=True,
+            bos_token=self._bos_token,
+            eos_token=self._eos_token,
+            date_string=self._now().strftime("%d %b %Y"),  # else Llama 3's have a date of 2024
+        )
 
     def _message(self, message: Mapping[str, Any], picture_marker: str) -> dict[str, Any]:
-        """Return a message as templates expect it: content is a string, arguments of past calls are objects."""
+        """Return a message whose texts are no control tokens, and whose content is a string or, if need be, parts."""
         content = message.get("content") or ""
+        others = self._broken({key: value for key, value in message.items() if key != "content"})
         if isinstance(content, list):
-            texts = (self._broken(part["text"]) if part["type"] == "text" else picture_marker for part in content)
-            content = "".join(texts)
+            content = "".join(
+                self._broken(part["text"]) if part["type"] == "text" else picture_marker for part in content
+            )
         else:
             content = self._broken(content)
-        others = {key: value for key, value in message.items() if key not in ("content", "tool_calls")}
-        result = {**self._broken(others), "content": content}
-        if calls := message.get("tool_calls"):
-            result["tool_calls"] = [self._broken(_tool_call(call)) for call in calls]
-        return result
-
-    def _tells_late_instructions(self) -> bool:
-        """Return whether a second system message becomes one in the prompt, and changes nothing else of it.
-
-        Some templates refuse it, and some take it for what the user said.
-        """
-        try:
-            short, long = (self._render(messages, [_TOOL]) for messages in ([_FIRST, _SAID], [_FIRST, _LATE, _SAID]))
-        except Exception:  # noqa: BLE001 -- a template is a program, see `render`
-            return False
-        start = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(short, long, strict=False)))
-        end = start + len(long) - len(short)
-        added = long[start:end]
-        return long[:start] + long[end:] == short and all(word in added for word in ("system", _LATE["content"]))
+        parts = message["role"] in self.abilities.roles_of_parts
+        return {**others, "content": [{"type": "text", "text": content}] if parts else content}
 
 
 def picture_parts(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -145,40 +171,6 @@ def opens_reasoning(prompt: str) -> bool:
     return prompt.rstrip().endswith("<think>")
 
 
-def _with_one_beginning(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the messages with all system messages that they begin with in one."""
-    n_system = sum(1 for _ in takewhile(lambda message: message["role"] == "system", messages))
-    if n_system <= 1:
-        return messages
-    text = "\n".join(message["content"] for message in messages[:n_system])
-    return [{"role": "system", "content": text}, *messages[n_system:]]
-
-
-def _tool_call(call: Mapping[str, Any]) -> dict[str, Any]:
-    function = call["function"]
-    return {**call, "function": {**function, "arguments": _arguments(function.get("arguments"))}}
-
-
-def _arguments(text: object) -> object:
-    """Return the object that `text` describes; templates write it as JSON. What is no JSON object stays what it is."""
-    if not isinstance(text, str):
-        return {} if text is None else text
-    if not text.strip():
-        return {}
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    return value if isinstance(value, dict) else text
-
-
-def _function(tool: Tool) -> dict[str, Any]:
-    return {
-        "type": "function",
-        "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
-    }
-
-
 def _tojson(
     value: object,
     ensure_ascii: bool = False,
@@ -188,13 +180,15 @@ def _tojson(
 ) -> str:
     """Replace jinja's own filter, which escapes for HTML and sorts keys."""
     return json.dumps(
-        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys, default=_as_dict
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys, default=_as_json
     )
 
 
-def _as_dict(value: object) -> dict[str, Any]:
+def _as_json(value: object) -> dict[str, Any] | list[Any]:
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, Iterator):  # such as jinja's `map` makes
+        return list(value)
     raise TypeError(f"{type(value).__name__} is not JSON data")
 
 

@@ -70,10 +70,15 @@ def test_a_whole_conversation() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "shown"),
-    [("", "{}"), ("  ", "{}"), ("{}", "{}"), ('{"a":1}', '{"a": 1}'), ("{a", '"{a"'), ("[1]", '"[1]"'), ("7", '"7"')],
+    [
+        *(("", "{}"), ("  ", "{}"), ("{}", "{}"), ('{"a":1}', '{"a": 1}')),
+        *(('{"a": "La', '{"a": "La"}'), ('{"a": [1, {"b": tr', '{"a": [1, {}]}'), ("{", "{}")),
+        *(("{a", '{"arguments": "{a"}'), ("[1]", '{"arguments": "[1]"}'), ("7", '{"arguments": "7"}')),
+    ],
 )
-def test_arguments_of_past_calls_are_objects_where_they_can_be(arguments: str, shown: str) -> None:
-    source = "{% for m in messages %}{{ m.tool_calls[0].function.arguments | tojson }}{% endfor %}"
+def test_arguments_of_past_calls_are_objects(arguments: str, shown: str) -> None:
+    source = """{% for m in messages %}{{ m.content }}{% for c in m.tool_calls or [] %}
+        {{- c.function.arguments | tojson }}{% endfor %}{% endfor %}"""
     assert render(source, call(arguments)) == shown
 
 
@@ -153,9 +158,9 @@ def test_what_differs_by_room_stands_behind_the_tools_where_a_template_lets_it()
     ids=["refuses", "takes for the user's", "drops"],
 )
 def test_elsewhere_all_system_messages_of_the_beginning_are_one(source: str) -> None:
-    text = render(source, HOME, ROOM, user("x"), tools=TOOLS)
+    text = render(source, HOME, ROOM, user("x"))
     assert text.lstrip().startswith("[system: The home.\nYou are in area Kitchen and so on.]")
-    assert text == render(source, {**HOME, "content": f"{HOME['content']}\n{ROOM['content']}"}, user("x"), tools=TOOLS)
+    assert text == render(source, {**HOME, "content": f"{HOME['content']}\n{ROOM['content']}"}, user("x"))
 
 
 def test_zoe_nano_reads_the_room_wherever_it_stands() -> None:
