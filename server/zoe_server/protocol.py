@@ -86,6 +86,19 @@ class AnswerSchema:
     path: str
 
 
+GrammarKind = Literal["grammar", "regex", "choice"]
+"""GBNF or Lark, a regular expression, or a JSON list of texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerGrammar:
+    """A grammar that the whole text of the answer has to follow; `path` is what the client calls it, for messages."""
+
+    kind: GrammarKind
+    text: str
+    path: str
+
+
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
     """One chat completion, already validated.
@@ -100,8 +113,8 @@ class ChatRequest:
     `argument_values` restricts tool-call arguments to values that exist. A key is an argument's name (`"area"`) or
     `"tool_name.argument"`, which wins over the former; a None or empty value leaves that argument free.
     `chat_template_kwargs` are further names for the model's chat template, such as `enable_thinking`.
-    With an `answer_schema`, the answer is JSON, or tool calls where they are allowed; an engine that cannot promise
-    that refuses.
+    With an `answer_schema`, the answer is JSON, or tool calls where they are allowed, or it follows a grammar; an
+    engine that cannot promise that refuses.
     """
 
     id: str
@@ -118,7 +131,7 @@ class ChatRequest:
     argument_values: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
     prompt: str | tuple[int, ...] | None = None
     logprobs: int | None = None
-    answer_schema: AnswerSchema | None = None
+    answer_schema: AnswerSchema | AnswerGrammar | None = None
     adapter: str | None = None
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
@@ -336,7 +349,8 @@ def decode_request(data: Mapping[str, Any]) -> ChatRequest:
     if isinstance(fields["prompt"], list):
         fields["prompt"] = tuple(fields["prompt"])
     if fields["answer_schema"] is not None:
-        fields["answer_schema"] = AnswerSchema(**fields["answer_schema"])
+        wanted = AnswerGrammar if "kind" in fields["answer_schema"] else AnswerSchema
+        fields["answer_schema"] = wanted(**fields["answer_schema"])
     return ChatRequest(**fields)
 
 

@@ -134,7 +134,7 @@ def test_what_is_no_json_object_is_refused(raw: bytes) -> None:
         ({"json_schema": 5}, "json_schema"),
         ({"json_schema": {"type": "null"}, "response_format": json_schema()}, "json_schema"),
         ({"guided_json": {}, "response_format": {"type": "json_object"}}, "guided_json"),
-        ({"structured_outputs": {"regex": "a"}}, "structured_outputs.regex"),
+        ({"structured_outputs": {"structural_tag": "a"}}, "structured_outputs.structural_tag"),
         ({"structured_outputs": {"json": 5}}, "structured_outputs.json"),
         (
             {"messages": [{"role": "user", "content": [{"type": "thinking", "thinking": "hm"}]}]},
@@ -244,6 +244,33 @@ def test_what_would_constrain_an_answer_elsewhere_is_refused_by_name(name: str) 
 )
 def test_a_schema_is_one_wherever_a_client_writes_it(fields: dict[str, Any], path: str) -> None:
     assert translate(**fields).answer_schema == protocol.AnswerSchema(HEIGHT, path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "path"),
+    [
+        ({"grammar": "a+"}, "grammar", "grammar"),
+        ({"guided_grammar": "a+"}, "grammar", "guided_grammar"),
+        ({"ebnf": "a+"}, "grammar", "ebnf"),
+        ({"regex": "a+"}, "regex", "regex"),
+        ({"guided_regex": "a+"}, "regex", "guided_regex"),
+        ({"structured_outputs": {"grammar": "a+"}}, "grammar", "structured_outputs.grammar"),
+        ({"structured_outputs": {"regex": "a+"}}, "regex", "structured_outputs.regex"),
+    ],
+)
+def test_a_grammar_is_one_wherever_a_client_writes_it(
+    fields: dict[str, Any], kind: protocol.GrammarKind, path: str
+) -> None:
+    request = translate(**fields)
+    assert request.answer_schema == protocol.AnswerGrammar(kind, "a+", path)
+    assert protocol.decode_request(protocol.encode_request(request)) == request
+
+
+def test_texts_to_choose_from() -> None:
+    for fields in ({"guided_choice": ["on", "off"]}, {"structured_outputs": {"choice": ["on", "off"]}}):
+        form = translate(**fields).answer_schema
+        assert isinstance(form, protocol.AnswerGrammar)
+        assert (form.kind, json.loads(form.text)) == ("choice", ["on", "off"])
 
 
 def test_an_assistant_s_thoughts_are_skipped_and_its_refusals_said() -> None:

@@ -6,6 +6,7 @@ fields are ignored; a known field that is not served is refused, because ignorin
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
@@ -17,12 +18,11 @@ from zoe_server.gateway.body import Wire, parse_json, refuse
 MAX_CHOICES: Final = 8
 MAX_TOKENS: Final = 2**31 - 1
 MAX_STOPS: Final = 64
+MAX_GRAMMAR: Final = 200_000
 SEED_RANGE: Final = 2**32 - 1  # the largest 32-bit value means "random" to llama.cpp, so a seed never becomes it
 
 NOT_SERVED: Final = (
-    # what else may constrain an answer: here is where those go that the engines learn to hold to
-    *("grammar", "guided_grammar", "ebnf", "regex", "guided_regex", "guided_choice", "structural_tag"),
-    *("logit_bias", "allowed_token_ids", "bad_words", "stop_token_ids", "min_tokens", "ignore_eos"),
+    *("structural_tag", "logit_bias", "allowed_token_ids", "bad_words", "stop_token_ids", "min_tokens", "ignore_eos"),
     *("n_probs", "prompt_logprobs", "functions", "function_call", "audio", "web_search_options"),
 )
 """Fields that clients of OpenAI, llama.cpp, vLLM or SGLang know; an answer that does without would be a lie."""
@@ -30,10 +30,23 @@ NOT_SERVED: Final = (
 SCHEMA_FIELDS: Final = ("response_format", "json_schema", "guided_json", "structured_outputs")
 """Where a schema for the answer may stand."""
 
+GRAMMAR_FIELDS: Final[Mapping[str, protocol.GrammarKind]] = {
+    "grammar": "grammar",
+    "guided_grammar": "grammar",
+    "ebnf": "grammar",
+    "regex": "regex",
+    "guided_regex": "regex",
+    "guided_choice": "choice",
+}
+"""Where a grammar for the answer may stand, in the words of llama.cpp, vLLM and SGLang."""
+
 ANY_OBJECT: Final[Mapping[str, Any]] = {"type": "object"}
 
 Stop = Annotated[str, Field(min_length=1, max_length=1000)]
 Stops = Annotated[list[Stop], Field(max_length=MAX_STOPS)]
+_Grammar = Annotated[str, Field(max_length=MAX_GRAMMAR)]
+_Choices = Annotated[list[Annotated[str, Field(min_length=1, max_length=1000)]], Field(max_length=1000)]
+AnswerForm = protocol.AnswerSchema | protocol.AnswerGrammar
 
 
 class FunctionSpec(Wire):
@@ -117,11 +130,14 @@ _Schema = Annotated[dict[str, Any], BeforeValidator(_from_text)]
 
 
 class StructuredOutputs(Wire):
-    """`structured_outputs`, as vLLM's clients write a schema; other constraints are refused."""
+    """`structured_outputs`, as vLLM's clients write a schema or a grammar; other constraints are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
     json_: _Schema | None = Field(default=None, alias="json")
+    grammar: _Grammar | None = None
+    regex: _Grammar | None = None
+    choice: _Choices | None = None
 
 
 class ZoeExtension(Wire):
@@ -163,6 +179,12 @@ class AnswerBody(Wire):
     json_schema: _Schema | None = None
     guided_json: _Schema | None = None
     structured_outputs: StructuredOutputs | None = None
+    grammar: _Grammar | None = None
+    guided_grammar: _Grammar | None = None
+    ebnf: _Grammar | None = None
+    regex: _Grammar | None = None
+    guided_regex: _Grammar | None = None
+    guided_choice: _Choices | None = None
     zoe: ZoeExtension = Field(default_factory=ZoeExtension)
 
     @property
@@ -180,17 +202,25 @@ class AnswerBody(Wire):
         """The stop strings."""
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
-    def answer_schema(self, own: protocol.AnswerSchema | None = None) -> protocol.AnswerSchema | None:
-        """Return the schema that the answer has to satisfy; `own` is one that a field of another API asks for.
+    def answer_schema(self, own: protocol.AnswerSchema | None = None) -> AnswerForm | None:
+        """Return the schema or grammar of the answer; `own` is one that a field of another API asks for.
 
         Raises:
             errors.InvalidRequestError: several fields ask for one.
         """
-        vllm = None if self.structured_outputs is None else self.structured_outputs.json_
-        named = {"json_schema": self.json_schema, "guided_json": self.guided_json, "structured_outputs.json": vllm}
-        found = [own, self.response_format.answer_schema if self.response_format else None]
+        vllm = self.structured_outputs or StructuredOutputs()
+        named = {
+            "json_schema": self.json_schema,
+            "guided_json": self.guided_json,
+            "structured_outputs.json": vllm.json_,
+        }
+        found: list[AnswerForm | None] = [own, self.response_format.answer_schema if self.response_format else None]
         found += [protocol.AnswerSchema(schema, path) for path, schema in named.items() if schema is not None]
-        asked = [schema for schema in found if schema is not None]
+        found += [_grammar(kind, getattr(self, name), name) for name, kind in GRAMMAR_FIELDS.items()]
+        theirs: dict[protocol.GrammarKind, str | list[str] | None]
+        theirs = {"grammar": vllm.grammar, "regex": vllm.regex, "choice": vllm.choice}
+        found += [_grammar(kind, value, f"structured_outputs.{kind}") for kind, value in theirs.items()]
+        asked = [form for form in found if form is not None]
         if len(asked) > 1:
             text = f"{asked[1].path}: an answer is held to one schema, and {asked[0].path} asks for one, too"
             raise errors.InvalidRequestError(text, param=asked[1].path)
@@ -209,6 +239,12 @@ class AnswerBody(Wire):
             presence_penalty=self.presence_penalty or 0.0,
             seed=seed,
         )
+
+
+def _grammar(kind: protocol.GrammarKind, value: str | list[str] | None, path: str) -> protocol.AnswerGrammar | None:
+    if not value:
+        return None
+    return protocol.AnswerGrammar(kind, value if isinstance(value, str) else json.dumps(value), path)
 
 
 def to_tools(specs: Sequence[ToolSpec] | None) -> tuple[protocol.Tool, ...]:
@@ -241,9 +277,14 @@ def check_known(data: Mapping[str, Any], schema_field: str | None = None) -> Non
     for name in NOT_SERVED:
         if data.get(name):
             refuse(name)
-    for name in SCHEMA_FIELDS if schema_field is not None else ():
+    if schema_field is None:
+        return
+    for name in SCHEMA_FIELDS:
         if data.get(name):
             raise errors.InvalidRequestError(f"{name} is called {schema_field} here", param=name)
+    for name in GRAMMAR_FIELDS:
+        if data.get(name):
+            refuse(name)
 
 
 def check_stream_options(body: AnswerBody) -> None:

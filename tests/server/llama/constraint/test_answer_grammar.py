@@ -14,7 +14,7 @@ from zoe_server.llama.dialects.harmony import Harmony
 from zoe_server.llama.dialects.hermes import Hermes
 from zoe_server.llama.dialects.mistral import Mistral
 from zoe_server.llama.dialects.plain import Plain
-from zoe_server.protocol import AnswerSchema, ChatRequest, Tool, ToolChoice
+from zoe_server.protocol import AnswerGrammar, AnswerSchema, ChatRequest, Tool, ToolChoice
 
 Check = Callable[[str, Mapping[str, bool]], None]
 """Fails unless llguidance takes the grammar and admits exactly the texts marked True."""
@@ -149,3 +149,45 @@ def test_text_with_a_header_of_its_own(check: Check) -> None:
         },
     )
     check(lark_of(request(), dialect=Harmony()), {f"{final}{ANSWER}": True, call: False})
+
+
+GRAMMARS = {
+    "gbnf": AnswerGrammar("grammar", 'root ::= item ("," item)*\nitem ::= [0-9]{2}\n', "grammar"),
+    "lark": AnswerGrammar("grammar", 'start: item ("," item)*\nitem: /[0-9]{2}/\n', "guided_grammar"),
+    "regex": AnswerGrammar("regex", "[0-9]{2}(,[0-9]{2})*", "guided_regex"),
+    "choice": AnswerGrammar("choice", '["12", "12,34"]', "guided_choice"),
+}
+
+
+def held_to(form: AnswerGrammar, **more: Any) -> ChatRequest:  # noqa: ANN401 -- any field
+    return ChatRequest("r", "m", ({"role": "user", "content": "hi"},), answer_schema=form, **more)
+
+
+@pytest.mark.parametrize("name", GRAMMARS)
+def test_a_grammar_of_the_client_s(check: Check, name: str) -> None:
+    asked = held_to(GRAMMARS[name])
+    check(lark_of(asked), {"12": True, "12,34": True, "1": False, "12,": False, "twelve": False})
+    check(lark_of(asked, template="<think>"), {"12": True, "<think>1?</think>\n12,34": True, "<think>12": False})
+    check(lark_of(asked, template="<think>", reasoning_open=True), {"1?</think>12": True, "12": False})
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        AnswerGrammar("grammar", "root ::= [", "grammar"),
+        AnswerGrammar("grammar", "start: missing", "structured_outputs.grammar"),
+        AnswerGrammar("regex", "(", "guided_regex"),
+        AnswerGrammar("regex", "a(?=b)", "guided_regex"),
+    ],
+)
+def test_a_grammar_that_makes_no_sense_is_refused_by_name(form: AnswerGrammar) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        lark_of(held_to(form))
+    assert caught.value.param == form.path
+
+
+def test_a_grammar_and_calls_exclude_each_other() -> None:
+    form = GRAMMARS["regex"]
+    with pytest.raises(InvalidRequestError, match="not together with tools"):
+        lark_of(held_to(form, tools=(TOOL,)))
+    lark_of(held_to(form, tools=(TOOL,), tool_choice=ToolChoice("none")))

@@ -344,14 +344,15 @@ class Order(pydantic.BaseModel):
 
 
 ORDER = {
-
-        "price": 12.5,
-        "at": "2026-12-01T08:30:00Z",
-        "for_": "PT90M",
-        "tags": ["a", "b"],
-        "link": "https://example.org/"
-    ,
-    "host": "192.168.0.1", "any_host": "fe80::1", "key": "0b6f9f9e-3c5d-4f6e-8a4e-1d2c3b4a5f60", "count": 3,
+    "price": 12.5,
+    "at": "2026-12-01T08:30:00Z",
+    "for_": "PT90M",
+    "tags": ["a", "b"],
+    "link": "https://example.org/",
+    "host": "192.168.0.1",
+    "any_host": "fe80::1",
+    "key": "0b6f9f9e-3c5d-4f6e-8a4e-1d2c3b4a5f60",
+    "count": 3,
 }
 
 
