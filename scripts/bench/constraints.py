@@ -1,8 +1,8 @@
 """What it costs to hold answers to schemas, and what the drafts save that come of it.
 
-Compile and mask: Home Assistant's 33 tools and 60 tools with names of 300 devices, on the vocabularies of zoe-nano and
-of an ordinary model (151,936 tokens, where its real weights are in the cache). Peer: llama.cpp's own grammar sampler, for
-one tool of the same schema, since it takes no lists of names in time.
+Compile and mask: Home Assistant's 33 tools and 60 tools, with the names of 300 devices, on the vocabularies of zoe-nano
+and of an ordinary model (151,936 tokens, where its real weights are in the cache). Peer: llama.cpp's own grammar
+sampler, for one tool of the same schema, since it takes no lists of names in time.
 
 Drafts: 200 sentences said to random homes, whose prompts and tools a real Home Assistant core renders; each is answered
 by two engines in turn, one of which does not try what a grammar leaves no choice about. Real weights of

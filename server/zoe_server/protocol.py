@@ -1,42 +1,14 @@
-"""The words that the gateway, the fleet and the engines share: requests, a few events, and their NDJSON form.
+"""The words that the gateway, the fleet and the engines share: requests and a few events.
 
 A request goes down as one `ChatRequest` or `EmbedRequest`; back come events that end in exactly one terminal event,
-`Finish` or `Failure`.
-The transcript of one request on the socket between gateway and engine process, one JSON object per line:
-
-    -> {"op": "chat", "id": "r1", "request": {...}}
-    <- {"id": "r1", "event": "started", "prompt_tokens": 812, "cached_tokens": 790}
-    <- {"id": "r1", "event": "text", "text": "One moment."}
-    <- {"id": "r1", "event": "tool_call_start", "index": 0, "call_id": "call_x", "name": "intent__HassTurnOn"}
-    <- {"id": "r1", "event": "tool_call_arguments", "index": 0, "text": "{\\"name\\": \\"Lamp\\"}"}
-    <- {"id": "r1", "event": "finish", "reason": "tool_calls", "usage": {...}, "timings": {...}}
-
-    -> {"op": "cancel", "id": "r1"}
-        the request ends with `Finish(reason="cancelled")` within one step
-    -> {"op": "embed", "id": "r2", "request": {"inputs": ["Lamp on", [43, 389]], ...}}
-    <- {"id": "r2", "event": "embedding", "index": 0, "vector": "<base64 of its numbers, 32-bit, little-endian>"}
-    <- {"id": "r2", "event": "embedding", "index": 1, "vector": ...}
-    <- {"id": "r2", "event": "finish", "reason": "stop", "usage": {...}, "timings": {...}}
-        a model makes embeddings or chats; what it does not do ends with a failure
-    -> {"op": "tokenize", "id": "q1", "text": "Lamp on", "add_special": false, "parse_special": true}
-    <- {"id": "q1", "event": "tokens", "tokens": [43, 1093, 389]}
-    -> {"op": "detokenize", "id": "q2", "tokens": [43, 1093, 389]}
-    <- {"id": "q2", "event": "detokenized", "text": "Lamp on"}
-        or, for either, {"id": "q2", "event": "failure", "error": {...}}
-    <- {"event": "ready", "info": {...}}
-        once, after the model is loaded and warmed up; before it: "loading", or "fatal"
-    <- {"event": "progress", "step": 1234, "running": 1, "waiting": 0, ...}
-        at least every second, from the engine loop itself
+`Finish` or `Failure`. `codec` writes them on sockets.
 
 This module knows no HTTP, no sockets and no model.
 """
 
 from __future__ import annotations
 
-import base64
-import dataclasses
-import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -264,101 +236,3 @@ class Embeddings:
 ChatEvent = Started | Text | Reasoning | ToolCallStart | ToolCallArguments | Finish | Failure
 Event = ChatEvent | Embedding
 TERMINAL_EVENTS: Final = (Finish, Failure)
-
-_EVENT_NAMES: Final[dict[type, str]] = {
-    Started: "started",
-    Text: "text",
-    Reasoning: "reasoning",
-    ToolCallStart: "tool_call_start",
-    ToolCallArguments: "tool_call_arguments",
-    Embedding: "embedding",
-    Finish: "finish",
-    Failure: "failure",
-}
-_EVENT_TYPES: Final[dict[str, Any]] = {name: cls for cls, name in _EVENT_NAMES.items()}
-
-
-def encode_vector(vector: Sequence[float]) -> str:
-    """Return the base64 form of the numbers as 32-bit floats, little-endian."""
-    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
-
-
-def decode_vector(text: str) -> tuple[float, ...]:
-    """Return the numbers that `encode_vector` wrote."""
-    data = base64.b64decode(text)
-    return struct.unpack(f"<{len(data) // 4}f", data)
-
-
-def encode_event(event: Event) -> dict[str, Any]:
-    """Return `event` as JSON data with its name under `event`."""
-    if isinstance(event, Embedding):
-        return {"event": "embedding", "index": event.index, "vector": encode_vector(event.vector)}
-    if isinstance(event, Failure):
-        return {"event": "failure", "error": errors.to_wire(event.error)}
-    if isinstance(event, Text) and not event.tokens:
-        return {"event": "text", "text": event.text}
-    return {"event": _EVENT_NAMES[type(event)], **dataclasses.asdict(event)}
-
-
-def decode_event(data: Mapping[str, Any]) -> Event:
-    """Return the event that `encode_event` wrote.
-
-    Raises:
-        KeyError, TypeError: `data` is not such an object (the two sides are of different versions).
-    """
-    fields = {key: value for key, value in data.items() if key not in ("event", "id")}
-    cls = _EVENT_TYPES[data["event"]]
-    if cls is Failure:
-        return Failure(errors.from_wire(fields["error"]))
-    if cls is Finish:
-        repaired = tuple(fields.get("repaired_calls", ()))
-        return Finish(fields["reason"], Usage(**fields["usage"]), Timings(**fields["timings"]), repaired)
-    if cls is Text:
-        return Text(fields["text"], tuple(_drawn_token(token) for token in fields.get("tokens", ())))
-    if cls is Embedding:
-        return Embedding(fields["index"], decode_vector(fields["vector"]))
-    event: ChatEvent = cls(**fields)
-    return event
-
-
-def _drawn_token(data: Mapping[str, Any]) -> DrawnToken:
-    token, *top = (TokenProbability(tuple(one["data"]), one["logprob"]) for one in (data["token"], *data["top"]))
-    return DrawnToken(token, tuple(top))
-
-
-def encode_request(request: ChatRequest | EmbedRequest) -> dict[str, Any]:
-    """Return `request` as JSON data."""
-    return dataclasses.asdict(request)
-
-
-def decode_request(data: Mapping[str, Any]) -> ChatRequest:
-    """Return the chat that `encode_request` wrote.
-
-    Raises:
-        KeyError, TypeError: `data` is not such an object (the two sides are of different versions).
-    """
-    fields = dict(data)
-    fields["messages"] = tuple(fields["messages"])
-    fields["tools"] = tuple(Tool(**tool) for tool in fields["tools"])
-    fields["tool_choice"] = ToolChoice(**fields["tool_choice"])
-    fields["stop"] = tuple(fields["stop"])
-    fields["sampling"] = Sampling(**fields["sampling"])
-    fields["argument_values"] = {
-        key: None if values is None else tuple(values) for key, values in fields["argument_values"].items()
-    }
-    if isinstance(fields["prompt"], list):
-        fields["prompt"] = tuple(fields["prompt"])
-    if fields["answer_schema"] is not None:
-        wanted = AnswerGrammar if "kind" in fields["answer_schema"] else AnswerSchema
-        fields["answer_schema"] = wanted(**fields["answer_schema"])
-    return ChatRequest(**fields)
-
-
-def decode_embed_request(data: Mapping[str, Any]) -> EmbedRequest:
-    """Return the request for embeddings that `encode_request` wrote.
-
-    Raises:
-        KeyError, TypeError: `data` is not such an object (the two sides are of different versions).
-    """
-    inputs = tuple(tuple(item) if isinstance(item, list) else item for item in data["inputs"])
-    return EmbedRequest(**{**data, "inputs": inputs})

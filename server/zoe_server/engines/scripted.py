@@ -23,7 +23,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from zoe_server import errors, protocol
+from zoe_server import codec, errors, protocol
 from zoe_server.catalogue.spec import EMBEDDINGS_ROLE, ModelSpec
 from zoe_server.engines.base import Health, Loading
 from zoe_server.engines.engine_log import LogLine
@@ -73,7 +73,7 @@ def _step(event: Mapping[str, Any]) -> Step:
         return Hold()
     if event["event"] == "crash":
         return Crash()
-    step = protocol.decode_event(event)
+    step = codec.decode_event(event)
     if isinstance(step, protocol.Embedding):
         raise TypeError("an embedding is no part of a chat")
     return step
@@ -312,4 +312,4 @@ def _vector(tokens: Sequence[int]) -> tuple[float, ...]:
     """Return how often tokens fall on each of the dimensions, as a vector of length 1 exact in 32 bits."""
     counts = [sum(token % _N_DIMENSIONS == index for token in tokens) for index in range(_N_DIMENSIONS)]
     vector = [count / math.hypot(*counts) for count in counts]
-    return protocol.decode_vector(protocol.encode_vector(vector))
+    return codec.decode_vector(codec.encode_vector(vector))

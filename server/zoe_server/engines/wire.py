@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from zoe_server import errors, protocol
+from zoe_server import codec, errors, protocol
 
 _LINE_LIMIT_BYTES: Final = 64 << 20
 
@@ -49,7 +49,7 @@ class Wire:
         self._open[wire_id] = queue
         try:
             request = dataclasses.replace(request, id=wire_id)  # ours is unique on this connection, the caller's is not
-            self.send({"op": op, "id": wire_id, "request": protocol.encode_request(request)})
+            self.send({"op": op, "id": wire_id, "request": codec.encode_request(request)})
             terminal = False
             while not terminal:
                 event = await queue.get()
@@ -139,7 +139,7 @@ class Wire:
         if (question := self._questions.get(request_id)) is not None:
             _answer(question, message)
         elif (queue := self._open.get(request_id)) is not None:  # a cancelled request has no reader any more
-            queue.put_nowait(protocol.decode_event(message))
+            queue.put_nowait(codec.decode_event(message))
 
 
 def _answer(question: asyncio.Future[Mapping[str, Any]], message: Mapping[str, Any]) -> None:

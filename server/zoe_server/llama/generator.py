@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from zoe_server.codec import decode_request
 from zoe_server.errors import ModelKindError, ZoeError
 from zoe_server.llama.cache.prefix_store import PrefixStore
 from zoe_server.llama.cache.radix_tree import NullPrefixCache, RadixTree
@@ -16,7 +17,7 @@ from zoe_server.llama.runner import Runner
 from zoe_server.llama.sampler import Sampler
 from zoe_server.llama.scheduling.batch import Limits
 from zoe_server.llama.scheduling.scheduler import Scheduler
-from zoe_server.protocol import Finish, Usage, decode_request
+from zoe_server.protocol import Finish, Usage
 
 if TYPE_CHECKING:
     from zoe_server.llama.config import EngineConfig

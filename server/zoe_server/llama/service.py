@@ -24,7 +24,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
-from zoe_server import errors, protocol
+from zoe_server import codec, errors, protocol
 from zoe_server.errors import EngineCrashedError, EngineError, EngineUnavailableError, OutOfMemoryError, ZoeError
 from zoe_server.llama import header
 from zoe_server.llama.model_file import ModelLoadError
@@ -217,11 +217,11 @@ class Service:
             intake = self._ready_worker().intake
             answer = await self._aio.run_in_executor(self._pool, _vocabulary_answer, intake, message)
         except ZoeError as error:
-            answer = protocol.encode_event(protocol.Failure(error))
+            answer = codec.encode_event(protocol.Failure(error))
         except Exception as error:  # noqa: BLE001 -- whatever it is, somebody waits for an answer
             _LOG.exception("a question could not be answered")
             failure = EngineError(f"the engine could not answer: {type(error).__name__}")
-            answer = protocol.encode_event(protocol.Failure(failure))
+            answer = codec.encode_event(protocol.Failure(failure))
         self._send({"id": message["id"], **answer})
 
     def _cancel(self, request_id: str) -> None:
@@ -235,7 +235,7 @@ class Service:
             self._open.discard(request_id)
             self._preparing.discard(request_id)
         for event in events:
-            self._send({"id": request_id, **protocol.encode_event(event)})
+            self._send({"id": request_id, **codec.encode_event(event)})
 
     def _send(self, message: dict[str, Any]) -> None:
         if self._writer is not None and not self._writer.is_closing():

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zoe_server import protocol
+from zoe_server import codec, protocol
 from zoe_server.gateway.openai.answer import AnswerHead
 from zoe_server.gateway.openai.chat import ChatWriter
 
@@ -170,7 +170,7 @@ def test_probabilities_are_told_whole_and_with_the_piece_that_they_belong_to() -
 
 def test_events_with_probabilities_survive_the_wire() -> None:
     event = protocol.Text("He", (token(b"He", b"x"), token(b"\xff")))
-    assert protocol.decode_event(json.loads(json.dumps(protocol.encode_event(event)))) == event
+    assert codec.decode_event(json.loads(json.dumps(codec.encode_event(event)))) == event
 
 
 def test_a_call_that_was_cut_off_is_left_out_of_a_whole_answer() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zoe_server import errors, protocol
+from zoe_server import codec, errors, protocol
 from zoe_server.gateway.body import MAX_DEPTH, parse_json
 from zoe_server.gateway.openai.body import MAX_CHOICES, MAX_STOPS, NOT_SERVED
 from zoe_server.gateway.openai.chat import parse_chat, to_requests
@@ -161,14 +161,14 @@ def test_what_is_nested_as_deep_as_may_be_reaches_the_engine_and_back(opened: st
     deep = json.loads(opened * n_levels + "1" + closed * n_levels)
     tool = {"type": "function", "function": {"name": "f", "parameters": {"a": deep}}}
     request = translate(tools=[tool])
-    assert protocol.decode_request(json.loads(json.dumps(protocol.encode_request(request)))) == request
+    assert codec.decode_request(json.loads(json.dumps(codec.encode_request(request)))) == request
 
 
 def test_what_the_template_is_told_reaches_the_engine() -> None:
     kwargs = {"enable_thinking": False}
     request = translate(chat_template_kwargs=kwargs)
     assert request.chat_template_kwargs == kwargs
-    assert protocol.decode_request(protocol.encode_request(request)) == request
+    assert codec.decode_request(codec.encode_request(request)) == request
     assert translate(chat_template_kwargs=None).chat_template_kwargs == {}
 
 
@@ -212,7 +212,7 @@ def test_everything_arrives() -> None:
         argument_values={"area": ("Kitchen",), "turn_on.name": None},
         answer_schema=protocol.AnswerSchema({"type": "null"}, "response_format.json_schema.schema"),
     )
-    assert protocol.decode_request(json.loads(json.dumps(protocol.encode_request(request)))) == request
+    assert codec.decode_request(json.loads(json.dumps(codec.encode_request(request)))) == request
 
 
 @pytest.mark.parametrize("name", NOT_SERVED)
@@ -263,7 +263,7 @@ def test_a_grammar_is_one_wherever_a_client_writes_it(
 ) -> None:
     request = translate(**fields)
     assert request.answer_schema == protocol.AnswerGrammar(kind, "a+", path)
-    assert protocol.decode_request(protocol.encode_request(request)) == request
+    assert codec.decode_request(codec.encode_request(request)) == request
 
 
 def test_texts_to_choose_from() -> None:

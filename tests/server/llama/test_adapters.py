@@ -14,12 +14,13 @@ import pytest
 from tests.fixtures.random_embedder_gguf import write_random_embedder_gguf
 from tests.fixtures.random_gguf import whole_words, write_random_gguf
 from tests.fixtures.random_lora_gguf import write_random_lora_gguf
+from zoe_server.codec import decode_request, encode_request
 from zoe_server.errors import InvalidRequestError
 from zoe_server.llama.config import EngineConfig
 from zoe_server.llama.model_file import ModelLoadError
 from zoe_server.llama.runner import Runner
 from zoe_server.llama.worker import open_worker
-from zoe_server.protocol import ChatRequest, decode_request, encode_request
+from zoe_server.protocol import ChatRequest
 
 if TYPE_CHECKING:
     from conftest import Engine

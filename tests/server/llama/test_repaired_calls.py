@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zoe_server import protocol
+from zoe_server import codec, protocol
 from zoe_server.llama.dialects.base import Dialect
 from zoe_server.llama.dialects.hermes import Hermes
 from zoe_server.llama.dialects.llama3 import Llama3
@@ -55,4 +55,4 @@ def test_what_counts_as_repaired(dialect: Dialect, answer: str, repaired: tuple[
 
 def test_the_engine_tells_the_gateway() -> None:
     finish = protocol.Finish("tool_calls", repaired_calls=(0, 2))
-    assert protocol.decode_event(protocol.encode_event(finish)) == finish
+    assert codec.decode_event(codec.encode_event(finish)) == finish

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from tests.fixtures.random_embedder_gguf import write_random_embedder_gguf
+from zoe_server.codec import decode_vector, encode_request
 from zoe_server.engines.process import python_env
 from zoe_server.llama import service
 from zoe_server.llama.config import EngineConfig
-from zoe_server.protocol import ChatRequest, EmbedRequest, Finish, Sampling, Usage, decode_vector, encode_request
+from zoe_server.protocol import ChatRequest, EmbedRequest, Finish, Sampling, Usage
 
 pytestmark = pytest.mark.timeout(120)
 

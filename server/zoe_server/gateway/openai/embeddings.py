@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from aiohttp import web
 from pydantic import Field
 
-from zoe_server import errors, protocol
+from zoe_server import codec, errors, protocol
 from zoe_server.engines.base import Engine
 from zoe_server.gateway.body import Wire, parse_json, validated
 from zoe_server.gateway.driver import route_headers
@@ -85,7 +85,7 @@ def json_response(head: dict[str, Any], name: str, member: str, plan: RoutePlan)
 
 def _item(body: EmbeddingsBody, index: int, vector: Vector) -> dict[str, Any]:
     numbers = shortened(vector, body.dimensions)
-    written = protocol.encode_vector(numbers) if body.encoding_format == "base64" else numbers
+    written = codec.encode_vector(numbers) if body.encoding_format == "base64" else numbers
     return {"object": "embedding", "index": index, "embedding": written}
 
 
@@ -145,4 +145,4 @@ def shortened(vector: Vector, dimensions: int | None) -> Vector:
     length = math.hypot(*vector[:dimensions])
     if not length:
         raise errors.InvalidRequestError("dimensions: so few leave nothing of a text", param="dimensions")
-    return protocol.decode_vector(protocol.encode_vector([number / length for number in vector[:dimensions]]))
+    return codec.decode_vector(codec.encode_vector([number / length for number in vector[:dimensions]]))

@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from zoe_server.codec import decode_embed_request
 from zoe_server.errors import EngineCrashedError, EngineError, ModelKindError, ZoeError
 from zoe_server.llama.embedding.intake import EmbeddingIntake
 from zoe_server.llama.embedding.queue import EmbeddingQueue, EmbedJob
 from zoe_server.llama.embedding.runner import EmbeddingRunner
-from zoe_server.protocol import Embedding, Event, Failure, Finish, decode_embed_request
+from zoe_server.protocol import Embedding, Event, Failure, Finish
 
 if TYPE_CHECKING:
     from zoe_server.llama.config import EngineConfig
