@@ -241,12 +241,10 @@ class Stream:
         Raises:
             ConnectionError: the client is gone, or reads nothing.
         """
-        async with reading(self._request):
+        async with reading(self._request, all_of_it=True):
             response = await self._begin()
             await response.write_eof(text.encode())
         account(self._request).delivered(response.status)
-        if (transport := self._request.transport) is not None:  # it closes when the client has read the rest
-            asyncio.get_running_loop().call_later(services(self._request).settings.client_timeout_s, transport.abort)
         return response
 
     async def _begin(self) -> web.StreamResponse:

@@ -70,7 +70,7 @@ async def track_requests(request: web.Request, handler: Handler) -> web.StreamRe
     try:
         response = await handler(request)
         if response.status != _CLIENT_CLOSED:
-            async with reading(request):
+            async with reading(request, all_of_it=True):
                 await response.prepare(request)
                 await response.write_eof()
             status = response.status
@@ -136,13 +136,17 @@ async def receive_body(request: web.Request, handler: Handler) -> web.StreamResp
 
 
 @asynccontextmanager
-async def reading(request: web.Request) -> AsyncIterator[None]:
+async def reading(request: web.Request, *, all_of_it: bool = False) -> AsyncIterator[None]:
     """Bound how long the client of `request` may take to read on, so that what is inside can be written.
+
+    With `all_of_it`, nothing of it is left to be sent afterwards.
 
     Raises:
         ConnectionError: it took longer; the connection is closed.
     """
     limit_s = services(request).settings.client_timeout_s
+    if all_of_it and request.transport is not None:
+        request.transport.set_write_buffer_limits(0)
     try:
         async with asyncio.timeout(limit_s):
             yield
@@ -150,6 +154,8 @@ async def reading(request: web.Request) -> AsyncIterator[None]:
         if request.transport is not None:
             request.transport.abort()
         raise ConnectionAbortedError(f"the client read nothing for {limit_s:g} s") from error
+    if all_of_it and request.transport is not None:
+        request.transport.set_write_buffer_limits()
 
 
 def is_authorized(request: web.Request) -> bool:
