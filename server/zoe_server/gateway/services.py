@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from zoe_server.catalogue.spec import ModelSpec
     from zoe_server.gateway.pull import Pulls
 
+_LOGGER: Final = logging.getLogger(__name__)
 Look = Callable[[], Hardware]
 """Looks at this machine; it may block for a moment."""
 
@@ -102,8 +104,12 @@ class Services:
         task.add_done_callback(self._unloading.discard)
 
     async def _unload_unused(self, name: str) -> None:
-        with suppress(errors.ModelBusyError):
+        try:
             await self.unload(name)
+        except errors.ModelBusyError:
+            _LOGGER.debug("%s stays, others use it", name)
+        except errors.ZoeError as error:
+            _LOGGER.warning("%s was not unloaded: %s", name, errors.in_one_line(error.message))
 
     async def wait_idle(self) -> None:
         """Return when no request is in work."""
