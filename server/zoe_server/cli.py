@@ -17,7 +17,7 @@ from zoe_server.commands.models import Config
 from zoe_server.commands.setup import setup
 from zoe_server.engines.local import LOADING_LOG
 from zoe_server.fleet.fleet import Fleet
-from zoe_server.fleet.process import State
+from zoe_server.fleet.model_state import ModelState
 from zoe_server.gateway.server import serve as serve_gateway
 from zoe_server.gateway.tracking import REQUEST_LOG
 from zoe_server.routing import rules
@@ -108,9 +108,9 @@ def _listening(url: str, fleet: Fleet) -> None:
 
 def _settled(url: str, fleet: Fleet) -> None:
     for status in fleet.status():
-        if status.state is State.READY:
+        if status.state is ModelState.READY:
             OUT.print(f"[green]ready[/]   {status.name}  loaded in {status.load_s:.1f} s  {url}/v1", soft_wrap=True)
-        elif status.state is State.UNLOADED:
+        elif status.state is ModelState.UNLOADED:
             OUT.print(f"[bold]waits[/]   {status.name}: {plain(status.reason)}", soft_wrap=True)
         else:
             OUT.print(f"[bold red]failed[/]  {status.name}: {plain(status.reason)}", soft_wrap=True)

@@ -22,9 +22,9 @@ import psutil  # type: ignore[import-untyped]  # it comes without type informati
 from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.local import LocalEngine
-from zoe_server.fleet.events import FleetEvent
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.health import HealthPolicy
+from zoe_server.fleet.reconciler import FleetEvent
 from zoe_server.fleet.restart import RestartPolicy
 
 STAND_IN: Final = Path(__file__).with_name("stand_in_engine.py")

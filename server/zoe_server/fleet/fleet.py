@@ -8,55 +8,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from typing import Any, Final
 
 from zoe_server import errors
 from zoe_server.catalogue.spec import ModelSpec
-from zoe_server.engines.base import Engine, Health, Loading
+from zoe_server.engines.base import Engine
 from zoe_server.engines.engine_log import LogLine
 from zoe_server.engines.registry import create_engine
-from zoe_server.fleet.berth import Berth
 from zoe_server.fleet.clock import Clock
-from zoe_server.fleet.events import FleetEvent
 from zoe_server.fleet.health import HealthPolicy
+from zoe_server.fleet.leases import Lease
+from zoe_server.fleet.model import Model
+from zoe_server.fleet.model_state import ModelState, ModelStatus
 from zoe_server.fleet.planner import FleetPolicy, Urgency
-from zoe_server.fleet.process import Care, EngineKeeper, State
-from zoe_server.fleet.reconciler import Reconciler
+from zoe_server.fleet.reconciler import FleetEvent, Reconciler
 from zoe_server.fleet.restart import RestartPolicy
 from zoe_server.fleet.sizing import NoSizing, Sizing
-from zoe_server.fleet.tickets import Ticket
-
-_UNLOADING: Final = "it is being unloaded"
-
-
-@dataclass(frozen=True, slots=True)
-class ModelStatus:
-    """Where one model stands; `reason` says why it is not ready (it may name files of this machine).
-
-    It `is_starting` while the server has just begun and loads it. `info` is what the last engine that was ready told of
-    the model. `size_bytes` is what the model takes, or would; `resident_bytes` is 0 while it is not in memory.
-    `checked_ago_s` is the age of the last look at its health, None if there was none; `quarantined_s` is how long it
-    will still be left alone. `loading` is how far it is while it is being loaded, where that is known.
-    """
-
-    name: str
-    state: State
-    reason: str
-    crashes: int
-    load_s: float
-    open_requests: int
-    health: Health
-    info: Mapping[str, Any]
-    is_starting: bool = False
-    restarts: int = 0
-    waiting_requests: int = 0
-    pinned: bool = False
-    size_bytes: int = 0
-    resident_bytes: int = 0
-    checked_ago_s: float | None = None
-    quarantined_s: float = 0.0
-    loading: Loading | None = None
+from zoe_server.fleet.supervisor import Care
 
 
 class Fleet:
@@ -74,22 +41,20 @@ class Fleet:
         sizing: Sizing | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._clock = clock or Clock()
+        clock = clock or Clock()
         self._ready_wait_s = ready_wait_s
         self._observers: list[Callable[[FleetEvent], None]] = []
-        self._create = create
-        self._care = Care(policy or RestartPolicy(), health or HealthPolicy(), self._clock)
-        self._berths = {spec.name: Berth(self._keeper(spec)) for spec in specs}
+        self._care = Care(create, policy or RestartPolicy(), health or HealthPolicy(), clock, self._wake)
+        self._models = {spec.name: Model(spec, self._care) for spec in specs}
         self._reconciler = Reconciler(
-            tuple(self._berths.values()), sizing or NoSizing(), planning or FleetPolicy(), self._clock, self.tell
+            tuple(self._models.values()), sizing or NoSizing(), planning or FleetPolicy(), clock, self.tell
         )
-        self._open = dict.fromkeys(self._berths, 0)
         self._reconciling: asyncio.Task[None] | None = None
 
     @property
     def specs(self) -> tuple[ModelSpec, ...]:
         """The models, in the order of preference."""
-        return tuple(berth.keeper.spec for berth in self._berths.values())
+        return tuple(model.spec for model in self._models.values())
 
     @property
     def budget_bytes(self) -> int | None:
@@ -127,8 +92,8 @@ class Fleet:
 
     async def settled(self) -> None:
         """Return when the first start of every model that is at home here has succeeded or failed."""
-        home = [berth.keeper for berth in self._berths.values() if berth.keeper.spec.load == "start"]
-        await self._reconciler.until(lambda: all(keeper.state is not State.LOADING for keeper in home))
+        home = [model for model in self._models.values() if model.spec.load == "start"]
+        await self._reconciler.until(lambda: all(model.state is not ModelState.LOADING for model in home))
 
     async def enlist(self, name: str, specs: Sequence[ModelSpec]) -> None:
         """Serve `specs` from now on: those that are here, and a new one called `name`.
@@ -140,16 +105,14 @@ class Fleet:
             errors.EngineUnavailableError: it cannot be loaded; everything stays as it was.
         """
         known = {spec.name: spec for spec in specs}
-        newcomer = Berth(self._keeper(known[name]), is_newcomer=True)
-        keeper = newcomer.keeper
+        newcomer = Model(known[name], self._care, is_newcomer=True)
         self._check_order()
         await self._reconciler.admit(newcomer)
-        await self._reconciler.until(lambda: keeper.state is not State.LOADING)
-        if keeper.state in (State.FAILED, State.STOPPED):
+        await self._reconciler.until(lambda: newcomer.state is not ModelState.LOADING)
+        if newcomer.state in (ModelState.FAILED, ModelState.STOPPED):
             self._reconciler.dismiss(newcomer)
-            raise keeper.error(keeper.reason)
-        self._open[name] = 0
-        self._berths = _in_order({**self._berths, name: newcomer}, known)
+            raise newcomer.error(newcomer.reason)
+        self._models = _in_order({**self._models, name: newcomer}, known)
 
     @asynccontextmanager
     async def lease(self, model: str, n_requests: int = 1, *, background: bool = False) -> AsyncGenerator[Engine, None]:
@@ -159,19 +122,13 @@ class Fleet:
             errors.QueueFullError: as many requests as may run and wait are open already.
             errors.EngineUnavailableError: the engine cannot start, or not in time.
         """
-        berth = self._berths[model]
+        lender = self._models[model]
         self._check_order()
-        self._check_limit(berth, n_requests)
-        self._open[model] += n_requests
-        urgency = Urgency.BACKGROUND if background else Urgency.INTERACTIVE
-        ticket = berth.keeper.tickets.take(self._clock.now_s(), urgency)
+        lease = lender.lend(n_requests, Urgency.BACKGROUND if background else Urgency.INTERACTIVE)
         try:
-            yield await self._engine_for(berth, ticket)
+            yield await self._engine_for(lender, lease)
         finally:
-            self._open[model] -= n_requests
-            if ticket.is_used:
-                berth.keeper.last_used_s = self._clock.now_s()
-            berth.keeper.tickets.give_back(ticket)
+            lender.give_back(lease)
             self._wake()
 
     async def load(self, model: str) -> None:
@@ -180,9 +137,7 @@ class Fleet:
         Raises:
             errors.EngineUnavailableError: it cannot start, or not in time.
         """
-        berth = self._berths[model]
-        berth.keeper.forgive()
-        berth.dismissals.clear()
+        self._models[model].forgive()
         self._wake()
         async with self.lease(model, 0):
             return
@@ -194,83 +149,61 @@ class Fleet:
             errors.ModelBusyError: they have not ended after `wait_s`, or somebody loads it again; it stays.
             errors.EngineUnavailableError: its process does not end.
         """
-        berth = self._berths[model]
-        keeper = berth.keeper
-        if keeper.phase is None:
-            keeper.at_home = False
+        leaving = self._models[model]
+        if not leaving.takes_memory:
+            leaving.stay_away()
             return
-        if (lost := self._lost(berth)) is not None:
-            raise lost
-        dismissal = object()
-        berth.dismissals.add(dismissal)
-        berth.draining = True
-        berth.keeper.tickets.turn_away(berth.keeper.error(_UNLOADING))
+        dismissal = leaving.dismiss()
         self._wake()
-        ends = (State.LOST, State.STOPPED)
         try:
-            async with asyncio.timeout(wait_s if berth.keeper.tickets.n_used else None):
-                await self._reconciler.until(
-                    lambda: keeper.phase is None or keeper.state in ends or dismissal not in berth.dismissals
-                )
+            async with asyncio.timeout(wait_s if leaving.leases.n_used else None):
+                await self._reconciler.until(lambda: leaving.is_over(dismissal))
         except TimeoutError as error:
-            text = f"the model {model!r} still answers {keeper.tickets.n_used} requests; try again later"
+            text = f"the model {model!r} still answers {leaving.leases.n_used} requests; try again later"
             raise errors.ModelBusyError(text) from error
         finally:
-            berth.dismissals.discard(dismissal)
+            leaving.recall(dismissal)
             self._wake()
-        if (lost := self._lost(berth)) is not None:
-            raise lost
-        if keeper.phase is not None:
+        if leaving.state is ModelState.LOST:
+            raise leaving.error(leaving.reason)
+        if leaving.takes_memory:
             raise errors.ModelBusyError(f"the model {model!r} stays, because somebody loads it again")
-
-    @staticmethod
-    def _lost(berth: Berth) -> errors.EngineUnavailableError | None:
-        keeper = berth.keeper
-        return keeper.error(keeper.reason) if keeper.state is State.LOST else None
 
     def pin(self, model: str, *, pinned: bool = True) -> None:
         """Say whether the model has to stay once it is in memory."""
-        self._berths[model].pinned = pinned
-        for berth in self._berths.values():
-            berth.keeper.fits = True
+        self._models[model].pin(pinned=pinned)
+        for other in self._models.values():
+            other.reconsider()
         self._wake()
 
     def status(self) -> tuple[ModelStatus, ...]:
         """Return where every model stands; never loads or wakes one."""
-        return tuple(self._status(name, berth) for name, berth in self._berths.items())
+        return tuple(model.status() for model in self._models.values())
 
     def log(self, model: str) -> tuple[LogLine, ...]:
         """Return what the engines of the model wrote last, the oldest first."""
-        return self._berths[model].keeper.log
+        return self._models[model].log
 
     async def stop(self) -> None:
-        """Stop all engines at the same time and return when nothing of them is left."""
+        """Stop all engines at the same time and return when nothing of them is left, or can be ended."""
         if self._reconciling is not None:
             self._reconciling.cancel()
             await asyncio.wait({self._reconciling})
-        await asyncio.gather(*(berth.keeper.stop() for berth in self._reconciler.berths))
+        await asyncio.gather(*(model.stop() for model in self._reconciler.models))
 
-    def _keeper(self, spec: ModelSpec) -> EngineKeeper:
-        return EngineKeeper(spec, self._create, self._care, self._wake)
-
-    async def _engine_for(self, berth: Berth, ticket: Ticket) -> Engine:
-        keeper = berth.keeper
-        if berth.is_open:
-            ticket.let_in.set_result(True)
-        elif (error := keeper.unavailable()) is not None:
+    async def _engine_for(self, model: Model, lease: Lease) -> Engine:
+        if lease.waits and (error := model.unavailable()) is not None:
             raise error
-        elif berth.dismissed:
-            raise keeper.error(_UNLOADING)
         self._wake()
         try:
             async with asyncio.timeout(self._ready_wait_s):
-                await ticket.let_in
+                await lease.let_in
         except TimeoutError as error:
-            wait = self._reconciler.explain_wait(berth)
-            raise keeper.error(f"after {self._ready_wait_s:g} s {wait}") from error
-        if keeper.engine is None:  # it went away at the moment it came
-            raise keeper.error(keeper.reason)
-        return keeper.engine
+            wait = self._reconciler.explain_wait(model)
+            raise model.error(f"after {self._ready_wait_s:g} s {wait}") from error
+        if model.engine is None:  # it went away at the moment it came
+            raise model.error(model.reason)
+        return model.engine
 
     def _check_order(self) -> None:
         """Refuse to wait for a reconciler that is gone; its last words are in the log."""
@@ -278,47 +211,12 @@ class Fleet:
         if task is not None and task.done() and not task.cancelled():
             raise errors.EngineUnavailableError("the server is out of order; its log says why, and a restart helps")
 
-    def _check_limit(self, berth: Berth, n_requests: int) -> None:
-        spec = berth.keeper.spec
-        limit = spec.n_slots + spec.queue_limit
-        if self._open[spec.name] + n_requests > limit:
-            raise errors.QueueFullError(
-                f"{self._open[spec.name]} requests for model {spec.name!r} are open already, at most {limit} may be; "
-                "please try again in a moment",
-                retry_after_s=1.0,
-            )
-
-    def _status(self, name: str, berth: Berth) -> ModelStatus:
-        keeper, now_s = berth.keeper, self._clock.now_s()
-        is_loading = keeper.state is State.LOADING and keeper.spec.load == "start"
-        quarantined = keeper.state is State.QUARANTINED
-        return ModelStatus(
-            name=name,
-            state=keeper.state,
-            reason=keeper.reason,
-            crashes=keeper.crashes,
-            load_s=keeper.load_s,
-            open_requests=self._open[name],
-            health=keeper.health,
-            info=keeper.info,
-            is_starting=is_loading and not keeper.n_ready and not berth.is_newcomer,
-            restarts=max(0, keeper.n_ready - 1),
-            waiting_requests=len(keeper.tickets.waiting),
-            pinned=berth.pinned,
-            size_bytes=berth.size_bytes,
-            resident_bytes=berth.size_bytes if keeper.phase is not None else 0,
-            checked_ago_s=None if keeper.checked_s is None else now_s - keeper.checked_s,
-            quarantined_s=max(0.0, keeper.not_before_s - now_s) if quarantined else 0.0,
-            loading=keeper.loading,
-        )
-
     def _wake(self) -> None:
         self._reconciler.wake()
 
 
-def _in_order(berths: Mapping[str, Berth], specs: Mapping[str, ModelSpec]) -> dict[str, Berth]:
-    """Return the berths in the order of `specs`, with their fallbacks; those that `specs` lack come last, unchanged."""
+def _in_order(models: Mapping[str, Model], specs: Mapping[str, ModelSpec]) -> dict[str, Model]:
+    """Return the models in the order of `specs`, with their fallbacks; those that `specs` lack come last, unchanged."""
     for name, spec in specs.items():
-        keeper = berths[name].keeper
-        keeper.spec = replace(keeper.spec, fallback=spec.fallback)
-    return {name: berths[name] for name in (*specs, *(name for name in berths if name not in specs))}
+        models[name].fall_back_on(spec.fallback)
+    return {name: models[name] for name in (*specs, *(name for name in models if name not in specs))}

@@ -28,17 +28,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import Enum, IntEnum
+from enum import IntEnum
+from typing import Final
 
+from zoe_server.fleet.model_state import ModelState
 
-class Phase(Enum):
-    """Where a model that takes memory stands."""
-
-    LOADING = "loading"
-    READY = "ready"
-    LEAVING = "leaving"
-    LOST = "lost"
-    """Its process does not end: it goes nowhere, and nobody gets its room."""
+_MOVING: Final = frozenset({ModelState.LOADING, ModelState.RESTARTING, ModelState.UNLOADING})
 
 
 class Urgency(IntEnum):
@@ -60,7 +55,7 @@ class Resident:
 
     name: str
     size_bytes: int
-    phase: Phase = Phase.READY
+    state: ModelState = ModelState.READY
     open_requests: int = 0
     pinned: bool = False
     at_home: bool = False
@@ -177,12 +172,12 @@ class _Table:
         self._now_s = now_s
         self._policy = policy
         self._pinned = [one for one in residents if one.is_kept]
-        self._movable = [one for one in residents if one.phase is Phase.READY and not one.is_kept]
-        self._moving = any(one.phase in (Phase.LOADING, Phase.LEAVING) for one in residents)
-        lost = [one for one in residents if one.phase is Phase.LOST and not one.is_kept]
+        self._movable = [one for one in residents if one.state is ModelState.READY and not one.is_kept]
+        self._moving = any(one.state in _MOVING for one in residents)
+        lost = [one for one in residents if one.state is ModelState.LOST and not one.is_kept]
         self._room_bytes = budget_bytes - _bytes_of(self._pinned) - _bytes_of(lost)
         self._free_bytes = budget_bytes - _bytes_of(residents)
-        self._coming_bytes = _bytes_of([one for one in residents if one.phase is Phase.LEAVING])
+        self._coming_bytes = _bytes_of([one for one in residents if one.state is ModelState.UNLOADING])
         self._promised: set[str] = set()
         self._wake_s = math.inf
 
@@ -212,7 +207,9 @@ class _Table:
                     return Evict(one.name)
                 self._wake_at(one.keep_until_s)
         for one in self._residents:
-            if one.draining and not one.dismissed and one.phase is Phase.READY and one.name not in self._promised:  # 5
+            if (
+                one.draining and not one.dismissed and one.state is ModelState.READY and one.name not in self._promised
+            ):  # 5
                 return Reopen(one.name)
         return Wait(self._wake_s)  # 6
 

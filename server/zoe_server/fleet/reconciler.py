@@ -10,18 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
 from zoe_server import errors
 from zoe_server.catalogue.spec import CHAT_ROLE, TOOLS_ROLE
 from zoe_server.fleet import planner
-from zoe_server.fleet.berth import Berth
 from zoe_server.fleet.clock import Clock
 from zoe_server.fleet.description import gigabytes
-from zoe_server.fleet.events import FleetEvent
-from zoe_server.fleet.planner import FleetPolicy, Phase, Resident
-from zoe_server.fleet.process import State
+from zoe_server.fleet.model import Model
+from zoe_server.fleet.model_state import ModelState
+from zoe_server.fleet.planner import FleetPolicy, Resident
 from zoe_server.fleet.sizing import UNBOUNDED_BYTES, Sizing
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -31,18 +31,27 @@ _ASK_BEFORE_REFUSAL_S: Final = 1.0
 """The same where a model would be refused because of it."""
 
 
+@dataclass(frozen=True, slots=True)
+class FleetEvent:
+    """Something that happened to a model; `detail` is for people."""
+
+    kind: Literal["loaded", "load_failed", "evicted", "lost", "refused", "fell_back"]
+    model: str
+    detail: str = ""
+
+
 class Reconciler:
-    """Conducts `berths`, which are in the order of the configuration."""
+    """Has `models` in memory as the planner decides; they are in the order of the configuration."""
 
     def __init__(
         self,
-        berths: Sequence[Berth],
+        models: Sequence[Model],
         sizing: Sizing,
         policy: FleetPolicy,
         clock: Clock,
         tell: Callable[[FleetEvent], None],
     ) -> None:
-        self._berths = {berth.keeper.spec.name: berth for berth in sorted(berths, key=_turn_at_start)}
+        self._models = {model.name: model for model in sorted(models, key=_turn_at_start)}
         self._sizing = sizing
         self._policy = policy
         self._clock = clock
@@ -64,26 +73,26 @@ class Reconciler:
         return self._sizing.extra_bytes
 
     @property
-    def berths(self) -> tuple[Berth, ...]:
-        """All that are conducted, in the order of their first loads."""
-        return tuple(self._berths.values())
+    def models(self) -> tuple[Model, ...]:
+        """All that there are, in the order of their first loads."""
+        return tuple(self._models.values())
 
-    async def admit(self, berth: Berth) -> None:
-        """Conduct `berth`, too, from now on."""
-        berth.size_bytes = berth.estimated_bytes = await self._sizing.estimate(berth.keeper.spec)
-        self._berths = {**self._berths, berth.keeper.spec.name: berth}
+    async def admit(self, model: Model) -> None:
+        """Have `model`, too, from now on."""
+        model.estimate(await self._sizing.estimate(model.spec))
+        self._models = {**self._models, model.name: model}
         self.wake()
 
-    def dismiss(self, berth: Berth) -> None:
-        """Conduct `berth` no more, of which nothing is in memory."""
-        self._berths = {name: other for name, other in self._berths.items() if other is not berth}
+    def dismiss(self, model: Model) -> None:
+        """Have `model` no more, of which nothing is in memory."""
+        self._models = {name: other for name, other in self._models.items() if other is not model}
 
     def wake(self) -> None:
         """Take note that something has changed."""
         self._changed.set()
 
     async def run(self) -> None:
-        """Conduct until this is cancelled; a load or an eviction that is under way is given up then."""
+        """Reconcile until this is cancelled; a load or an eviction that is under way is given up then."""
         try:
             await self._weigh_all()
             while True:
@@ -111,23 +120,21 @@ class Reconciler:
         async with self._decided:
             await self._decided.wait_for(condition)
 
-    def explain_wait(self, berth: Berth) -> str:
+    def explain_wait(self, model: Model) -> str:
         """Return what a request to this model waits for, in words."""
-        keeper = berth.keeper
-        if keeper.phase is Phase.LOADING or keeper.state in (State.LOADING, State.RESTARTING):
-            return f"still {keeper.state.value}: {keeper.reason}"
-        if berth.draining or keeper.phase is not None:
+        if model.state in (ModelState.LOADING, ModelState.RESTARTING):
+            return f"still {model.state.value}: {model.reason}"
+        if model.draining or model.takes_memory:
             return "others wait for its memory, and go first"
-        return self._explain_room(berth)
+        return self._explain_room(model)
 
-    def _explain_room(self, berth: Berth) -> str:
-        keeper = berth.keeper
-        residents = [one for one in self._residents() if one.name != keeper.spec.name]
+    def _explain_room(self, model: Model) -> str:
+        residents = [one for one in self._residents() if one.name != model.name]
         there = ", ".join(_in_words(one) for one in residents) or "nothing"
         if self.budget_bytes is None:
             return f"it is loaded after others; there is {there}"
         free_bytes = self._budget_bytes - sum(one.size_bytes for one in residents)
-        return f"it needs {gigabytes(berth.size_bytes)}, {gigabytes(max(0, free_bytes))} are free beside {there}"
+        return f"it needs {gigabytes(model.size_bytes)}, {gigabytes(max(0, free_bytes))} are free beside {there}"
 
     def _asks_again(self, decision: planner.Decision) -> bool:
         """Whether to look at the machine's memory again before `decision`."""
@@ -139,52 +146,50 @@ class Reconciler:
     async def _ask_budget(self) -> None:
         """Ask how much there is for models now; those that were refused and fit now get another chance."""
         self._asked_s = self._clock.now_s()
-        held = [one for berth in self._berths.values() if (one := berth.held()) is not None]
+        held = [one for model in self._models.values() if (one := model.held()) is not None]
         self._budget_bytes = await self._sizing.budget_bytes(held)
         stays_bytes = sum(one.size_bytes for one in self._residents() if one.is_kept)
-        for berth in self._berths.values():
-            berth.keeper.fits = berth.keeper.fits or berth.size_bytes <= self._budget_bytes - stays_bytes
+        for model in self._models.values():
+            if model.size_bytes <= self._budget_bytes - stays_bytes:
+                model.reconsider()
 
     async def _weigh_all(self) -> None:
         await self._ask_budget()
-        for berth in self._berths.values():
-            berth.size_bytes = berth.estimated_bytes = await self._sizing.estimate(berth.keeper.spec)
+        for model in self._models.values():
+            model.estimate(await self._sizing.estimate(model.spec))
 
     @property
     def _moves(self) -> bool:
         return self._move is not None and not self._move.done()
 
     def _residents(self) -> list[Resident]:
-        return [one for berth in self._berths.values() if (one := berth.resident()) is not None]
+        return [one for model in self._models.values() if (one := model.resident()) is not None]
 
     def _decide(self) -> planner.Decision:
         now_s = self._clock.now_s()
-        for berth in self._berths.values():
-            if berth.keeper.state is State.QUARANTINED and now_s >= berth.keeper.not_before_s:
-                berth.keeper.forgive()
-            if berth.is_open:
-                berth.keeper.tickets.let_in()
-        due = [berth for berth in self._berths.values() if berth.keeper.not_before_s <= now_s]
-        wants = [want for berth in due if (want := berth.want()) is not None]
+        for model in self._models.values():
+            if model.state is ModelState.QUARANTINED and now_s >= model.not_before_s:
+                model.forgive()
+            model.admit()
+        due = [model for model in self._models.values() if model.not_before_s <= now_s]
+        wants = [want for model in due if (want := model.want()) is not None]
         return planner.decide(self._residents(), wants, self._budget_bytes, now_s, self._policy)
 
     def _carry_out(self, decision: planner.Decision) -> None:
         match decision:
             case planner.Load(name):
-                berth = self._berths[name]
-                berth.keeper.phase, berth.draining = Phase.LOADING, False
-                self._begin(self._load(berth), f"load {name}")
+                model = self._models[name]
+                self._begin(self._load(model, model.load()), f"load {name}")
             case planner.Evict(name, wanted_by):
-                berth = self._berths[name]
-                berth.keeper.phase, berth.draining = Phase.LEAVING, True
-                self._begin(self._evict(berth, wanted_by), f"evict {name}")
+                model = self._models[name]
+                self._begin(self._evict(model, wanted_by, model.unload()), f"evict {name}")
             case planner.Drain(name, wanted_by):
                 _LOGGER.info("model %s takes no new requests until %s had its turn", name, wanted_by)
-                self._berths[name].draining = True
+                self._models[name].drain()
             case planner.Reopen(name):
-                self._berths[name].draining = False
+                self._models[name].reopen()
             case planner.Refuse(name, room_bytes, pinned):
-                self._refuse(self._berths[name], room_bytes, pinned)
+                self._refuse(self._models[name], room_bytes, pinned)
 
     def _begin(self, move: Coroutine[Any, Any, None], name: str) -> None:
         self._move = asyncio.create_task(move, name=name)
@@ -195,75 +200,70 @@ class Reconciler:
             _LOGGER.error("the fleet could not %s", move.get_name(), exc_info=error)
         self.wake()
 
-    async def _load(self, berth: Berth) -> None:
-        keeper, name = berth.keeper, berth.keeper.spec.name
+    async def _load(self, model: Model, load: Callable[[], Awaitable[errors.ZoeError | None]]) -> None:
         free_bytes = await self._sizing.free_bytes()
-        problem = await keeper.load()
+        problem = await load()
         if problem is not None:
-            await self._reconsider(berth, problem)
-            self._tell(FleetEvent("load_failed", name, problem.message))
+            await self._reconsider(model, problem)
+            self._tell(FleetEvent("load_failed", model.name, problem.message))
             return
-        if berth.is_open:
-            keeper.tickets.let_in()
-        if keeper.engine is not None:
-            measured_bytes = await self._sizing.weigh(keeper.spec, keeper.engine, free_bytes)
-            berth.size_bytes = measured_bytes or berth.size_bytes
-        _LOGGER.info("model %s is loaded (%s) after %.1f s", name, gigabytes(berth.size_bytes), keeper.load_s)
-        self._tell(FleetEvent("loaded", name))
+        model.admit()
+        if model.engine is not None:
+            measured_bytes = await self._sizing.weigh(model.spec, model.engine, free_bytes)
+            model.resize(measured_bytes or model.size_bytes)
+        _LOGGER.info("model %s is loaded (%s)", model.name, gigabytes(model.size_bytes))
+        self._tell(FleetEvent("loaded", model.name))
 
-    async def _reconsider(self, berth: Berth, problem: errors.ZoeError) -> None:
+    async def _reconsider(self, model: Model, problem: errors.ZoeError) -> None:
         """A model that found too little memory needs more than there was; after some time it may be tried again."""
         if isinstance(problem, errors.OutOfMemoryError):
             taken_bytes = sum(one.size_bytes for one in self._residents())
-            more_bytes = max(berth.size_bytes, self._budget_bytes - taken_bytes + 1)
-            berth.size_bytes = more_bytes if taken_bytes else berth.size_bytes
+            if taken_bytes:
+                model.resize(max(model.size_bytes, self._budget_bytes - taken_bytes + 1))
         else:
-            berth.size_bytes = berth.estimated_bytes = await self._sizing.estimate(berth.keeper.spec)
+            model.estimate(await self._sizing.estimate(model.spec))
 
-    async def _evict(self, berth: Berth, wanted_by: str | None) -> None:
-        name = berth.keeper.spec.name
+    async def _evict(self, model: Model, wanted_by: str | None, unload: Callable[[str], Awaitable[None]]) -> None:
         why = f"{wanted_by} needed its memory" if wanted_by else "nobody used it"
-        why = "it was unloaded" if berth.dismissed else why
-        if wanted_by is None or berth.dismissed:
-            berth.keeper.at_home = False
-        await berth.keeper.unload(f"{why}; it is loaded again when somebody asks for it")
-        berth.draining = False
-        if berth.keeper.phase is not None:
-            self._tell(FleetEvent("lost", name, berth.keeper.reason))
+        why = "it was unloaded" if model.is_dismissed else why
+        if wanted_by is None or model.is_dismissed:
+            model.stay_away()
+        await unload(f"{why}; it is loaded again when somebody asks for it")
+        if model.takes_memory:
+            self._tell(FleetEvent("lost", model.name, model.reason))
             return
-        _LOGGER.info("model %s is not in memory any more: %s", name, why)
-        self._tell(FleetEvent("evicted", name, why))
+        _LOGGER.info("model %s is not in memory any more: %s", model.name, why)
+        self._tell(FleetEvent("evicted", model.name, why))
 
-    def _refuse(self, berth: Berth, room_bytes: int, pinned: Sequence[str]) -> None:
-        lost = [one.name for one in self._residents() if one.phase is Phase.LOST]
+    def _refuse(self, model: Model, room_bytes: int, pinned: Sequence[str]) -> None:
+        lost = [one.name for one in self._residents() if one.state is ModelState.LOST]
         beside = f" beside the pinned models ({', '.join(pinned)})" if pinned else ""
         beside += f" beside what cannot be ended ({', '.join(lost)})" if lost else ""
         reason = (
-            f"it needs about {gigabytes(berth.size_bytes)}, and models may take {gigabytes(room_bytes)}{beside}; "
+            f"it needs about {gigabytes(model.size_bytes)}, and models may take {gigabytes(room_bytes)}{beside}; "
             "choose a smaller model or context, or allow more with memory_budget_bytes in [server]"
         )
-        _LOGGER.warning("model %s cannot be loaded: %s", berth.keeper.spec.name, reason)
-        berth.keeper.refuse(reason)
-        berth.size_bytes = berth.estimated_bytes
-        self._tell(FleetEvent("refused", berth.keeper.spec.name, reason))
+        _LOGGER.warning("model %s cannot be loaded: %s", model.name, reason)
+        model.refuse(reason)
+        self._tell(FleetEvent("refused", model.name, reason))
 
     def _leave_out_what_does_not_fit(self) -> None:
         """Nothing moves, nothing can be done: what is still to be loaded for nobody in particular has no room."""
         if self._moves:
             return
-        for berth in self._berths.values():
-            keeper = berth.keeper
-            waits_for_nothing = keeper.phase is None and keeper.not_before_s <= self._clock.now_s()
-            if waits_for_nothing and keeper.state in (State.LOADING, State.RESTARTING) and not keeper.tickets.waiting:
-                why = self._explain_room(berth)
-                keeper.state, keeper.reason = State.UNLOADED, f"{why}; it is loaded when somebody asks for it"
-                _LOGGER.warning("model %s is not loaded now: %s", keeper.spec.name, why)
+        now_s, coming = self._clock.now_s(), (ModelState.LOADING, ModelState.RESTARTING)
+        for model in self._models.values():
+            waits_for_nothing = not model.takes_memory and model.not_before_s <= now_s
+            if waits_for_nothing and model.state in coming and not model.leases.waiting:
+                why = self._explain_room(model)
+                model.leave_out(why)
+                _LOGGER.warning("model %s is not loaded now: %s", model.name, why)
 
     def _next_start_s(self) -> float:
         """Return the next moment at which a model may be started that may not be started now."""
         now_s = self._clock.now_s()
-        later = [berth.keeper for berth in self._berths.values() if berth.keeper.not_before_s > now_s]
-        return min((keeper.not_before_s for keeper in later), default=math.inf)
+        moments_s = (model.not_before_s for model in self._models.values())
+        return min((moment_s for moment_s in moments_s if moment_s > now_s), default=math.inf)
 
     async def _rest(self, until_s: float) -> None:
         async with self._decided:
@@ -277,12 +277,12 @@ class Reconciler:
                 task.cancel()
 
 
-def _turn_at_start(berth: Berth) -> int:
+def _turn_at_start(model: Model) -> int:
     """Return what orders the first loads: who acts in the home, who talks, then everybody in the order given."""
-    roles = berth.keeper.spec.roles
+    roles = model.spec.roles
     return 0 if TOOLS_ROLE in roles else 1 if CHAT_ROLE in roles else 2
 
 
 def _in_words(one: Resident) -> str:
-    state = "pinned" if one.pinned else f"{one.open_requests} open requests" if one.open_requests else one.phase.value
+    state = "pinned" if one.pinned else f"{one.open_requests} open requests" if one.open_requests else one.state.value
     return f"{one.name} ({gigabytes(one.size_bytes)}, {state})"

@@ -1,9 +1,14 @@
-"""When an engine that is gone is started again: a pure function of when it failed before."""
+"""When an engine that is gone is started again: by when others of its model failed before. Pure."""
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+
+_REMEMBERED: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +44,39 @@ class RestartPolicy:
     def quarantines(self, crashes: Sequence[float], now: float) -> bool:
         """Whether an engine that crashed at these moments, the latest included, crashes too often."""
         return sum(1 for moment in crashes if now - moment <= self.window_s) >= self.quarantine_after
+
+
+class Failures:
+    """How often the engines of one model failed, and from when on another may be started. Moments in seconds."""
+
+    def __init__(self, policy: RestartPolicy) -> None:
+        self._policy = policy
+        self._all: deque[float] = deque(maxlen=_REMEMBERED)
+        self._crashes: deque[float] = deque(maxlen=_REMEMBERED)
+        self.not_before_s = -math.inf
+        self.n_crashes = 0
+
+    def cannot_start(self, now_s: float, *, lacks_memory: bool) -> None:
+        """Note that an engine could not be started."""
+        self._all.append(now_s)
+        policy = self._policy
+        self.not_before_s = now_s + (policy.no_memory_s if lacks_memory else policy.delay_s(self._all, now_s))
+
+    def crashed(self, now_s: float, *, unhealthy: bool) -> bool:
+        """Note that an engine went, or was ended because it was `unhealthy`; return whether that is quarantine."""
+        policy = self._policy
+        self.n_crashes += 1
+        self._all.append(now_s)
+        self._crashes.append(now_s)
+        if policy.quarantines(self._crashes, now_s):
+            self._crashes.clear()
+            self.not_before_s = now_s + policy.quarantine_s
+            return True
+        self.not_before_s = now_s + (policy.unhealthy_s if unhealthy else policy.delay_s(self._all, now_s))
+        return False
+
+    def forgive(self) -> None:
+        """Forget them: another engine may be started at once."""
+        self.not_before_s = -math.inf
+        self._all.clear()
+        self._crashes.clear()

@@ -11,7 +11,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from zoe_server import __version__
-from zoe_server.fleet.fleet import ModelStatus
+from zoe_server.fleet.model_state import ModelStatus
 from zoe_server.gateway.body import parse_json, validated
 from zoe_server.gateway.services import Services, services
 from zoe_server.routing import rules

@@ -7,8 +7,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from zoe_server import __version__, errors
-from zoe_server.fleet.fleet import ModelStatus
-from zoe_server.fleet.process import State
+from zoe_server.fleet.model_state import ModelState, ModelStatus
 from zoe_server.gateway.middleware import error_body, is_authorized
 from zoe_server.gateway.services import Services, services
 
@@ -39,9 +38,9 @@ def _problem(state: Services) -> errors.EngineUnavailableError | None:
         return errors.EngineUnavailableError("the server is stopping", code="stopping")
     models = {status.name: status for status in state.fleet.status()}
     default = models[state.router.default].state
-    if default in (State.FAILED, State.QUARANTINED, State.LOST):
+    if default in (ModelState.FAILED, ModelState.QUARANTINED, ModelState.LOST):
         return errors.EngineUnavailableError("a model cannot be loaded; the server's log says why", code="failed")
-    if default in (State.RESTARTING, State.STOPPED) or any(status.is_starting for status in models.values()):
+    if default in (ModelState.RESTARTING, ModelState.STOPPED) or any(status.is_starting for status in models.values()):
         return errors.EngineUnavailableError("a model is being loaded", code="loading")
     return None
 

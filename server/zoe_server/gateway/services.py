@@ -15,13 +15,13 @@ from aiohttp import web
 
 from zoe_server import errors
 from zoe_server.fleet import hardware
-from zoe_server.fleet.fleet import Fleet, ModelStatus
+from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.gpu import Gpu
 from zoe_server.fleet.hardware import Hardware
-from zoe_server.fleet.process import State
+from zoe_server.fleet.model_state import ModelState, ModelStatus
 from zoe_server.gateway.tracking import Tracker
 from zoe_server.metrics.metrics import Metrics
-from zoe_server.metrics.state import GpuState, ModelState, ServerState
+from zoe_server.metrics.state import GpuReading, ModelReading, ServerReading
 from zoe_server.routing.router import Router
 from zoe_server.settings import ServerSettings
 
@@ -68,7 +68,7 @@ class Services:
         self.metrics = Metrics(spec.name for spec in self.fleet.specs)
         self.tracker = Tracker(self.metrics.observe, keeps_prompts=self.settings.log_prompts)
 
-    async def read_state(self) -> ServerState:
+    async def read_state(self) -> ServerReading:
         """Return what server and machine are like now."""
         return await _state_now(self.fleet, time.monotonic() - self._started, self.look)
 
@@ -130,10 +130,10 @@ def _look() -> Hardware:
     return hardware.detect(jetson_stats=lambda: "")
 
 
-async def _state_now(fleet: Fleet, uptime_s: float, look: Look) -> ServerState:
+async def _state_now(fleet: Fleet, uptime_s: float, look: Look) -> ServerReading:
     """Return what the server, which runs for `uptime_s`, and its machine are like now."""
     machine, process_bytes = await asyncio.to_thread(lambda: (look(), _process_bytes()))
-    return ServerState(
+    return ServerReading(
         uptime_s=uptime_s,
         process_bytes=process_bytes,
         memory_total_bytes=machine.memory_total_bytes,
@@ -155,21 +155,21 @@ def _process_bytes() -> dict[str, int]:
     return {SERVER: own.memory_info().rss, ENGINES: engines_bytes}
 
 
-def _gpu(gpu: Gpu, temperatures_c: Mapping[str, float]) -> GpuState:
+def _gpu(gpu: Gpu, temperatures_c: Mapping[str, float]) -> GpuReading:
     """Return the GPU; one that is part of the chip has its temperature among the machine's sensors."""
     temperature_c = gpu.temperature_c
     if temperature_c is None and gpu.shares_memory:
         found = (value for name, value in temperatures_c.items() if name.lower().startswith(_GPU_SENSOR))
         temperature_c = next(found, None)
-    return GpuState(gpu.name, gpu.total_bytes, gpu.free_bytes, gpu.load, temperature_c)
+    return GpuReading(gpu.name, gpu.total_bytes, gpu.free_bytes, gpu.load, temperature_c)
 
 
-def _model(status: ModelStatus) -> ModelState:
+def _model(status: ModelStatus) -> ModelReading:
     """Return the model; its engine reports what runs now and then, while the requests that are open are known."""
     active = min(status.health.running, status.open_requests)
-    return ModelState(
+    return ModelReading(
         name=status.name,
-        loaded=status.state is State.READY,
+        loaded=status.state is ModelState.READY,
         active=active,
         queued=status.open_requests - active,
         restarts=status.crashes,

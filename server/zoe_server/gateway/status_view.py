@@ -10,10 +10,9 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from zoe_server.engines.engine_log import LogLine
-from zoe_server.fleet.fleet import ModelStatus
-from zoe_server.fleet.process import State
+from zoe_server.fleet.model_state import ModelState, ModelStatus
 from zoe_server.gateway import sparkline
-from zoe_server.metrics.state import GpuState, ServerState
+from zoe_server.metrics.state import GpuReading, ServerReading
 
 LISTED_REQUESTS: Final = 12
 _CHARTED_REQUESTS: Final = 40
@@ -25,13 +24,13 @@ _DAY_S: Final = 86_400
 _SHOWN_LINES: Final = 40
 _LOG_TONES: Final = {logging.ERROR: "bad", logging.WARNING: "busy"}
 _TONES: Final = {
-    State.READY: "good",
-    State.LOADING: "busy",
-    State.RESTARTING: "busy",
-    State.UNLOADING: "busy",
-    State.FAILED: "bad",
-    State.QUARANTINED: "bad",
-    State.LOST: "bad",
+    ModelState.READY: "good",
+    ModelState.LOADING: "busy",
+    ModelState.RESTARTING: "busy",
+    ModelState.UNLOADING: "busy",
+    ModelState.FAILED: "bad",
+    ModelState.QUARANTINED: "bad",
+    ModelState.LOST: "bad",
 }
 
 Record = Mapping[str, Any]
@@ -81,7 +80,7 @@ class Page:
 
 def page(
     version: str,
-    now: ServerState,
+    now: ServerReading,
     statuses: Sequence[ModelStatus],
     running: Sequence[Record],
     ended: Sequence[Record],
@@ -123,14 +122,14 @@ def size(n_bytes: float) -> str:
 
 def _overall(statuses: Sequence[ModelStatus]) -> tuple[str, str]:
     states = {status.state for status in statuses}
-    if states & {State.FAILED, State.QUARANTINED, State.LOST}:
+    if states & {ModelState.FAILED, ModelState.QUARANTINED, ModelState.LOST}:
         return "a model cannot be loaded", "bad"
-    if states & {State.LOADING, State.RESTARTING}:
+    if states & {ModelState.LOADING, ModelState.RESTARTING}:
         return "a model is being loaded", "busy"
     return "ready", "good"
 
 
-def _bars(now: ServerState) -> list[Bar]:
+def _bars(now: ServerReading) -> list[Bar]:
     bars = []
     if now.memory_total_bytes:
         bars.append(_memory(now))
@@ -145,7 +144,7 @@ def _bars(now: ServerState) -> list[Bar]:
     return bars
 
 
-def _memory(now: ServerState) -> Bar:
+def _memory(now: ServerReading) -> Bar:
     total = now.memory_total_bytes
     ours = sum(now.process_bytes.values())
     used = max(0, total - now.memory_available_bytes)
@@ -158,7 +157,7 @@ def _memory(now: ServerState) -> Bar:
     return Bar(kind, f"{size(now.memory_available_bytes)} of {size(total)} available", parts)
 
 
-def _gpu_state(gpu: GpuState) -> str:
+def _gpu_state(gpu: GpuReading) -> str:
     load = "" if gpu.load is None else f" · {gpu.load:.0%} busy"
     warmth = "" if gpu.temperature_c is None else f" · {gpu.temperature_c:.0f} °C"
     return load + warmth

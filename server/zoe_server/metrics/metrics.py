@@ -138,7 +138,7 @@ class Metrics:
             decoding_s = max(0.0, timings.total_s - timings.first_token_s)
             self._next_tokens.labels(model).observe(decoding_s / (usage.completion_tokens - 1))
 
-    def families(self, now: state.ServerState) -> tuple[Metric, ...]:
+    def families(self, now: state.ServerReading) -> tuple[Metric, ...]:
         """Return every metric with its samples: those of the server's state `now`, and those that were counted."""
         return (*state.families(now), *(_plain(metric) for metric in self._registry.collect()))
 

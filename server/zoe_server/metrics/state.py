@@ -1,6 +1,6 @@
 """The metrics that mirror a state: what is read when somebody asks for them, and how it becomes metrics.
 
-This module reads nothing itself; it gets a `ServerState`. What is not known there has no sample.
+This module reads nothing itself; it gets a `ServerReading`. What is not known there has no sample.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 
 @dataclass(frozen=True, slots=True)
-class ModelState:
+class ModelReading:
     """One model; `checked_at` is when its engine last reported, in seconds since 1970."""
 
     name: str
@@ -27,7 +27,7 @@ class ModelState:
 
 
 @dataclass(frozen=True, slots=True)
-class GpuState:
+class GpuReading:
     """One GPU; sizes in bytes, `load` 0 to 1. A GPU that shares the machine's memory has none of its own."""
 
     name: str
@@ -45,7 +45,7 @@ class GpuState:
 
 
 @dataclass(frozen=True, slots=True)
-class ServerState:
+class ServerReading:
     """A server and its machine at one moment; sizes in bytes, 0 of memory is "unknown".
 
     `process_bytes` is what the server's processes hold in memory, by what they do. With `unified` memory the GPU uses
@@ -57,9 +57,9 @@ class ServerState:
     memory_total_bytes: int = 0
     memory_available_bytes: int = 0
     unified: bool = False
-    gpus: tuple[GpuState, ...] = ()
+    gpus: tuple[GpuReading, ...] = ()
     temperatures_c: Mapping[str, float] = field(default_factory=dict)
-    models: tuple[ModelState, ...] = ()
+    models: tuple[ModelReading, ...] = ()
 
 
 Row = tuple[tuple[str, ...], float | None]
@@ -73,22 +73,22 @@ class Mirror:
     name: str
     meaning: str
     labels: tuple[str, ...]
-    rows: Callable[[ServerState], Iterable[Row]]
+    rows: Callable[[ServerReading], Iterable[Row]]
 
 
-def _one(value: Callable[[ServerState], float | None]) -> Callable[[ServerState], Iterable[Row]]:
+def _one(value: Callable[[ServerReading], float | None]) -> Callable[[ServerReading], Iterable[Row]]:
     return lambda now: [((), value(now))]
 
 
-def _each_model(value: Callable[[ModelState], float | None]) -> Callable[[ServerState], Iterable[Row]]:
+def _each_model(value: Callable[[ModelReading], float | None]) -> Callable[[ServerReading], Iterable[Row]]:
     return lambda now: (((model.name,), value(model)) for model in now.models)
 
 
-def _each_gpu(value: Callable[[GpuState], float | None]) -> Callable[[ServerState], Iterable[Row]]:
+def _each_gpu(value: Callable[[GpuReading], float | None]) -> Callable[[ServerReading], Iterable[Row]]:
     return lambda now: (((str(index), gpu.name), value(gpu)) for index, gpu in enumerate(now.gpus))
 
 
-def _each(values: Callable[[ServerState], Mapping[str, float]]) -> Callable[[ServerState], Iterable[Row]]:
+def _each(values: Callable[[ServerReading], Mapping[str, float]]) -> Callable[[ServerReading], Iterable[Row]]:
     return lambda now: (((name,), value) for name, value in values(now).items())
 
 
@@ -162,7 +162,7 @@ MIRRORS: Final = (
 )
 
 
-def families(now: ServerState) -> Iterator[Metric]:
+def families(now: ServerReading) -> Iterator[Metric]:
     """Yield the metrics of the table with what is known of them."""
     for mirror in MIRRORS:
         kind = CounterMetricFamily if mirror.name.endswith("_total") else GaugeMetricFamily

@@ -14,8 +14,8 @@ from typing import Final, TypeVar
 from zoe_server import errors
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Engine
-from zoe_server.fleet.events import FleetEvent
 from zoe_server.fleet.fleet import Fleet
+from zoe_server.fleet.reconciler import FleetEvent
 from zoe_server.routing.router import RoutePlan
 
 _LOGGER: Final = logging.getLogger(__name__)

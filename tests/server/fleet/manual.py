@@ -12,7 +12,8 @@ from zoe_server.engines.base import Engine, Health, Loading
 from zoe_server.engines.engine_log import LogLine
 from zoe_server.engines.scripted import Answer, Crash, Hold, ScriptedEngine
 from zoe_server.fleet.clock import Clock
-from zoe_server.fleet.fleet import Fleet, ModelStatus
+from zoe_server.fleet.fleet import Fleet
+from zoe_server.fleet.model_state import ModelStatus
 from zoe_server.fleet.sizing import Held
 
 ANSWERS = [Answer((Crash(),), "crash"), Answer((Hold(),), "hold"), Answer((protocol.Text("Hi"),))]

@@ -11,7 +11,7 @@ from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.scripted import Answer, Crash, Hold, ScriptedEngine
 from zoe_server.fleet.fleet import Fleet
-from zoe_server.fleet.process import State
+from zoe_server.fleet.model_state import ModelState
 from zoe_server.fleet.restart import RestartPolicy
 from zoe_server.fleet.sizing import NoSizing
 
@@ -84,7 +84,7 @@ async def test_models_are_loaded_in_order_one_after_the_other(make: Make, worksh
     workshop.slow = {"b"}
     fleet = make("a", "b", "c")
     assert await workshop.started.get() == "a"
-    assert [status.state for status in fleet.status()] == [State.READY, State.LOADING, State.LOADING]
+    assert [status.state for status in fleet.status()] == [ModelState.READY, ModelState.LOADING, ModelState.LOADING]
     assert [name for name, _ in workshop.made] in (["a"], ["a", "b"])
     workshop.gate.set()
     await fleet.settled()
@@ -117,8 +117,8 @@ async def test_a_model_that_cannot_start_says_why_and_the_others_work(make: Make
         await ask(fleet, "hi", "a")
     assert isinstance(await ask(fleet, "hi", "b"), protocol.Finish)
     assert [(status.state, status.reason) for status in fleet.status()] == [
-        (State.FAILED, "its file is missing"),
-        (State.READY, ""),
+        (ModelState.FAILED, "its file is missing"),
+        (ModelState.READY, ""),
     ]
 
 
@@ -140,7 +140,7 @@ async def test_a_crashed_engine_is_replaced(make: Make, workshop: Workshop) -> N
     async with asyncio.timeout(10):
         assert [await workshop.started.get(), await workshop.started.get()] == ["a", "a"]
     assert isinstance(await ask(fleet, "hi"), protocol.Finish)
-    assert (fleet.status()[0].crashes, fleet.status()[0].state) == (1, State.READY)
+    assert (fleet.status()[0].crashes, fleet.status()[0].state) == (1, ModelState.READY)
 
 
 async def test_more_requests_than_may_be_open_are_refused_at_once(make: Make) -> None:
@@ -164,7 +164,7 @@ async def test_stopping_ends_open_requests_and_refuses_new_ones(make: Make) -> N
         assert isinstance(await anext(held), protocol.Started)
         await fleet.stop()
         assert isinstance(await anext(held), protocol.Failure)
-    assert {status.state for status in fleet.status()} == {State.STOPPED}
+    assert {status.state for status in fleet.status()} == {ModelState.STOPPED}
     with pytest.raises(errors.EngineUnavailableError, match="stopping"):
         await ask(fleet, "hi")
 

@@ -15,7 +15,7 @@ from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Health
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.health import HealthPolicy, Judge, Verdict
-from zoe_server.fleet.process import State
+from zoe_server.fleet.model_state import ModelState
 from zoe_server.fleet.restart import RestartPolicy
 
 POLICY = HealthPolicy(stuck_s=20.0, interval_s=10.0, busy_interval_s=5.0, n_silent=3)
@@ -102,7 +102,7 @@ async def fleet(clock: ManualClock, workshop: Workshop) -> AsyncGenerator[Fleet,
 async def until_given_up(fleet: Fleet, clock: ManualClock, every_s: float) -> None:
     """Let time pass, check after check, until the engine is not ready any more."""
     for _ in range(1000):
-        if status(fleet, "m").state is not State.READY:
+        if status(fleet, "m").state is not ModelState.READY:
             return
         clock.advance(every_s)
         await asyncio.sleep(0)
@@ -121,7 +121,7 @@ async def test_a_stuck_engine_is_killed_and_its_requests_fail_once(
     assert [type(event) for event in failed] == [protocol.Failure]
     assert isinstance(failed[0].error, errors.EngineCrashedError)
     assert "no progress for 20 s" in status(fleet, "m").reason
-    await until(fleet, lambda: fleet._berths["m"].keeper.phase is None)
+    await until(fleet, lambda: not fleet._models["m"].takes_memory)
     assert workshop.names == ["m"]
     clock.advance(2.0)
     assert isinstance(await ask(fleet, "m"), protocol.Finish)
@@ -139,15 +139,15 @@ async def test_a_silent_engine_is_restarted(fleet: Fleet, clock: ManualClock, wo
 async def crash(fleet: Fleet, clock: ManualClock, times: int) -> None:
     for n in range(times):
         assert isinstance(await ask(fleet, "m", "crash"), protocol.Failure)
-        await until(fleet, lambda: fleet._berths["m"].keeper.phase is None)
+        await until(fleet, lambda: not fleet._models["m"].takes_memory)
         if n < times - 1:
             clock.advance(5.0)
-            await until(fleet, lambda: status(fleet, "m").state is State.READY)
+            await until(fleet, lambda: status(fleet, "m").state is ModelState.READY)
 
 
 async def test_three_crashes_are_quarantine_which_time_ends(fleet: Fleet, clock: ManualClock) -> None:
     await crash(fleet, clock, 3)
-    assert status(fleet, "m").state is State.QUARANTINED
+    assert status(fleet, "m").state is ModelState.QUARANTINED
     assert status(fleet, "m").quarantined_s == 300.0
     with pytest.raises(errors.EngineUnavailableError, match="crashed too often and is left alone for 5 min"):
         await ask(fleet, "m")
@@ -155,21 +155,21 @@ async def test_three_crashes_are_quarantine_which_time_ends(fleet: Fleet, clock:
     with pytest.raises(errors.EngineUnavailableError, match="crashed too often"):
         await ask(fleet, "m")
     clock.advance(1.0)
-    await until(fleet, lambda: status(fleet, "m").state is State.READY)
+    await until(fleet, lambda: status(fleet, "m").state is ModelState.READY)
     assert isinstance(await ask(fleet, "m"), protocol.Finish)
     await crash(fleet, clock, 2)
-    assert status(fleet, "m").state is State.RESTARTING
+    assert status(fleet, "m").state is ModelState.RESTARTING
 
 
 async def test_an_explicit_load_ends_quarantine(fleet: Fleet, clock: ManualClock) -> None:
     await crash(fleet, clock, 3)
     await fleet.load("m")
-    assert status(fleet, "m").state is State.READY
+    assert status(fleet, "m").state is ModelState.READY
 
 
 async def test_crashes_that_lie_far_apart_are_none(fleet: Fleet, clock: ManualClock) -> None:
     for _ in range(4):
         await crash(fleet, clock, 1)
         clock.advance(200.0)
-        await until(fleet, lambda: status(fleet, "m").state is State.READY)
+        await until(fleet, lambda: status(fleet, "m").state is ModelState.READY)
     assert status(fleet, "m").crashes == 4

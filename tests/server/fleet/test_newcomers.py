@@ -14,8 +14,8 @@ from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Engine
 from zoe_server.engines.scripted import Answer, ScriptedEngine
 from zoe_server.fleet.fleet import Fleet
+from zoe_server.fleet.model_state import ModelState
 from zoe_server.fleet.planner import FleetPolicy
-from zoe_server.fleet.process import State
 from zoe_server.fleet.sizing import Held, NoSizing
 
 OLD = ModelSpec("old", Path("unused"), engine="scripted", roles=("tools",))
@@ -74,14 +74,14 @@ async def fleet(workshop: Workshop) -> AsyncGenerator[Fleet, None]:
     assert workshop.running == set()
 
 
-def states(fleet: Fleet) -> dict[str, State]:
+def states(fleet: Fleet) -> dict[str, ModelState]:
     return {status.name: status.state for status in fleet.status()}
 
 
 async def test_it_is_loaded_and_lent(fleet: Fleet) -> None:
     await fleet.enlist("new", [NEW, OLD])
     assert [spec.name for spec in fleet.specs] == ["new", "old"]
-    assert states(fleet) == {"new": State.READY, "old": State.READY}
+    assert states(fleet) == {"new": ModelState.READY, "old": ModelState.READY}
     async with fleet.lease("new") as engine:
         assert engine.health.alive
 
@@ -101,16 +101,16 @@ async def test_one_that_cannot_be_loaded_changes_nothing(fleet: Fleet) -> None:
     with pytest.raises(errors.EngineUnavailableError, match="its file is no model"):
         await fleet.enlist("broken", [replace(OLD, fallback="broken"), replace(NEW, name="broken")])
     assert fleet.specs == (OLD,)
-    assert states(fleet) == {"old": State.READY}
+    assert states(fleet) == {"old": ModelState.READY}
     await fleet.enlist("new", [OLD, NEW])
-    assert states(fleet) == {"old": State.READY, "new": State.READY}
+    assert states(fleet) == {"old": ModelState.READY, "new": ModelState.READY}
 
 
 async def test_one_that_waits_to_be_asked_for_is_not_loaded(fleet: Fleet) -> None:
     await fleet.enlist("new", [OLD, replace(NEW, load="demand")])
-    assert states(fleet) == {"old": State.READY, "new": State.UNLOADED}
+    assert states(fleet) == {"old": ModelState.READY, "new": ModelState.UNLOADED}
     async with asyncio.timeout(10), fleet.lease("new"):
-        assert states(fleet)["new"] is State.READY
+        assert states(fleet)["new"] is ModelState.READY
 
 
 async def test_a_model_that_the_order_lacks_stays(fleet: Fleet) -> None:
@@ -135,7 +135,7 @@ async def test_room(workshop: Workshop) -> None:
     with pytest.raises(errors.EngineUnavailableError, match="models may take"):
         await fleet.enlist("huge", [OLD, replace(NEW, name="huge")])
     await fleet.enlist("new", [OLD, NEW])
-    assert states(fleet) == {"old": State.READY, "new": State.UNLOADED}
+    assert states(fleet) == {"old": ModelState.READY, "new": ModelState.UNLOADED}
     await fleet.stop()
 
 
@@ -146,7 +146,7 @@ async def test_the_server_does_not_start_again_with_the_first_load_of_one_that_h
     await fleet.enlist("slow", [OLD, replace(NEW, name="slow")])
     loading = asyncio.create_task(fleet.load("slow"))
     async with asyncio.timeout(10):
-        while states(fleet)["slow"] is not State.LOADING:  # noqa: ASYNC110 - nobody tells of it
+        while states(fleet)["slow"] is not ModelState.LOADING:  # noqa: ASYNC110 - nobody tells of it
             await asyncio.sleep(0.001)
     assert [status.is_starting for status in fleet.status()] == [False, False]
     workshop.gate.set()

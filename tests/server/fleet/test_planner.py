@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from zoe_server.fleet.model_state import ModelState
 from zoe_server.fleet.planner import (
     Decision,
     Drain,
     Evict,
     FleetPolicy,
     Load,
-    Phase,
     Refuse,
     Reopen,
     Resident,
@@ -56,11 +56,11 @@ def test_2_what_fits_is_loaded() -> None:
     assert decided() == Load("new")
 
 
-@pytest.mark.parametrize("phase", [Phase.LOADING, Phase.LEAVING])
-def test_one_load_or_eviction_at_a_time(phase: Phase) -> None:
-    assert decided(replace(OLD, phase=phase)) == Wait()
-    assert isinstance(decided(replace(OLD, phase=phase), RECENT), Wait)
-    assert decided(replace(OLD, phase=phase), replace(RECENT, keep_until_s=0.0), budget=80) == Wait()
+@pytest.mark.parametrize("phase", [ModelState.LOADING, ModelState.UNLOADING])
+def test_one_load_or_eviction_at_a_time(phase: ModelState) -> None:
+    assert decided(replace(OLD, state=phase)) == Wait()
+    assert isinstance(decided(replace(OLD, state=phase), RECENT), Wait)
+    assert decided(replace(OLD, state=phase), replace(RECENT, keep_until_s=0.0), budget=80) == Wait()
 
 
 def test_3_1_the_least_recently_used_goes_and_no_more_than_necessary() -> None:
@@ -127,7 +127,7 @@ def test_3_3_what_goes_beyond_a_promise_is_for_the_next_one_when_it_is_gone() ->
     waited = (replace(FRESH, since_s=0.0), Want("small", 2, 0.0))
     assert decided(large, other, wants=waited) == Drain("old", "new")
     assert decided(replace(large, draining=True), other, wants=waited) == Wait()
-    assert decided(replace(large, phase=Phase.LEAVING, open_requests=0), other, wants=waited) == Wait()
+    assert decided(replace(large, state=ModelState.UNLOADING, open_requests=0), other, wants=waited) == Wait()
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_5_who_is_drained_for_nobody_is_reopened() -> None:
     assert decided(draining, wants=()) == Reopen("old")
     assert decided(replace(draining, pinned=True), wants=()) == Reopen("old")
     assert decided(draining, wants=(Want("old", 4, NOW_S - 10),)) == Reopen("old")
-    assert decided(draining, replace(RECENT, phase=Phase.LOADING), wants=()) == Reopen("old")
+    assert decided(draining, replace(RECENT, state=ModelState.LOADING), wants=()) == Reopen("old")
 
 
 def test_6_nothing_to_do() -> None:
@@ -218,18 +218,18 @@ class Town:
         self.residents[name] = replace(self.residents[name], **fields)  # type: ignore[arg-type]  # any of its fields
 
     def carry_out(self, decision: Decision) -> None:
-        moving = [one for one in self.residents.values() if one.phase is not Phase.READY]
+        moving = [one for one in self.residents.values() if one.state is not ModelState.READY]
         match decision:
             case Load(name):
                 assert not moving
                 assert name not in self.residents
                 model = self.models[name]
-                self.residents[name] = Resident(name, model.size, Phase.LOADING, at_home=model.at_home)
+                self.residents[name] = Resident(name, model.size, ModelState.LOADING, at_home=model.at_home)
                 assert sum(one.size_bytes for one in self.residents.values()) <= self.budget
             case Evict(name, wanted_by):
                 assert not moving
                 self.check_eviction(self.residents[name], wanted_by)
-                self.change(name, phase=Phase.LEAVING)
+                self.change(name, state=ModelState.UNLOADING)
             case Drain(name, wanted_by):
                 self.check_patience(self.residents[name], wanted_by)
                 assert not self.residents[name].draining
@@ -244,7 +244,7 @@ class Town:
                 self.refused.add(name)
 
     def check_eviction(self, one: Resident, wanted_by: str | None) -> None:
-        assert one.phase is Phase.READY
+        assert one.state is ModelState.READY
         assert one.open_requests == 0
         assert one.dismissed or not one.pinned
         if wanted_by is None:
@@ -265,7 +265,7 @@ class Town:
 
     def ask(self, name: str) -> None:
         resident = self.residents.get(name)
-        if resident is not None and resident.phase is Phase.READY and not resident.draining:
+        if resident is not None and resident.state is ModelState.READY and not resident.draining:
             self.change(name, open_requests=resident.open_requests + 1)
         elif name not in self.refused:
             self.models[name].waiting.append(self.now_s)
@@ -278,10 +278,10 @@ class Town:
     def move_on(self) -> None:
         """Let the load or the eviction that is under way end."""
         for one in list(self.residents.values()):
-            if one.phase is Phase.LEAVING:
+            if one.state is ModelState.UNLOADING:
                 del self.residents[one.name]
-            elif one.phase is Phase.LOADING:
-                self.change(one.name, phase=Phase.READY, loaded_at_s=self.now_s, last_used_s=self.now_s)
+            elif one.state is ModelState.LOADING:
+                self.change(one.name, state=ModelState.READY, loaded_at_s=self.now_s, last_used_s=self.now_s)
                 self.let_in(one.name)
 
     def settle(self) -> None:
@@ -378,7 +378,7 @@ class AnyTown(RuleBasedStateMachine):
     @invariant()
     def nobody_is_where_nobody_can_be(self) -> None:
         if hasattr(self, "town"):
-            moving = [one for one in self.town.residents.values() if one.phase is not Phase.READY]
+            moving = [one for one in self.town.residents.values() if one.state is not ModelState.READY]
             assert len(moving) <= 1
             assert sum(one.size_bytes for one in self.town.residents.values()) <= self.town.budget
 
@@ -433,6 +433,6 @@ def test_models_that_do_not_fit_together_get_their_turn_in_peace(sizes: list[int
             while name in town.residents and town.residents[name].open_requests:
                 town.finish(name)
         town.settle()
-        loads += any(one.phase is Phase.LOADING for one in town.residents.values())
+        loads += any(one.state is ModelState.LOADING for one in town.residents.values())
         town.move_on()
     assert 300 / (POLICY.min_residency_s + 3) <= loads <= 1 + 300 / POLICY.drain_after_s

@@ -15,10 +15,10 @@ from tests.server.fleet.manual import GivenScales, ManualClock, Workshop, ask, r
 from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Loading
-from zoe_server.fleet.events import FleetEvent
 from zoe_server.fleet.fleet import Fleet
+from zoe_server.fleet.model_state import ModelState
 from zoe_server.fleet.planner import FleetPolicy
-from zoe_server.fleet.process import State
+from zoe_server.fleet.reconciler import FleetEvent
 
 SPEC = ModelSpec("m", Path("unused"), engine="scripted", n_slots=4, queue_limit=4)
 TOOLS = replace(SPEC, name="tools", roles=("tools",))
@@ -101,7 +101,7 @@ async def test_many_callers_of_one_missing_model_cause_one_load(
     workshop.slow = {"vision"}
     waiting = [asyncio.create_task(ask(fleet, "vision")) for _ in range(3)]
     await until(fleet, lambda: status(fleet, "vision").waiting_requests == 3)
-    assert status(fleet, "vision").state is State.LOADING
+    assert status(fleet, "vision").state is ModelState.LOADING
     workshop.gate.set()
     assert all(isinstance(event, protocol.Finish) for event in await asyncio.gather(*waiting))
     assert workshop.names == ["tools", "chat", "vision"]
@@ -128,7 +128,7 @@ async def test_vision_is_swapped_in_and_home_comes_back(make: Make, clock: Manua
     assert workshop.last("tools").stopped
     assert "vision needed its memory" in status(fleet, "tools").reason
     clock.advance(31.0)
-    await until(fleet, lambda: status(fleet, "tools").state is State.READY)
+    await until(fleet, lambda: status(fleet, "tools").state is ModelState.READY)
     assert states(fleet) == {"tools": "ready", "chat": "ready", "vision": "unloaded"}
     assert [(event.kind, event.model) for event in told] == [
         ("evicted", "tools"),
@@ -166,7 +166,7 @@ async def test_who_waited_long_gets_its_turn_though_others_ask_all_the_time(make
         await until(fleet, lambda: status(fleet, "vision").waiting_requests == 1)
         assert isinstance(await ask(fleet, "tools"), protocol.Finish)
         clock.advance(10.0)
-        await until(fleet, lambda: fleet._berths["tools"].draining)
+        await until(fleet, lambda: fleet._models["tools"].draining)
         late = asyncio.create_task(ask(fleet, "tools"))
         await until(fleet, lambda: status(fleet, "tools").waiting_requests == 1)
         assert not wanted.done()
@@ -182,7 +182,7 @@ async def test_a_model_that_was_drained_for_somebody_who_left_is_open_again(make
         wanted = asyncio.create_task(ask(fleet, "vision"))
         await until(fleet, lambda: status(fleet, "vision").waiting_requests == 1)
         clock.advance(10.0)
-        await until(fleet, lambda: fleet._berths["tools"].draining)
+        await until(fleet, lambda: fleet._models["tools"].draining)
         wanted.cancel()
         assert isinstance(await ask(fleet, "tools"), protocol.Finish)
     assert states(fleet)["vision"] == "unloaded"
@@ -219,7 +219,7 @@ async def test_a_model_leaves_after_its_keep_alive_and_stays_away_until_asked_fo
     clock.advance(49.0)
     assert states(fleet) == {"tools": "ready", "chat": "ready"}
     clock.advance(1.0)
-    await until(fleet, lambda: status(fleet, "tools").state is State.UNLOADED)
+    await until(fleet, lambda: status(fleet, "tools").state is ModelState.UNLOADED)
     clock.advance(1000.0)
     await until(fleet, lambda: states(fleet) == {"tools": "unloaded", "chat": "ready"})
     assert isinstance(await ask(fleet, "tools"), protocol.Finish)
@@ -235,7 +235,7 @@ async def test_what_never_fits_is_refused_at_once_with_the_way_out(make: Make) -
     fleet.pin("tools", pinned=False)
     with pytest.raises(errors.EngineUnavailableError, match="models may take"):
         await ask(fleet, "chat")
-    assert status(fleet, "tools").state is State.READY
+    assert status(fleet, "tools").state is ModelState.READY
 
 
 async def test_what_a_model_really_takes_counts(make: Make, clock: ManualClock) -> None:
@@ -253,7 +253,7 @@ async def test_too_little_memory_is_remembered_and_tried_again_with_more_room(
     workshop.broken["vision"] = errors.OutOfMemoryError("killed")
     with pytest.raises(errors.OutOfMemoryError, match="killed"):
         await ask(fleet, "vision")
-    assert status(fleet, "vision").state is State.FAILED
+    assert status(fleet, "vision").state is ModelState.FAILED
     with pytest.raises(errors.EngineUnavailableError, match="killed"):
         await ask(fleet, "vision")
     assert workshop.names.count("vision") == 1
@@ -273,7 +273,7 @@ async def test_unloading_waits_for_requests_refuses_new_ones_and_can_be_given_up
         assert caught.value.status == 409
         assert isinstance(await ask(fleet, "tools"), protocol.Finish)
         leaving = asyncio.create_task(fleet.unload("tools", wait_s=20.0))
-        await until(fleet, lambda: fleet._berths["tools"].dismissed)
+        await until(fleet, lambda: fleet._models["tools"].is_dismissed)
         with pytest.raises(errors.EngineUnavailableError, match="being unloaded"):
             await ask(fleet, "tools")
     await leaving
@@ -288,7 +288,7 @@ async def test_who_gives_up_unloading_a_model_does_not_keep_it_for_another(make:
     fleet = await home(make, clock)
     async with fleet.lease("tools"):
         patient = asyncio.create_task(fleet.unload("tools", wait_s=20.0))
-        await until(fleet, lambda: fleet._berths["tools"].dismissed)
+        await until(fleet, lambda: fleet._models["tools"].is_dismissed)
         with pytest.raises(errors.ModelBusyError):
             await fleet.unload("tools")
         with pytest.raises(errors.EngineUnavailableError, match="being unloaded"):
@@ -304,7 +304,7 @@ async def test_a_load_ends_the_wait_of_who_unloads(make: Make, clock: ManualCloc
     fleet = await home(make, clock)
     async with fleet.lease("tools"):
         leaving = asyncio.create_task(fleet.unload("tools", wait_s=20.0))
-        await until(fleet, lambda: fleet._berths["tools"].dismissed)
+        await until(fleet, lambda: fleet._models["tools"].is_dismissed)
         async with asyncio.timeout(5):
             await fleet.load("tools")
             with pytest.raises(errors.ModelBusyError, match="loads it again"):
@@ -318,7 +318,7 @@ async def test_unloading_turns_away_who_waits_for_the_model(make: Make, clock: M
         wanted = asyncio.create_task(ask(fleet, "vision"))
         await until(fleet, lambda: status(fleet, "vision").waiting_requests == 1)
         clock.advance(10.0)
-        await until(fleet, lambda: fleet._berths["tools"].draining)
+        await until(fleet, lambda: fleet._models["tools"].draining)
         late = asyncio.create_task(ask(fleet, "tools"))
         await until(fleet, lambda: status(fleet, "tools").waiting_requests == 1)
         leaving = asyncio.create_task(fleet.unload("tools", wait_s=20.0))
@@ -358,7 +358,7 @@ async def test_stopping_gives_up_a_load_and_fails_who_waits_for_it(
     fleet = await home(make, clock, budget=100)
     workshop.slow = {"vision"}
     waiting = asyncio.create_task(ask(fleet, "vision"))
-    await until(fleet, lambda: status(fleet, "vision").state is State.LOADING)
+    await until(fleet, lambda: status(fleet, "vision").state is ModelState.LOADING)
     await until(fleet, lambda: status(fleet, "vision").loading == Loading("model", 0.5))
     await fleet.stop()
     with pytest.raises(errors.EngineUnavailableError, match="stopping"):
@@ -389,6 +389,6 @@ async def test_a_guest_whose_engine_crashed_is_not_loaded_again_for_nobody(
         assert isinstance(await anext(told), protocol.Started)
         await workshop.last("vision").kill("gone")
         assert isinstance(await anext(told), protocol.Failure)
-    await until(fleet, lambda: status(fleet, "vision").state is State.UNLOADED)
+    await until(fleet, lambda: status(fleet, "vision").state is ModelState.UNLOADED)
     assert status(fleet, "vision").crashes == 1
     assert isinstance(await ask(fleet, "tools"), protocol.Finish)

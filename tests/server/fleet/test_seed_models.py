@@ -10,12 +10,12 @@ from zoe_server.catalogue.entry import Entry
 from zoe_server.catalogue.known import Catalogue, shipped
 from zoe_server.fleet.hardware_policy import recommend
 from zoe_server.fleet.memory import GPU_OVERHEAD_BYTES
+from zoe_server.fleet.model_state import ModelState
 from zoe_server.fleet.planner import (
     Drain,
     Evict,
     FleetPolicy,
     Load,
-    Phase,
     Refuse,
     Resident,
     Urgency,
@@ -69,7 +69,12 @@ class Day:
             case Load(name):
                 at_home = name != VISION
                 self.residents[name] = Resident(
-                    name, size_bytes(name), Phase.READY, at_home=at_home, loaded_at_s=self.now_s, last_used_s=self.now_s
+                    name,
+                    size_bytes(name),
+                    ModelState.READY,
+                    at_home=at_home,
+                    loaded_at_s=self.now_s,
+                    last_used_s=self.now_s,
                 )
                 self.peak_bytes = max(self.peak_bytes, sum(one.size_bytes for one in self.residents.values()))
                 self.done.append(f"load {name}")

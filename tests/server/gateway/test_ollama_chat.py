@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from zoe_server.fleet.process import State
+from zoe_server.fleet.model_state import ModelState
 
 if TYPE_CHECKING:
     import aiohttp
@@ -119,12 +119,12 @@ async def test_nothing_to_answer_means_load(gateway: Gateway, path: str, fields:
     assert (await chat(gateway)).status == 200
 
 
-def state_of(gateway: Gateway) -> State:
+def state_of(gateway: Gateway) -> ModelState:
     (status,) = gateway.state.fleet.status()
     return status.state
 
 
-async def until_state(gateway: Gateway, state: State) -> None:
+async def until_state(gateway: Gateway, state: ModelState) -> None:
     async with asyncio.timeout(10):
         while state_of(gateway) is not state:  # noqa: ASYNC110 - it is the state behind the HTTP border that counts
             await asyncio.sleep(0.005)
@@ -137,7 +137,7 @@ async def until_state(gateway: Gateway, state: State) -> None:
 async def test_who_says_unload_has_unloaded(gateway: Gateway, path: str, model: str) -> None:
     answer = await gateway.client.post(path, json={"model": model, "keep_alive": "0s"})
     assert (answer.status, (await answer.json()).get("done_reason", "unload")) == (200, "unload")
-    assert state_of(gateway) is State.UNLOADED
+    assert state_of(gateway) is ModelState.UNLOADED
     assert (await (await gateway.client.get("/api/ps")).json()) == {"models": []}
     assert (await chat(gateway)).status == 200  # and it comes back when it is asked
 
@@ -147,11 +147,11 @@ async def test_who_says_unload_has_unloaded(gateway: Gateway, path: str, model: 
 async def test_a_model_that_need_not_stay_goes_after_its_answer(gateway: Gateway, ask: Any, stream: bool) -> None:  # noqa: ANN401 - either function
     response = await ask(gateway, "hi", stream=stream, keep_alive=0)
     assert "you" in await response.text()
-    await until_state(gateway, State.UNLOADED)
+    await until_state(gateway, ModelState.UNLOADED)
     response = await ask(gateway, "hi", stream=stream, keep_alive=300)
     assert response.status == 200
     await response.read()
-    assert state_of(gateway) is State.READY
+    assert state_of(gateway) is ModelState.READY
 
 
 @pytest.mark.parametrize("text", ["hi", ""])
@@ -168,7 +168,7 @@ async def test_no_model_is_unloaded_under_somebody_else_s_request(gateway: Gatew
         assert (response.status, "still answers 1 requests" in answer["error"]) == (409, True)
     engine.release()
     assert '"content":"late"' in await (await held).text()
-    assert state_of(gateway) is State.READY
+    assert state_of(gateway) is ModelState.READY
 
 
 async def test_a_raw_prompt_goes_to_the_model_as_it_is(gateway: Gateway) -> None:

@@ -13,11 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoe_server.engines.base import Health, Loading
-from zoe_server.fleet.fleet import ModelStatus
-from zoe_server.fleet.process import State
+from zoe_server.fleet.model_state import ModelState, ModelStatus
 from zoe_server.gateway import sparkline, status_view
 from zoe_server.gateway.status_page import render
-from zoe_server.metrics.state import GpuState, ServerState
+from zoe_server.metrics.state import GpuReading, ServerReading
 
 if TYPE_CHECKING:
     from tests.server.gateway.conftest import Gateway, Start
@@ -79,15 +78,15 @@ async def test_the_page_shows_models_and_requests(gateway: Gateway) -> None:
     ],
 )
 def test_how_far_a_load_is_is_a_bar(loading: Loading, words: str, width: str) -> None:
-    status = ModelStatus("m", State.LOADING, "", 0, 0.0, 0, Health(alive=False), {}, loading=loading)
-    text = render(status_view.page("1", ServerState(1.0), [status], [], []), "n")
+    status = ModelStatus("m", ModelState.LOADING, "", 0, 0.0, 0, Health(alive=False), {}, loading=loading)
+    text = render(status_view.page("1", ServerReading(1.0), [status], [], []), "n")
     assert words in Words(text).words
     assert f'width="{width}"' in text
 
 
 def test_what_comes_from_elsewhere_is_no_markup() -> None:
-    status = ModelStatus("m", State.FAILED, "<b>&\"'</b>", 0, 0.0, 0, Health(alive=False), {})
-    text = render(status_view.page("1", ServerState(1.0), [status], [], []), "n")
+    status = ModelStatus("m", ModelState.FAILED, "<b>&\"'</b>", 0, 0.0, 0, Health(alive=False), {})
+    text = render(status_view.page("1", ServerReading(1.0), [status], [], []), "n")
     assert "<b>" not in text
     assert "<b>&\"'</b>" in Words(text).words
 
@@ -159,13 +158,13 @@ def test_times_in_words(seconds: float | None, words: str) -> None:
 
 
 def test_memory_and_gpus_in_bars() -> None:
-    now = ServerState(
+    now = ServerReading(
         1.0,
         {"server": GIB, "engines": 3 * GIB},
         memory_total_bytes=16 * GIB,
         memory_available_bytes=8 * GIB,
         unified=True,
-        gpus=(GpuState("Orin", load=0.5, temperature_c=48.2), GpuState("RTX", 12 * GIB, 9 * GIB, 0.25, 40.0)),
+        gpus=(GpuReading("Orin", load=0.5, temperature_c=48.2), GpuReading("RTX", 12 * GIB, 9 * GIB, 0.25, 40.0)),
     )
     memory, orin, rtx = status_view.page("1", now, [], [], []).bars
     assert (memory.title, memory.text) == ("Memory, shared with the GPU", "8.0 GiB of 16.0 GiB available")
@@ -177,17 +176,17 @@ def test_memory_and_gpus_in_bars() -> None:
 @pytest.mark.parametrize(
     ("states", "tone"),
     [
-        ((State.READY,), "good"),
-        ((State.READY, State.LOADING), "busy"),
-        ((State.RESTARTING, State.READY), "busy"),
-        ((State.LOADING, State.FAILED), "bad"),
-        ((State.READY, State.QUARANTINED), "bad"),
-        ((State.READY, State.UNLOADED), "good"),
+        ((ModelState.READY,), "good"),
+        ((ModelState.READY, ModelState.LOADING), "busy"),
+        ((ModelState.RESTARTING, ModelState.READY), "busy"),
+        ((ModelState.LOADING, ModelState.FAILED), "bad"),
+        ((ModelState.READY, ModelState.QUARANTINED), "bad"),
+        ((ModelState.READY, ModelState.UNLOADED), "good"),
     ],
 )
-def test_the_worst_state_counts(states: tuple[State, ...], tone: str) -> None:
+def test_the_worst_state_counts(states: tuple[ModelState, ...], tone: str) -> None:
     statuses = [ModelStatus(f"m{n}", state, "", 0, 0.0, 0, Health(alive=True), {}) for n, state in enumerate(states)]
-    assert status_view.page("1", ServerState(1.0), statuses, [], []).tone == tone
+    assert status_view.page("1", ServerReading(1.0), statuses, [], []).tone == tone
 
 
 def test_the_template_is_part_of_the_package() -> None:

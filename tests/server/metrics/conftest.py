@@ -7,7 +7,7 @@ import pytest
 from zoe_server import protocol
 from zoe_server.metrics.metrics import Metrics
 from zoe_server.metrics.outcome import Outcome
-from zoe_server.metrics.state import GpuState, ModelState, ServerState
+from zoe_server.metrics.state import GpuReading, ModelReading, ServerReading
 
 CHAT = "/v1/chat/completions"
 FINISH = protocol.Finish("stop", protocol.Usage(100, 90, 11), protocol.Timings(0.02, 0.12, 1.12))
@@ -20,16 +20,16 @@ OUTCOMES = (
     Outcome(CHAT, 7.0, "cancelled", "chat", "small", "small", code="cancelled"),
     Outcome("unknown", 0.001, "failed", code='no "such"\n\\ code'),
 )
-STATE = ServerState(
+STATE = ServerReading(
     uptime_s=12.5,
     process_bytes={"server": 1000, "engines": 5000},
     memory_total_bytes=16_000_000_000,
     memory_available_bytes=9_000_000_001,
-    gpus=(GpuState('NVIDIA "GeForce"', 12_884_901_888, 12_201_951_232, 0.25, 36.0), GpuState("unknown")),
+    gpus=(GpuReading('NVIDIA "GeForce"', 12_884_901_888, 12_201_951_232, 0.25, 36.0), GpuReading("unknown")),
     temperatures_c={"cpu-thermal": 49.343, "größe": 40.0},
     models=(
-        ModelState("big", loaded=True, active=2, queued=1, restarts=3, load_s=4.5, checked_at=1_767_225_600.25),
-        ModelState("small", loaded=False, active=0, queued=0, restarts=0, load_s=0.0),
+        ModelReading("big", loaded=True, active=2, queued=1, restarts=3, load_s=4.5, checked_at=1_767_225_600.25),
+        ModelReading("small", loaded=False, active=0, queued=0, restarts=0, load_s=0.0),
     ),
 )
 
@@ -43,5 +43,5 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def state() -> ServerState:
+def state() -> ServerReading:
     return STATE

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from zoe_server.metrics.metrics import Metrics, names
-from zoe_server.metrics.state import ServerState
+from zoe_server.metrics.state import ServerReading
 
 DASHBOARD: dict[str, Any] = json.loads(
     (Path(__file__).parents[3] / "docker" / "grafana" / "zoe.json").read_text(encoding="utf-8")
@@ -45,14 +45,14 @@ def test_it_has_its_panels_and_none_lies_on_another() -> None:
 
 @pytest.mark.parametrize("expression", expressions())
 def test_every_metric_exists(expression: str) -> None:
-    known = names(Metrics().families(ServerState(0.0)))
+    known = names(Metrics().families(ServerReading(0.0)))
     asked = set(re.findall(r"\bzoe_\w+", expression))
     assert asked
     assert asked <= known
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
-def test_every_label_exists(panel: dict[str, Any], metrics: Metrics, state: ServerState) -> None:
+def test_every_label_exists(panel: dict[str, Any], metrics: Metrics, state: ServerReading) -> None:
     labels = {sample.name: set(sample.labels) for family in metrics.families(state) for sample in family.samples}
     for target in panel["targets"]:
         asked = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from zoe_server import protocol
 from zoe_server.metrics.metrics import NO_MODEL, Metrics, names
 from zoe_server.metrics.outcome import Outcome
-from zoe_server.metrics.state import ModelState, ServerState
+from zoe_server.metrics.state import ModelReading, ServerReading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
 CHAT = "/v1/chat/completions"
-NOW = ServerState(uptime_s=0.0)
+NOW = ServerReading(uptime_s=0.0)
 
 
 def values(families: Sequence[Metric], name: str, **labels: str) -> list[float]:
@@ -86,7 +86,7 @@ def test_models_begin_at_zero_so_that_their_first_request_is_a_rise() -> None:
 
 
 def test_what_is_not_known_of_the_machine_has_no_sample() -> None:
-    families = Metrics().families(ServerState(uptime_s=1.0, models=(ModelState("m", False, 0, 0, 0, 0.0),)))
+    families = Metrics().families(ServerReading(uptime_s=1.0, models=(ModelReading("m", False, 0, 0, 0, 0.0),)))
     for name in (
         "zoe_memory_total_bytes",
         "zoe_memory_available_bytes",
@@ -99,7 +99,7 @@ def test_what_is_not_known_of_the_machine_has_no_sample() -> None:
     assert values(families, "zoe_model_loaded", model="m") == [0]
 
 
-def test_a_state_is_mirrored_and_not_kept(metrics: Metrics, state: ServerState) -> None:
+def test_a_state_is_mirrored_and_not_kept(metrics: Metrics, state: ServerReading) -> None:
     families = metrics.families(state)
     assert values(families, "zoe_gpu_memory_used_bytes", gpu="0") == [12_884_901_888 - 12_201_951_232]
     assert values(families, "zoe_gpu_utilization_ratio") == [0.25]

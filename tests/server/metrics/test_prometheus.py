@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from zoe_server.metrics.metrics import Metrics
-    from zoe_server.metrics.state import ServerState
+    from zoe_server.metrics.state import ServerReading
 
 PROMETHEUS_3 = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
@@ -63,7 +63,7 @@ def samples(families: Iterable[Metric]) -> dict[tuple[str, frozenset[tuple[str, 
     }
 
 
-def test_both_formats_say_what_was_counted(metrics: Metrics, state: ServerState) -> None:
+def test_both_formats_say_what_was_counted(metrics: Metrics, state: ServerReading) -> None:
     families = metrics.families(state)
     counted = samples(families)
     assert len(counted) > 200
@@ -71,7 +71,7 @@ def test_both_formats_say_what_was_counted(metrics: Metrics, state: ServerState)
     assert samples(read_openmetrics(exposition(families, "openmetrics").decode())) == counted
 
 
-def test_every_metric_has_a_type_and_says_what_it_means(metrics: Metrics, state: ServerState) -> None:
+def test_every_metric_has_a_type_and_says_what_it_means(metrics: Metrics, state: ServerReading) -> None:
     for family in read_openmetrics(exposition(metrics.families(state), "openmetrics").decode()):
         assert family.name.startswith("zoe_")
         assert family.type in ("counter", "gauge", "histogram")

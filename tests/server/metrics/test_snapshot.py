@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from zoe_server.metrics.metrics import Metrics
 from zoe_server.metrics.prometheus import exposition
 from zoe_server.metrics.snapshot import snapshot
-from zoe_server.metrics.state import ModelState, ServerState
+from zoe_server.metrics.state import ModelReading, ServerReading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,7 @@ class Text:
         return sum(found) if found else None
 
 
-def test_the_values_are_those_of_the_text(metrics: Metrics, state: ServerState) -> None:
+def test_the_values_are_those_of_the_text(metrics: Metrics, state: ServerReading) -> None:
     families = metrics.families(state)
     found, text = snapshot(families), Text(families)
     assert found["uptime_s"] == text.sum("zoe_uptime_seconds")
@@ -76,7 +76,7 @@ def test_the_values_are_those_of_the_text(metrics: Metrics, state: ServerState) 
                 assert count == text.sum(f"{name}_bucket", model=model, le=bound)
 
 
-def test_its_shape(metrics: Metrics, state: ServerState) -> None:
+def test_its_shape(metrics: Metrics, state: ServerReading) -> None:
     found: dict[str, Any] = json.loads(json.dumps(snapshot(metrics.families(state)), allow_nan=False))
     assert set(found) == {"uptime_s", "memory", "gpus", "temperatures_c", "models", "failures"}
     assert found["gpus"] == [
@@ -100,7 +100,7 @@ def test_its_shape(metrics: Metrics, state: ServerState) -> None:
 
 
 def test_a_server_that_knows_nothing_says_so() -> None:
-    found = snapshot(Metrics(["m"]).families(ServerState(0.5, models=(ModelState("m", False, 0, 0, 0, 0.0),))))
+    found = snapshot(Metrics(["m"]).families(ServerReading(0.5, models=(ModelReading("m", False, 0, 0, 0, 0.0),))))
     assert found["memory"] == {"total_bytes": None, "available_bytes": None, "unified": False, "process_bytes": {}}
     assert (found["gpus"], found["temperatures_c"], found["failures"]) == ([], {}, {})
     assert found["models"]["m"]["duration_s"] == {"count": 0, "sum": 0, "buckets": {}}

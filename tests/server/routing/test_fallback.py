@@ -12,8 +12,8 @@ from zoe_server import errors
 from zoe_server.catalogue.spec import AdapterSpec, ModelSpec
 from zoe_server.engines.base import Engine
 from zoe_server.engines.scripted import ScriptedEngine
-from zoe_server.fleet.events import FleetEvent
 from zoe_server.fleet.fleet import Fleet
+from zoe_server.fleet.reconciler import FleetEvent
 from zoe_server.fleet.restart import RestartPolicy
 from zoe_server.routing import fallback
 from zoe_server.routing.router import RoutePlan

@@ -31,7 +31,7 @@ from aiohttp import web
 
 from zoe_server import errors
 from zoe_server.catalogue.spec import CHAT_ROLE, ModelSpec
-from zoe_server.fleet.process import State
+from zoe_server.fleet.model_state import ModelState
 from zoe_server.gateway.body import parse_json, validated
 from zoe_server.gateway.driver import RECORDS, Stream, record
 from zoe_server.gateway.middleware import ollama_error_body
@@ -80,7 +80,9 @@ async def list_running(request: web.Request) -> web.Response:
     """Answer with the models that are loaded."""
     state = services(request)
     both = zip(state.fleet.specs, state.fleet.status(), strict=True)
-    running = [_running(spec, status.info, state.started_at) for spec, status in both if status.state is State.READY]
+    running = [
+        _running(spec, status.info, state.started_at) for spec, status in both if status.state is ModelState.READY
+    ]
     return web.json_response({"models": running})
 
 
@@ -95,7 +97,7 @@ async def show(request: web.Request) -> web.Response:
     plan = state.router.route(validated(ShowBody, parse_json(await request.read())).wanted)
     spec = next(spec for spec in state.fleet.specs if spec.name == plan.candidates[0])
     status = next(status for status in state.fleet.status() if status.name == spec.name)
-    if status.state is State.FAILED and not status.info:
+    if status.state is ModelState.FAILED and not status.info:
         raise errors.EngineUnavailableError(f"the model {spec.name!r} cannot be loaded: {status.reason}")
     info = status.info or await asyncio.to_thread(_header, spec)
     return web.json_response(_shown(spec, info, state.started_at, plan.adapter))

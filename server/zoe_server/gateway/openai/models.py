@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from zoe_server.catalogue.spec import ModelSpec
-from zoe_server.fleet.fleet import ModelStatus
+from zoe_server.fleet.model_state import ModelStatus
 from zoe_server.gateway.services import Services, services
 from zoe_server.routing.router import AUTOMATIC, adapter_model
 

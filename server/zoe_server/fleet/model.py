@@ -1,0 +1,350 @@
+"""`Model`: one model of the fleet, the only owner of its state: its engine, its leases, what it takes of the memory.
+
+    from                         to            by
+    unloaded, failed             loading       load
+    loading, restarting          ready         load
+    loading, restarting          failed        load, when its engine cannot start
+    ready                        unloading     unload
+    unloading                    unloaded      unload, when its memory is free
+    ready                        restarting    its engine is gone, and somebody needs it
+    ready                        unloaded      its engine is gone, and nobody needs it
+    ready                        quarantined   its engine is gone, for the third time in short
+    failed, quarantined          unloaded      forgive
+    unloaded, loading, restarting  failed      refuse: there can be no room for it
+    loading, restarting          unloaded      leave_out: there is no room now, and nobody asks
+    unloading, failed            lost          its process does not end, not even when it is killed
+    unloaded, restarting, quarantined  lost    the same, after its engine was gone
+    loading, ready               lost          the same, when the server stops
+    lost                         unloaded      its process ended at last
+    any                          stopped       stop
+
+A model that is to be in memory from the start begins as `loading`, others as `unloaded`; one that is `restarting`
+remains that while it is loaded. The reconciler says when.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from zoe_server import errors
+from zoe_server.catalogue.spec import ModelSpec
+from zoe_server.engines.base import Engine
+from zoe_server.engines.engine_log import LogLine
+from zoe_server.fleet.leases import Lease, Leases
+from zoe_server.fleet.model_state import ModelState, ModelStatus
+from zoe_server.fleet.planner import Resident, Urgency, Want
+from zoe_server.fleet.restart import Failures
+from zoe_server.fleet.sizing import Held
+from zoe_server.fleet.supervisor import Care, Supervisor
+
+_LOGGER: Final = logging.getLogger(__name__)
+_UNLOADING: Final = "it is being unloaded"
+_ON_DEMAND: Final = "it is loaded when somebody asks for it"
+
+
+class Model:
+    """See the module. A newcomer arrived after the server had begun, which was ready without it.
+
+    One `at_home` is to be in memory without being asked for, as far as it `fits`. Moments in seconds by the clock.
+    """
+
+    def __init__(self, spec: ModelSpec, care: Care, *, is_newcomer: bool = False) -> None:
+        self.spec = spec
+        self.leases = Leases(spec.name, spec.n_slots + spec.queue_limit)
+        self.at_home = spec.load == "start"
+        self.state = ModelState.LOADING if self.at_home else ModelState.UNLOADED
+        self.reason = "it is being loaded" if self.at_home else _ON_DEMAND
+        self.pinned = spec.pinned
+        self.fits = True
+        self.draining = False
+        self.size_bytes = 0
+        self._care = care
+        self._is_newcomer = is_newcomer
+        self._dismissals: set[object] = set()
+        self._failures = Failures(care.restart)
+        self._estimated_bytes = 0
+        self._supervisor = Supervisor(care, self, lambda: self.leases.n_used)
+        self.takes_memory = False  # also on its way there or away
+        self._is_going = False  # the engine went by itself, or could not start, and is not stopped yet
+        self._info: Any = {}
+        self._n_ready = 0
+        self._load_s = self._loaded_at_s = self._last_used_s = 0.0
+
+    @property
+    def name(self) -> str:
+        """Its own name."""
+        return self.spec.name
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine while it is ready."""
+        return self._supervisor.engine if self.state is ModelState.READY else None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a request may use the engine at once."""
+        return self.engine is not None and not self.draining
+
+    @property
+    def is_dismissed(self) -> bool:
+        """Whether somebody wants it to go."""
+        return bool(self._dismissals)
+
+    @property
+    def not_before_s(self) -> float:
+        """From when on its engine may be started."""
+        return self._failures.not_before_s
+
+    @property
+    def log(self) -> tuple[LogLine, ...]:
+        """What its engines wrote last, the oldest first, those before the present one, too."""
+        return self._supervisor.log
+
+    def resident(self) -> Resident | None:
+        """Return what takes memory, None if nothing does."""
+        if not self.takes_memory:
+            return None
+        keep_s = self.spec.keep_alive_s
+        return Resident(
+            self.name,
+            self.size_bytes,
+            ModelState.UNLOADING if self._is_going else self.state,
+            open_requests=self.leases.n_used,
+            pinned=self.pinned,
+            at_home=self.spec.load == "start",
+            draining=self.draining,
+            dismissed=self.is_dismissed,
+            loaded_at_s=self._loaded_at_s,
+            last_used_s=self._last_used_s,
+            keep_until_s=math.inf if keep_s is None else self._last_used_s + keep_s,
+        )
+
+    def held(self) -> Held | None:
+        """Return what is in memory, None if nothing is."""
+        engine = self._supervisor.engine
+        return Held(self.spec, self.size_bytes, None if engine is None else engine.pid) if self.takes_memory else None
+
+    def want(self) -> Want | None:
+        """Return what is wanted of the model, None if nothing is."""
+        if (most_urgent := self.leases.most_urgent) is not None:
+            return Want(self.name, self.size_bytes, most_urgent.since_s, most_urgent.urgency)
+        homeless = self.at_home and self.fits and not self.takes_memory
+        return Want(self.name, self.size_bytes, 0.0, Urgency.HOME) if homeless else None
+
+    def status(self) -> ModelStatus:
+        """Return where it stands."""
+        now_s, supervisor = self._care.clock.now_s(), self._supervisor
+        is_loading = self.state is ModelState.LOADING and self.spec.load == "start"
+        quarantined = self.state is ModelState.QUARANTINED
+        return ModelStatus(
+            name=self.name,
+            state=self.state,
+            reason=self.reason,
+            crashes=self._failures.n_crashes,
+            load_s=self._load_s,
+            open_requests=self.leases.n_requests,
+            health=supervisor.health,
+            info=self._info,
+            is_starting=is_loading and not self._n_ready and not self._is_newcomer,
+            restarts=max(0, self._n_ready - 1),
+            waiting_requests=len(self.leases.waiting),
+            pinned=self.pinned,
+            size_bytes=self.size_bytes,
+            resident_bytes=self.size_bytes if self.takes_memory else 0,
+            checked_ago_s=None if supervisor.checked_s is None else now_s - supervisor.checked_s,
+            quarantined_s=max(0.0, self.not_before_s - now_s) if quarantined else 0.0,
+            loading=supervisor.engine.loading if supervisor.engine is not None else None,
+        )
+
+    def unavailable(self) -> errors.EngineUnavailableError | None:
+        """Return why nobody can even wait for this model now, None if it makes sense to wait."""
+        not_due = self._care.clock.now_s() < self.not_before_s
+        if self.state in (ModelState.STOPPED, ModelState.LOST):
+            return self.error(self.reason)
+        if self.state in (ModelState.FAILED, ModelState.QUARANTINED) and not_due:
+            return self.error(self.reason)
+        return self.error(_UNLOADING) if self.is_dismissed and not self.is_open else None
+
+    def error(
+        self, reason: str, kind: type[errors.EngineUnavailableError] = errors.EngineUnavailableError
+    ) -> errors.EngineUnavailableError:
+        """Return the error of a request that this model cannot answer for `reason`."""
+        return kind(f"the model {self.name!r} is not available: {reason}", retry_after_s=2.0)
+
+    def lend(self, n_requests: int, urgency: Urgency) -> Lease:
+        """Return a lease, whose owner may have to wait.
+
+        Raises:
+            errors.QueueFullError: as many requests as may run and wait are open already.
+        """
+        lease = self.leases.take(n_requests, urgency, self._care.clock.now_s())
+        if self.is_open:
+            lease.let_in.set_result(True)
+        return lease
+
+    def give_back(self, lease: Lease) -> None:
+        """Take note that a lease has ended."""
+        if lease.is_used:
+            self._last_used_s = self._care.clock.now_s()
+        self.leases.give_back(lease)
+
+    def admit(self) -> None:
+        """Let in who waits, if it is open."""
+        if self.is_open:
+            self.leases.let_in()
+
+    def drain(self) -> None:
+        """Let new requests wait, so that it can go."""
+        self.draining = True
+
+    def reopen(self) -> None:
+        """Let requests through again."""
+        self.draining = False
+
+    def dismiss(self) -> object:
+        """Say that it is to go, pinned or not, and take no requests until it is gone; the result is for `recall`."""
+        dismissal = object()
+        self._dismissals.add(dismissal)
+        self.draining = True
+        self.leases.turn_away(self.error(_UNLOADING))
+        return dismissal
+
+    def recall(self, dismissal: object) -> None:
+        """Say that it need not go any more, as far as this dismissal is concerned."""
+        self._dismissals.discard(dismissal)
+
+    def is_over(self, dismissal: object) -> bool:
+        """Whether there is nothing more to wait for: it is gone, cannot go, or somebody wants it to stay."""
+        ended = self.state in (ModelState.LOST, ModelState.STOPPED)
+        return ended or not self.takes_memory or dismissal not in self._dismissals
+
+    def forgive(self) -> None:
+        """Forget what went wrong, and who wants it to go: it may be started at once."""
+        self._failures.forgive()
+        self._dismissals.clear()
+        self.fits = True
+        if self.state in (ModelState.FAILED, ModelState.QUARANTINED):
+            self._become(ModelState.UNLOADED, _ON_DEMAND)
+
+    def refuse(self, reason: str) -> None:
+        """Take note that there is no room for it, however long it waits."""
+        self.fits = False
+        self.size_bytes = self._estimated_bytes
+        self._become(ModelState.FAILED, reason)
+        self.leases.turn_away(self.error(reason))
+
+    def leave_out(self, reason: str) -> None:
+        """Take note that there is no room for it now, and that nobody in particular asks for it."""
+        self._become(ModelState.UNLOADED, f"{reason}; {_ON_DEMAND}")
+
+    def estimate(self, size_bytes: int) -> None:
+        """Take note of what it will take, as far as anybody knows."""
+        self.size_bytes = self._estimated_bytes = size_bytes
+
+    def resize(self, size_bytes: int) -> None:
+        """Take note of what it really takes, or needs."""
+        self.size_bytes = size_bytes
+
+    def reconsider(self) -> None:
+        """Take note that there may be room for it now."""
+        self.fits = True
+
+    def stay_away(self) -> None:
+        """Take note that it is not to come back without being asked for."""
+        self.at_home = False
+
+    def fall_back_on(self, name: str | None) -> None:
+        """Let the model `name` answer where this one cannot."""
+        self.spec = replace(self.spec, fallback=name)
+
+    def pin(self, *, pinned: bool) -> None:
+        """Say whether it has to stay once it is in memory."""
+        self.pinned = pinned
+
+    def load(self) -> Callable[[], Awaitable[errors.ZoeError | None]]:
+        """Begin to load it; the result goes on, and returns why that failed. Nothing of the engine is left then."""
+        self.takes_memory, self.draining = True, False
+        if self.state is not ModelState.RESTARTING:
+            self._become(ModelState.LOADING, "it is being loaded")
+        return self._load
+
+    def unload(self) -> Callable[[str], Awaitable[None]]:
+        """Begin to unload it; the result goes on, for a reason, until it takes no memory any more, or is lost."""
+        self.draining = True
+        self._become(ModelState.UNLOADING, _UNLOADING)
+        return self._unload
+
+    async def stop(self) -> None:
+        """Stop for good."""
+        try:
+            await self._supervisor.stop()
+        finally:
+            self.takes_memory = False
+            self._become(ModelState.STOPPED, "the server is stopping")
+            self.leases.turn_away(self.error(self.reason))
+
+    async def _load(self) -> errors.ZoeError | None:
+        clock = self._care.clock
+        begun_s = clock.now_s()
+        try:
+            engine = await self._supervisor.start(self.spec)
+        except errors.ZoeError as error:
+            self._cannot_start(error)
+            await self._supervisor.stop()
+            return error
+        self._loaded_at_s = self._last_used_s = clock.now_s()
+        self._load_s = self._loaded_at_s - begun_s
+        self._info = engine.info
+        self._n_ready += 1
+        self.at_home, self.fits = self.spec.load == "start", True
+        self._become(ModelState.READY, "")
+        return None
+
+    async def _unload(self, reason: str) -> None:
+        await self._supervisor.stop()
+        self.draining = False
+        if self.state is not ModelState.LOST:
+            self._become(ModelState.UNLOADED, reason)
+
+    def _cannot_start(self, error: errors.ZoeError) -> None:
+        lacks_memory = isinstance(error, errors.OutOfMemoryError)
+        self._failures.cannot_start(self._care.clock.now_s(), lacks_memory=lacks_memory)
+        self._is_going = True
+        self._become(ModelState.FAILED, error.message)
+        _LOGGER.error("model %s cannot be started: %s", self.name, error.message)
+        kind = errors.OutOfMemoryError if lacks_memory else errors.EngineUnavailableError
+        self.leases.turn_away(self.error(error.message, kind))
+
+    def engine_gone(self, reason: str, *, unhealthy: bool) -> None:
+        """Take note of the engine's end. See `Supervised`."""
+        _LOGGER.error("the engine of model %s is gone: %s", self.name, reason)
+        self._is_going = True
+        if self._failures.crashed(self._care.clock.now_s(), unhealthy=unhealthy):
+            minutes = self._care.restart.quarantine_s / 60
+            text = f"its engine crashed too often and is left alone for {minutes:g} min: {reason}"
+            self._become(ModelState.QUARANTINED, text)
+            _LOGGER.error("model %s: %s", self.name, text)
+            self.leases.turn_away(self.error(text))
+        elif self.at_home or self.leases.waiting:
+            self._become(ModelState.RESTARTING, f"its engine is being restarted: {reason}")
+        else:
+            self._become(ModelState.UNLOADED, f"its engine is gone: {reason}")
+
+    def engine_released(self, *, lost: bool) -> None:
+        """Take note that its memory is free, unless it is lost. See `Supervised`."""
+        self.takes_memory, self._is_going = lost, False
+        if lost:
+            reason = "its process does not end, not even when it is killed; what it takes counts until it does"
+            self._become(ModelState.LOST, reason)
+            _LOGGER.error("model %s is lost: %s", self.name, reason)
+            self.leases.turn_away(self.error(reason))
+        elif self.state is ModelState.LOST:
+            self._become(ModelState.UNLOADED, f"its process has ended at last; {_ON_DEMAND}")
+            _LOGGER.warning("model %s: %s", self.name, self.reason)
+
+    def _become(self, state: ModelState, reason: str) -> None:
+        self.state, self.reason = state, reason
