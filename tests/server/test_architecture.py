@@ -151,6 +151,15 @@ def test_pure_parts_do_no_input_or_output() -> None:
         assert not {module.split(".")[0] for module in imported_modules(ROOT / name)} & doing, name
 
 
+def test_nobody_but_a_model_writes_its_state() -> None:
+    for name in ("fleet", "reconciler"):
+        tree = ast.parse((ROOT / "fleet" / f"{name}.py").read_text(encoding="utf-8"))
+        written = [
+            node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+        ]
+        assert {ast.unparse(node.value) for node in written} == {"self"}, name
+
+
 @pytest.mark.parametrize("path", ALL_MODULES, ids=relative)
 def test_files_and_functions_stay_small(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_FILE_LINES
