@@ -75,8 +75,8 @@ class AnswerGrammar:
 class ChatRequest:
     """One chat completion, already validated.
 
-    `messages` are OpenAI-shaped dicts with `role`, `content` (a string or None), and where present `tool_calls`
-    (`[{"id", "type": "function", "function": {"name", "arguments": <JSON string>}}]`) and `tool_call_id`.
+    `messages` are OpenAI-shaped dicts with `role`, `content` (a string or None), where present `reasoning_content`,
+    `tool_call_id`, `tool_calls` (`[{"id", "type": "function", "function": {"name", "arguments": <JSON string>}}]`).
     `max_tokens` None means "until the model stops or the context is full"; 0 means "compute the prompt, generate
     nothing".
     `adapter` is the one of the model's adapters to answer with; None is the model without one.

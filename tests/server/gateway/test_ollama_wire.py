@@ -249,6 +249,7 @@ def test_the_second_turn_of_home_assistant() -> None:
                     "function": {"name": "HassTurnOn", "arguments": '{"name": "Lampe für Öl"}'},
                 }
             ],
+            "reasoning_content": "hm",
         },
         {"role": "tool", "content": '{"data":{"success":[]},"error":null}', "tool_call_id": "call_0"},
     )

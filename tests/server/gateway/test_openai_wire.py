@@ -164,6 +164,16 @@ def test_what_is_nested_as_deep_as_may_be_reaches_the_engine_and_back(opened: st
     assert codec.decode_request(json.loads(json.dumps(codec.encode_request(request)))) == request
 
 
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_what_an_assistant_thought_reaches_the_engine(name: str) -> None:
+    thought = {"role": "assistant", "content": "on", name: "hm"}
+    assert translate(messages=[USER, thought, {**USER, name: "hm"}]).messages == (
+        USER,
+        {"role": "assistant", "content": "on", "reasoning_content": "hm"},
+        USER,
+    )
+
+
 def test_what_the_template_is_told_reaches_the_engine() -> None:
     kwargs = {"enable_thinking": False}
     request = translate(chat_template_kwargs=kwargs)

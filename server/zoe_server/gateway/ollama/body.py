@@ -54,10 +54,11 @@ class ToolCall(Wire):
 
 
 class Message(Wire):
-    """`messages[i]`; `thinking` is ignored, because no model is shown its old reasoning."""
+    """`messages[i]`."""
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str | None = None
+    thinking: str | None = None
     images: list[str] | None = None
     tool_calls: list[ToolCall] | None = None
     tool_name: str | None = None
@@ -78,6 +79,8 @@ def _message(message: Message, pairing: _Pairing, images_path: str) -> dict[str,
     if message.role == "assistant" and message.tool_calls:
         plain["content"] = message.content or None
         plain["tool_calls"] = pairing.called(message.tool_calls)
+    if message.role == "assistant" and message.thinking:
+        plain["reasoning_content"] = message.thinking
     if message.role == "tool":
         plain["tool_call_id"] = pairing.answered(message)
     return plain

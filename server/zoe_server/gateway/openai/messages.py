@@ -47,10 +47,12 @@ class ToolCall(Wire):
 
 
 class Message(Wire):
-    """`messages[i]`."""
+    """`messages[i]`; `reasoning` is another name for `reasoning_content`."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[Part] | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
 
@@ -73,6 +75,8 @@ def _message(message: Message, at: str) -> dict[str, Any]:
     if role == "assistant" and message.tool_calls:
         plain["content"] = plain["content"] or None
         plain["tool_calls"] = [_tool_call(call, number) for number, call in enumerate(message.tool_calls)]
+    if role == "assistant" and (reasoning := message.reasoning_content or message.reasoning):
+        plain["reasoning_content"] = reasoning
     if role == "tool":
         plain["tool_call_id"] = message.tool_call_id or ""
     return plain

@@ -25,7 +25,8 @@ _BETWEEN: Final = "\n\n"
 
 def fitted(messages: Iterable[Mapping[str, Any]], abilities: TemplateAbilities) -> list[Message]:
     """Return the messages as a template with these abilities takes them; texts that are parts stay parts."""
-    fitting = list(_named_results(_with_arguments(dict(message)) for message in messages))
+    fitting = [_with_reasoning(_with_arguments(dict(message)), abilities.reasoning) for message in messages]
+    fitting = list(_named_results(fitting))
     fitting = _with_calls(fitting, abilities.calls)
     if not abilities.results_alone or abilities.calls is None:
         fitting = list(_with_results_as_text(fitting, all_of_them=abilities.calls is None))
@@ -79,6 +80,12 @@ def _arguments(text: object) -> dict[str, Any]:
     except ValueError:
         value = None
     return value if isinstance(value, dict) else {"arguments": text}
+
+
+def _with_reasoning(message: Message, name: str | None) -> Message:
+    """Return the message with its reasoning, if it has any, under `name`; without a name, without it."""
+    reasoning = message.pop("reasoning_content", None)
+    return {**message, name: reasoning} if name and reasoning else message
 
 
 def _named_results(messages: Iterable[Message]) -> Iterator[Message]:

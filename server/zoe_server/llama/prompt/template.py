@@ -104,8 +104,8 @@ class ChatTemplate:
         return text if text.isascii() else _LONE_SURROGATES.sub("\ufffd", text)
 
     def _plainly_rendered(self, request: ChatRequest, picture_marker: str) -> str | None:
-        """Return the prompt in the plainest form, with the template's own place for tools if it takes these."""
-        for abilities in (PLAINEST, replace(PLAINEST, tools=False)):
+        """Return the prompt without old reasoning, else in the plainest form, last without a place for tools."""
+        for abilities in (replace(self.abilities, reasoning=None), PLAINEST, replace(PLAINEST, tools=False)):
             try:
                 return self._rendered(request, picture_marker, abilities)
             except Exception:  # noqa: BLE001 -- the first refusal, which was another one, says why

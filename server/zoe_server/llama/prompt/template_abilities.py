@@ -15,6 +15,7 @@ Messages = list[dict[str, Any]]
 Render = Callable[[Messages, list[dict[str, Any]]], str]
 """Renders messages with tools; it may raise anything."""
 
+_REASONING: Final = ("reasoning_content", "reasoning", "thinking")
 ROLES: Final = ("system", "user", "assistant", "tool")
 _PARAMETERS: Final = {
     "type": "object",
@@ -44,7 +45,8 @@ class TemplateAbilities:
 
     `system` messages at all, several of them at the beginning, and in the middle; turns of one role in a row, and an
     assistant's as the first; texts as parts, of which roles; the definitions of `tools`, the `calls` of earlier
-    answers (None: it does not show them) and results whose call is missing.
+    answers (None: it does not show them) and results whose call is missing; under which name it reads the `reasoning`
+    of earlier answers (None: it must not get any).
     """
 
     system: bool = True
@@ -56,9 +58,10 @@ class TemplateAbilities:
     tools: bool = True
     calls: CallForm | None = CallForm()
     results_alone: bool = True
+    reasoning: str | None = _REASONING[0]
 
 
-PLAINEST: Final = TemplateAbilities(False, False, False, False, False, frozenset(), True, None, False)
+PLAINEST: Final = TemplateAbilities(False, False, False, False, False, frozenset(), True, None, False, None)
 """What every template takes: turns of user and assistant, one after the other."""
 
 
@@ -79,6 +82,7 @@ def ask(render: Render) -> TemplateAbilities:
         tools=any(trial.shows(messages, "delta", tools=[_TOOL]) for messages in ([end], [system, end])),
         calls=trial.call_form(),
         results_alone=trial.shows([_result("omega", _IDS[0]), end], "omega", tools=[_TOOL]),
+        reasoning=next((name for name in _REASONING if trial.reads(name)), _REASONING[0]),
     )
 
 
@@ -133,6 +137,15 @@ class _Trial:
             return self.shows([*before.get(role, []), message, *behind], "omega")
 
         return not shown("omega") and shown([{"type": "text", "text": "omega"}])
+
+    def reads(self, name: str) -> bool:
+        """Return whether the reasoning of an answer is shown if a message has it under `name`.
+
+        Most templates show only that of the answers behind the user's last turn: calls.
+        """
+        call = {**_call(1, CallForm(short_ids=True)), name: "omega"}
+        ends: tuple[Messages, ...] = ([], [_result("eta", _IDS[0])], [_text("user", "gamma")])
+        return any(self.shows([_text("user", "alpha"), call, *end], "omega", tools=[_TOOL]) for end in ends)
 
     def call_form(self) -> CallForm | None:
         """Return the first form of calls in which they and their results are shown."""

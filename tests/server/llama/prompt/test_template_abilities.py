@@ -193,6 +193,27 @@ def test_what_a_template_refuses_without_having_been_asked_is_said_plainly() -> 
     assert "(" in render(source, user("on"), call("1"), result("1"), said("ok"), user("and?"), tools=LAMP)
 
 
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning", "thinking"])
+def test_reasoning_of_earlier_answers_is_given_back_where_the_template_reads_it(name: str) -> None:
+    source = PLAIN.replace("{{ m.content }}", "{{ m.content }}{% if m.NAME %}({{ m.NAME }}){% endif %}")
+    thought = {**said("It is on."), "reasoning_content": "The lamp?"}
+    messages = (user("on"), thought, user("off"))
+    assert render(source.replace("NAME", name), *messages) == "<user>on<assistant>It is on.(The lamp?)<user>off"
+    assert render(PLAIN, *messages) == "<user>on<assistant>It is on.<user>off"
+
+
+def test_reasoning_that_a_template_refuses_beside_a_text_is_left_out() -> None:
+    source = (
+        TOOLS_FIRST
+        + """{% for m in messages %}{% if m.thinking and m.content and m.tool_calls %}
+        {{- raise_exception('not both') }}{% endif %}<{{ m.role }}>{{ m.content }}{{ m.thinking }}
+        {%- for c in m.tool_calls or [] %}({{ c.function.arguments | tojson }}){% endfor %}{% endfor %}"""
+    )
+    both = {**call("1"), "content": "Well.", "reasoning_content": "The lamp?"}
+    assert '<assistant>Well.({"name": "Lamp"})<tool>' in render(source, user("on"), both, result("1"), tools=LAMP)
+    assert "<assistant>The lamp?(" in render(source, user("on"), {**both, "content": ""}, result("1"), tools=LAMP)
+
+
 def test_names_of_the_client_reach_the_template_but_not_those_of_the_server() -> None:
     source = (
         PLAIN + "{% if enable_thinking is defined and not enable_thinking %}<no thoughts>{% endif %}{{ date_string }}"
