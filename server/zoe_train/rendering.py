@@ -37,9 +37,10 @@ def render(template: ChatTemplate, dialogue: dict[str, Any]) -> HomeText:
         ValueError: the pieces are not the dialogue's exchanges (a text holds a marker of the template).
     """
     messages = [dialogue["system"], *(message for exchange in dialogue["exchanges"] for message in exchange)]
+    messages.append({"role": "user", "content": "next"})  # an assistant's last text would be left open, to be continued
     tools = tuple(Tool(**tool["function"]) for tool in dialogue["tools"])
     text = template.render(ChatRequest(id="", model="", messages=tuple(messages), tools=tools))
-    prefix, *exchanges = text.removesuffix(ASSISTANT).split(USER)
+    prefix, *exchanges, _ = text.split(USER)
     if len(exchanges) != len(dialogue["exchanges"]):
         raise ValueError("a text of the dialogue holds the template's markers")
     return HomeText(prefix, tuple(USER + exchange for exchange in exchanges))

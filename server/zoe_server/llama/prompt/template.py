@@ -39,6 +39,9 @@ CHATML: Final = """\
 
 _REASONING: Final = ("<think>", "[THINK]", "<|channel>thought", "<|channel|>analysis")
 _LONE_SURROGATES: Final = re.compile("[\ud800-\udfff]")
+_END: Final = "\N{AEGEAN WORD SEPARATOR DOT}"
+"""Stands where a text ends that the model is to continue: what a template writes behind it is cut off."""
+
 _OWN_NAMES: Final = frozenset({"messages", "tools", "add_generation_prompt", "bos_token", "eos_token", "date_string"})
 
 
@@ -82,6 +85,7 @@ class ChatTemplate:
     def render(self, request: ChatRequest, picture_marker: str = "") -> str:
         """Return the prompt of `request`, ending where the assistant's answer begins.
 
+        If the last message is an assistant's text, the prompt ends with it, so that the answer continues it.
         Every picture is a `picture_marker` in it. The tools are in the prompt whatever the tool choice is, so that it
         does not change the cached prefix. What the template refuses all the same is tried in the plainest form.
 
@@ -125,17 +129,29 @@ class ChatTemplate:
         if tools and not (abilities.tools and self.abilities.tools):
             told, tools = messages.with_instructions(told, request.tools), []
             abilities = replace(abilities, calls=None)
-        fitting = [self._message(message, picture_marker) for message in messages.fitted(told, abilities)]
-        return self._render(fitting, tools, self._broken(request.chat_template_kwargs))
+        fitting = messages.fitted(told, abilities)
+        names = self._broken(request.chat_template_kwargs)
+        if request.messages and _is_continued(request):
+            begun = [*fitting[:-1], {**fitting[-1], "content": f"{fitting[-1]['content']}{_END}"}]
+            in_form = [self._message(message, picture_marker) for message in begun]
+            before, end, _ = self._render(in_form, tools, names, add_generation_prompt=False).rpartition(_END)
+            if end:
+                return before
+        return self._render([self._message(message, picture_marker) for message in fitting], tools, names)
 
     def _render(
-        self, fitting: list[dict[str, Any]], tools: list[dict[str, Any]], others: Mapping[str, Any] | None = None
+        self,
+        fitting: list[dict[str, Any]],
+        tools: list[dict[str, Any]],
+        others: Mapping[str, Any] | None = None,
+        *,
+        add_generation_prompt: bool = True,
     ) -> str:
         return self._template.render(
             **(others or {}),
             messages=fitting,
             tools=tools or self._no_tools,
-            add_generation_prompt=True,
+            add_generation_prompt=add_generation_prompt,
             bos_token=self._bos_token,
             eos_token=self._eos_token,
             date_string=self._now().strftime("%d %b %Y"),  # else Llama 3's have a date of 2024
@@ -153,6 +169,13 @@ class ChatTemplate:
             content = self._broken(content)
         parts = message["role"] in self.abilities.roles_of_parts
         return {**others, "content": [{"type": "text", "text": content}] if parts else content}
+
+
+def _is_continued(request: ChatRequest) -> bool:
+    """Return whether the answer goes on with the last message: a text, where no form of an answer is demanded."""
+    last = request.messages[-1]
+    is_text = last["role"] == "assistant" and isinstance(last.get("content"), str) and last["content"] != ""
+    return is_text and "tool_calls" not in last and not request.answer_schema and request.tool_choice.mode != "required"
 
 
 def picture_parts(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -19,7 +19,7 @@ from zoe_server.errors import InvalidRequestError
 from zoe_server.llama.dialects.plain_json import PlainJson
 from zoe_server.llama.prompt.template import ChatTemplate
 from zoe_server.llama.prompt.template_abilities import CallForm
-from zoe_server.protocol import ChatRequest, Tool
+from zoe_server.protocol import AnswerSchema, ChatRequest, Tool, ToolChoice
 
 if TYPE_CHECKING:
     from conftest import Engine
@@ -212,6 +212,22 @@ def test_reasoning_that_a_template_refuses_beside_a_text_is_left_out() -> None:
     both = {**call("1"), "content": "Well.", "reasoning_content": "The lamp?"}
     assert '<assistant>Well.({"name": "Lamp"})<tool>' in render(source, user("on"), both, result("1"), tools=LAMP)
     assert "<assistant>The lamp?(" in render(source, user("on"), {**both, "content": ""}, result("1"), tools=LAMP)
+
+
+@pytest.mark.parametrize("source", [PLAIN, PARTS, TURNS, PLAIN.replace("m.content }}", "m.content | trim }}</s>\n")])
+def test_an_answer_continues_the_assistant_s_last_text(source: str) -> None:
+    assert render(source, user("Count"), said("One, two,")).endswith("<assistant>One, two,")
+    assert render(source, user("Count"), said("One,"), user("Go on")).endswith(("Go on", "</s>\n"))
+
+
+def test_what_is_demanded_of_an_answer_begins_anew() -> None:
+    source = PLAIN + "{% if add_generation_prompt %}<answer>{% endif %}"
+    messages = (user("Count"), said("One, two,"))
+    assert render(source, *messages, answer_schema=AnswerSchema({}, "x")).endswith("two,<answer>")
+    assert render(source, *messages, tools=LAMP, tool_choice=ToolChoice("required")).endswith("two,<answer>")
+    assert render(source, user("on"), call("1")).endswith("<answer>")
+    drops = "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}{{ add_generation_prompt }}"
+    assert render(drops, *messages) == "CountTrue"
 
 
 def test_names_of_the_client_reach_the_template_but_not_those_of_the_server() -> None:
