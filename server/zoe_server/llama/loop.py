@@ -1,21 +1,20 @@
 """The engine loop: one step is three verbs, schedule, decode and sample, and emit.
 
-It runs in a thread of its own, owns scheduler, runner and sampler, and takes requests and cancellations from any
-thread. An idle loop waits on a condition; it wakes once a second to say that it is alive. It knows no sockets.
+It owns scheduler, runner and sampler, and knows no sockets.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from zoe_server.errors import EngineCrashedError, EngineError, ZoeError
+from zoe_server.errors import EngineError, ZoeError
 from zoe_server.llama.event_batcher import EventBatcher
 from zoe_server.llama.runner import FatalDecodeError, NoFreeCellError
+from zoe_server.llama.work_loop import WorkLoop
 from zoe_server.protocol import Failure, Finish, Started
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from zoe_server.protocol import ChatEvent, FinishReason
 
 _LOG: Final = logging.getLogger(__name__)
-PROGRESS_S: Final = 0.8
 
 
 @dataclass(slots=True, eq=False)
@@ -54,7 +52,7 @@ class Job:
         return self.ledger is not None or self.output.may_stop
 
 
-class EngineLoop:
+class EngineLoop(WorkLoop[Job]):
     """Runs jobs until it is stopped; each of them ends in exactly one `Finish` or `Failure`."""
 
     def __init__(
@@ -68,52 +66,17 @@ class EngineLoop:
         keeper: SavedPrefixes | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__(progress, clock)
         self.runner = runner
         self.sampler = sampler
         self.scheduler = scheduler
         self._emit = emit
         self._outbox = EventBatcher(emit)
-        self._progress = progress
         self._keeper = keeper
-        self._clock = clock
-        self._wakeup = threading.Condition()
-        self._inbox: list[Job | str] = []  # jobs to start, and ids of requests to cancel
-        self._stopping = False
         self._jobs: dict[str, Job] = {}
         self._steps = 0
         self._audit_mismatches = 0
         self._audited_step = 0
-        self._reported_s = float("-inf")
-
-    def submit(self, job: Job) -> None:
-        """Queue `job`; may be called from any thread."""
-        self._post(job)
-
-    def cancel(self, request_id: str) -> None:
-        """End the request with `Finish("cancelled")` before the next step, if it still runs; from any thread."""
-        self._post(request_id)
-
-    def stop(self) -> None:
-        """Let `run` return after the current step; from any thread."""
-        with self._wakeup:
-            self._stopping = True
-            self._wakeup.notify()
-
-    def run(self) -> None:
-        """Work until `stop` is called.
-
-        Raises:
-            FatalDecodeError: the library's state is unknown. Every open request has got its `Failure`.
-        """
-        try:
-            while not self._stopping:
-                self.take_inbox()
-                if not self.step():
-                    self._rest()
-                self._report()
-        except Exception:
-            self._fail_all(EngineCrashedError("the engine failed and is being restarted; try again"))
-            raise
 
     def step(self) -> bool:
         """Compute one batch; return False if there was nothing to do."""
@@ -193,21 +156,6 @@ class EngineLoop:
             "audit_mismatches": self._audit_mismatches,
         }
 
-    def _post(self, message: Job | str) -> None:
-        with self._wakeup:
-            self._inbox.append(message)
-            self._wakeup.notify()
-
-    def take_inbox(self) -> None:
-        """Begin the jobs and do the cancellations that have come since the last step."""
-        with self._wakeup:
-            inbox, self._inbox = self._inbox, []
-        for message in inbox:
-            if isinstance(message, str):
-                self._cancel(message)
-            else:
-                self._start(message)
-
     def _start(self, job: Job) -> None:
         request_id = job.sequence.request_id
         try:
@@ -249,29 +197,23 @@ class EngineLoop:
         del self._jobs[job.sequence.request_id]
         self.sampler.remove(job.sequence.request_id)
 
-    def _fail_all(self, error: ZoeError) -> None:
+    def _fail_all(self, error: ZoeError, pending: list[Job]) -> None:
         for job in list(self._jobs.values()):
             self._fail(job, error)
-        with self._wakeup:
-            inbox, self._inbox = self._inbox, []
-        for message in inbox:
-            if isinstance(message, Job):
-                self._emit(message.sequence.request_id, [Failure(error)])
+        for job in pending:
+            self._emit(job.sequence.request_id, [Failure(error)])
 
     def _relieve(self) -> None:
         """The library has fewer free cells than our books say: make room, or give up."""
         if not self.scheduler.relieve():
             raise FatalDecodeError("llama.cpp finds no KV cell for the only sequence there is")
 
-    def _rest(self) -> None:
-        """Audit once after work, then wait for a message, at most until the next report is due."""
+    def _prepare_rest(self) -> None:
+        """Audit once after work, and keep what requests share."""
         if self._audited_step != self._steps:
             self._audit()
             if self._keeper is not None:
                 self._keeper.keep(self.scheduler.shared_prefix)
-        with self._wakeup:
-            if not self._inbox and not self._stopping:
-                self._wakeup.wait(max(0.0, self._reported_s + PROGRESS_S - self._clock()))
 
     def _audit(self) -> None:
         """Compare our books with the library's; if they differ, trust neither and start with an empty cache."""
@@ -285,9 +227,3 @@ class EngineLoop:
             memory.clear_cached()
             memory.take_operations()
             self.runner.clear()
-
-    def _report(self) -> None:
-        now = self._clock()
-        if now - self._reported_s >= PROGRESS_S / 2:
-            self._reported_s = now
-            self._progress(self.stats())
