@@ -16,8 +16,7 @@ from zoe_server.gateway.health import health
 from zoe_server.gateway.middleware import count_requests, receive_body, report_errors, require_key, track_requests
 from zoe_server.gateway.monitoring import metrics, metrics_json, metrics_prometheus, recent_requests, stats
 from zoe_server.gateway.ollama import body as ollama_body
-from zoe_server.gateway.ollama.chat import chat, generate
-from zoe_server.gateway.ollama.embed import embed, embed_prompt
+from zoe_server.gateway.ollama.answers import chat, embed, embed_prompt, generate
 from zoe_server.gateway.ollama.models import list_running, list_tags, pull, show, version
 from zoe_server.gateway.openai.chat import ChatBody, chat_completions
 from zoe_server.gateway.openai.completions import CompletionBody, completions

@@ -13,7 +13,7 @@ from aiohttp import web
 from jinja2 import Environment, Template
 
 from zoe_server import __version__, errors
-from zoe_server.gateway import sparkline, status_view
+from zoe_server.gateway import status_view
 from zoe_server.gateway.middleware import is_authorized
 from zoe_server.gateway.ollama.models import alive
 from zoe_server.gateway.services import services
@@ -55,7 +55,7 @@ async def _page(request: web.Request) -> web.Response:
 
 def render(page: status_view.Page, nonce: str) -> str:
     """Return the page as HTML; `nonce` marks what is our own in it."""
-    return _template().render(page=page, chart=sparkline, nonce=nonce)
+    return _template().render(page=page, chart=(status_view.CHART_WIDTH, status_view.CHART_HEIGHT), nonce=nonce)
 
 
 def _template() -> Template:

@@ -11,11 +11,13 @@ from typing import Any, Final
 
 from zoe_server.engines.engine_log import LogLine
 from zoe_server.fleet.model_state import ModelState, ModelStatus
-from zoe_server.gateway import sparkline
 from zoe_server.metrics.state import GpuReading, ServerReading
 
 LISTED_REQUESTS: Final = 12
 _CHARTED_REQUESTS: Final = 40
+CHART_WIDTH: Final = 160
+CHART_HEIGHT: Final = 32
+_CHART_MARGIN: Final = 2.0
 _GIB: Final = 1 << 30
 _MIB: Final = 1 << 20
 _MINUTE_S: Final = 60
@@ -174,7 +176,7 @@ def _card(status: ModelStatus, ended: Sequence[Record], log: Sequence[LogLine]) 
         tone=_TONES.get(status.state, "quiet"),
         reason=status.reason,
         facts=_facts(status, own),
-        line=sparkline.points(charted),
+        line=points(charted),
         latency=latency,
         loading=_loading(status),
         log=tuple((_LOG_TONES.get(line.level, "quiet"), line.text) for line in log[-_SHOWN_LINES:]),
@@ -217,3 +219,22 @@ def _row(record: Record) -> Record:
         "result": record["error"] or record["finish"] or record["phase"],
         "tone": "bad" if failed and record["error"] != "cancelled" else "quiet",
     }
+
+
+def points(values: Sequence[float]) -> str:
+    """Return the attribute `points` of a line through `values`, oldest first, from zero up; "" without any.
+
+    A single value is a level line, so that there is something to see.
+    """
+    if not values:
+        return ""
+    if len(values) == 1:
+        values = (values[0], values[0])
+    top = max(*values, 0.0) or 1.0
+    across = (CHART_WIDTH - 2 * _CHART_MARGIN) / (len(values) - 1)
+    height = CHART_HEIGHT - 2 * _CHART_MARGIN
+    placed = (
+        (_CHART_MARGIN + index * across, CHART_HEIGHT - _CHART_MARGIN - height * max(0.0, value) / top)
+        for index, value in enumerate(values)
+    )
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)

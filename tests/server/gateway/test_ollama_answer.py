@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoe_server import protocol
-from zoe_server.gateway.ollama.chat import (
+from zoe_server.gateway.ollama.answers import (
     OllamaWriter,
     Part,
     PartReader,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from zoe_server.engines.base import Health, Loading
 from zoe_server.fleet.model_state import ModelState, ModelStatus
-from zoe_server.gateway import sparkline, status_view
+from zoe_server.gateway import status_view
 from zoe_server.gateway.status_page import render
 from zoe_server.metrics.state import GpuReading, ServerReading
 
@@ -128,9 +128,9 @@ async def test_browsers_ask_people_for_the_key(start: Start) -> None:
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=60))
 def test_a_chart_stays_within_its_frame(values: list[float]) -> None:
-    places = [tuple(map(float, point.split(","))) for point in sparkline.points(values).split()]
+    places = [tuple(map(float, point.split(","))) for point in status_view.points(values).split()]
     assert len(places) == max(2, len(values))
-    assert all(0 <= x <= sparkline.WIDTH and 0 <= y <= sparkline.HEIGHT for x, y in places)
+    assert all(0 <= x <= status_view.CHART_WIDTH and 0 <= y <= status_view.CHART_HEIGHT for x, y in places)
     assert [x for x, _ in places] == sorted(x for x, _ in places)
     if max(values) > 0:
         heights = [y for _, y in places][: len(values)]
@@ -138,7 +138,7 @@ def test_a_chart_stays_within_its_frame(values: list[float]) -> None:
 
 
 def test_no_values_are_no_line() -> None:
-    assert sparkline.points([]) == ""
+    assert status_view.points([]) == ""
 
 
 @pytest.mark.parametrize(

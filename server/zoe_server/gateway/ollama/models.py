@@ -35,8 +35,8 @@ from zoe_server.fleet.model_state import ModelState
 from zoe_server.gateway.body import parse_json, validated
 from zoe_server.gateway.driver import RECORDS, Stream, record
 from zoe_server.gateway.middleware import ollama_error_body
+from zoe_server.gateway.ollama.answers import timestamp
 from zoe_server.gateway.ollama.body import PullBody, ShowBody
-from zoe_server.gateway.ollama.chat import timestamp
 from zoe_server.gateway.services import services
 from zoe_server.gateway.tracking import account, track
 from zoe_server.routing.router import LATEST

@@ -1,4 +1,4 @@
-"""POST /api/chat and /api/generate, Ollama's two ways to ask a model, and their answers, whole or as records.
+"""POST /api/chat, /api/generate, /api/embed and /api/embeddings: Ollama's answers, whole or as records.
 
     {"model": "zoe", "created_at": "...", "message": {"role": "assistant", "content": "On"}, "done": false}
     {"model": "zoe", "created_at": "...", "message": {"role": "assistant", "content": "", "tool_calls": [...]},
@@ -6,7 +6,7 @@
     {"model": "zoe", "created_at": "...", "message": {"role": "assistant", "content": ""}, "done": true,
      "done_reason": "stop", "total_duration": 41000000, ...}
 
-Source: Ollama, `docs/api.md` and `api/types.go`.
+Source: Ollama, `docs/api.md`, `api/types.go` and `server/routes.go`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from aiohttp import web
 
@@ -23,14 +23,17 @@ from zoe_server import errors, protocol
 from zoe_server.gateway import driver
 from zoe_server.gateway.body import object_in, parse_json, validated
 from zoe_server.gateway.middleware import ollama_error_body
-from zoe_server.gateway.ollama.body import ChatBody, GenerateBody
+from zoe_server.gateway.ollama.body import ChatBody, EmbedBody, EmbedPromptBody, GenerateBody
 from zoe_server.gateway.openai.body import check_known
-from zoe_server.gateway.services import services
+from zoe_server.gateway.openai.embeddings import check_inputs, embed_on, json_list, json_response, shortened
+from zoe_server.gateway.request_record import RequestRecord
+from zoe_server.gateway.services import Services, services
 from zoe_server.gateway.tracking import track
 from zoe_server.routing import fallback
 from zoe_server.routing.question import RouteQuestion
 from zoe_server.routing.router import AUTOMATIC, RoutePlan
 
+_NO_EMBEDDINGS: Final = protocol.Embeddings((), protocol.Usage())
 EmptyReason = Literal["load", "unload"]
 
 
@@ -76,6 +79,59 @@ async def _load(
         return web.json_response(writer.empty("unload"))
     async with fallback.lease(state.fleet, plan, 0):
         return web.json_response(writer.empty("load"), headers=driver.route_headers(plan))
+
+
+async def embed(request: web.Request) -> web.Response:
+    """Answer with a vector of every text; a text that is too long is cut, unless the request says no to that."""
+    state = services(request)
+    body = validated(EmbedBody, parse_json(await request.read()))
+    tracked = track(request, body.model)
+    plan = state.router.route_embeddings(body.model)
+    answer = await _embeddings(state, plan, tracked, body, body.inputs, truncate=body.truncate is not False)
+    embeddings = await json_list(answer.vectors, lambda _, vector: shortened(vector, body.wanted_dimensions))
+    head = {
+        "model": body.model,
+        "total_duration": nanoseconds(answer.timings.total_s),
+        "load_duration": nanoseconds(answer.timings.queue_s),
+        "prompt_eval_count": answer.usage.prompt_tokens,
+    }
+    return json_response(head, "embeddings", embeddings, plan)
+
+
+async def embed_prompt(request: web.Request) -> web.Response:
+    """Answer with the vector of one text, cut if it is too long."""
+    state = services(request)
+    body = validated(EmbedPromptBody, parse_json(await request.read()))
+    tracked = track(request, body.model)
+    plan = state.router.route_embeddings(body.model)
+    inputs = (body.prompt,) if body.prompt else ()
+    answer = await _embeddings(state, plan, tracked, body, inputs, truncate=True)
+    vector = answer.vectors[0] if answer.vectors else ()
+    return web.json_response({"embedding": vector}, headers=driver.route_headers(plan))
+
+
+async def _embeddings(
+    state: Services,
+    plan: RoutePlan,
+    tracked: RequestRecord,
+    body: EmbedBody | EmbedPromptBody,
+    inputs: tuple[str, ...],
+    *,
+    truncate: bool,
+) -> protocol.Embeddings:
+    """Return the embeddings; without inputs, which only asks for the model to be loaded or unloaded, none, then."""
+    if not inputs and body.unloads:
+        await state.unload(plan.candidates[0])
+        return _NO_EMBEDDINGS
+    if not inputs:
+        async with fallback.lease(state.fleet, plan, 0):
+            return _NO_EMBEDDINGS
+    check_inputs(inputs)
+    try:
+        return (await embed_on(state, plan, inputs, tracked, truncate=truncate))[1]
+    finally:
+        if body.unloads and tracked.model is not None:
+            state.unload_later(tracked.model)
 
 
 @dataclass(frozen=True, slots=True)
