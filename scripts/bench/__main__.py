@@ -8,13 +8,15 @@ import asyncio
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import concurrency, constraints, guards, home, restart, shared_prefix, single_stream, swap
+from bench import concurrency, constraints, contention, guards, home, restart, shared_prefix, single_stream, swap
 from bench.figure import Figure, print_table
 from bench.report import write
 
 BENCHMARKS = {
     benchmark.NAME: benchmark
-    for benchmark in (shared_prefix, single_stream, constraints, restart, swap, concurrency, home, guards)
+    for benchmark in (
+        *(shared_prefix, single_stream, constraints, restart, swap, concurrency, contention, home, guards),
+    )
 }
 
 

@@ -54,7 +54,17 @@ def say(text: str) -> list[dict[str, str]]:
 
 async def decode_tokens_per_s(client: Client, seed: int) -> float:
     """Return how fast an answer grows after its first token."""
-    answer = await client.chat(say(words(seed, 30)), DECODED_TOKENS)
+    return await told_tokens_per_s(client, words(seed, 30))
+
+
+async def story_tokens_per_s(client: Client, seed: int) -> float:
+    """Return the same for a model that means what it says."""
+    return await told_tokens_per_s(client, f"Tell me a long story about a house with {seed + 2} rooms.")
+
+
+async def told_tokens_per_s(client: Client, sentence: str) -> float:
+    """Return how fast the answer to `sentence` grows after its first token."""
+    answer = await client.chat(say(sentence), DECODED_TOKENS)
     if answer.completion_tokens < DECODED_TOKENS // 2:
         raise RuntimeError(f"the model ended its answer after {answer.completion_tokens} tokens")
     return (answer.completion_tokens - 1) / (answer.last_token_s - answer.first_token_s)

@@ -14,6 +14,7 @@ import numpy as np
 
 from zoe_server.llama import library_log, model_file
 from zoe_server.llama.adapters import Adapters
+from zoe_server.llama.compute_threads import ComputeThreads
 from zoe_server.llama.config import physical_cores
 from zoe_server.llama.model_file import ModelLoadError
 from zoe_server.llama.prompt.tokenizer import Vocab
@@ -107,6 +108,7 @@ class Runner:
         self._model = model_file.load(config.model_path, config.n_gpu_layers) if model is None else model
         self.vocab = Vocab(_not_null(llama_cpp.llama_model_get_vocab(self._model)))
         self._adapters = self._load_adapters()
+        self._threads = ComputeThreads(config.n_threads or physical_cores())
         self.context = self._make_context()
         self._memory = _not_null(llama_cpp.llama_get_memory(self.context))
         self.n_cells: int = llama_cpp.llama_n_ctx(self.context)
@@ -159,7 +161,7 @@ class Runner:
             last = self._batch.add([*chunk.tokens, *chunk.guessed], chunk.start, chunk.slot, n_logits=n_logits)
             if chunk.samples:
                 outputs.append(Output(chunk.sequence, last - len(chunk.guessed), chunk.guessed))
-        self._decode()
+        self._decode(urgent=not batch.has_prompts and any(c.sequence.priority == "interactive" for c in batch.chunks))
         return outputs
 
     def read_state(self, slot: int, length: int) -> NDArray[np.uint8]:
@@ -236,8 +238,13 @@ class Runner:
             raise FatalDecodeError("there is a picture, and nothing that could have read it")
         self._check(self.picture_encoder.decode(self.context, picture, chunk.start, chunk.slot))
 
-    def _decode(self) -> None:
-        self._check(llama_cpp.llama_decode(self.context, self._batch.native()))
+    def _decode(self, *, urgent: bool = False) -> None:
+        n_threads = self._threads.n_threads
+        llama_cpp.llama_set_n_threads(self.context, n_threads, n_threads)
+        self._threads.begin(urgent=urgent)
+        code = llama_cpp.llama_decode(self.context, self._batch.native())
+        self._threads.end()
+        self._check(code)
 
     def _check(self, code: int) -> None:
         if code == _NO_FREE_CELL:
@@ -259,7 +266,6 @@ class Runner:
 
     def _make_context(self) -> int:
         config = self._config
-        n_threads = config.n_threads or physical_cores()
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = config.n_ctx_tokens
         params.n_batch = params.n_ubatch = config.n_batch_tokens
@@ -267,7 +273,7 @@ class Runner:
         # Rows of logits: one per sequence and guess; the default makes room for n_batch rows.
         n_rows = min(config.n_slots * (1 + config.n_guessed_tokens), config.n_batch_tokens)
         params.n_outputs_max = max(n_rows, params.n_seq_max)
-        params.n_threads = params.n_threads_batch = n_threads
+        params.n_threads = params.n_threads_batch = self._threads.n_threads
         params.kv_unified = True  # a partial seq_cp aborts the process without it
         params.swa_full = True  # a shared prefix must stay whole where the model's attention has a window
         params.no_perf = True

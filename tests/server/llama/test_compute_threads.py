@@ -1,0 +1,72 @@
+"""The library's threads on a core that another process keeps busy: real llama.cpp, a real process, real priorities."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zoe_server.catalogue.spec import bundled_model_path
+from zoe_server.llama import __main__ as engine_process
+
+pytestmark = [
+    pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this system does not tell what threads wait"),
+    pytest.mark.timeout(60),
+]
+
+CONTENDED = """
+import os, subprocess, sys, time
+from pathlib import Path
+
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # of this thread, and of all that begin in it
+from zoe_server.llama.config import EngineConfig
+from zoe_server.llama.runner import Runner
+
+runner = Runner(EngineConfig(model_path=Path(sys.argv[1]), socket_path=Path("unused"), n_threads=2, n_slots=1))
+assert runner._threads.n_threads == 2
+with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+    until_s = time.monotonic() + 30.0
+    while runner._threads.n_threads > 1 and time.monotonic() < until_s:
+        runner.warm_up()
+    busy.kill()
+print(runner._threads.n_threads)
+runner.close()
+"""
+
+
+def test_a_core_that_is_shared_is_left_to_one_thread() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", CONTENDED, str(bundled_model_path())], capture_output=True, text=True, check=True
+    )
+    assert run.stdout == "1\n"
+
+
+def test_a_priority_that_somebody_has_set_is_kept() -> None:
+    code = "from zoe_server.llama.compute_threads import _may_raise; print(_may_raise())"
+    run = subprocess.run(["nice", "-n", "5", sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "False\n"
+
+
+def test_threads_that_wait_for_each_other_soon_sleep_unless_somebody_wants_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    engine_process.limit_spinning()
+    assert os.environ["GOMP_SPINCOUNT"] == "7"
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    engine_process.limit_spinning()
+    assert "GOMP_SPINCOUNT" not in os.environ
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    engine_process.limit_spinning()
+    assert int(os.environ["GOMP_SPINCOUNT"]) < 100_000
+
+
+def test_the_library_is_loaded_after_that() -> None:
+    code = "import sys, zoe_server.llama.__main__; print('llama_cpp' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "False\n"
