@@ -21,11 +21,11 @@ from typing import Any
 from real_models import path_of
 
 from bench.client import Advance, Client
+from bench.constraints import sentences
 from bench.figure import Figure, Target
 from bench.models import random_model
 from bench.servers import LlamaServer, Load, Server, ZoeServer, build_peer, running
 from bench.single_stream import decode_tokens_per_s, story_tokens_per_s
-from bench.tool_calls import sentences
 from zoe_server.catalogue.spec import bundled_model_path
 from zoe_server.llama.config import physical_cores
 
