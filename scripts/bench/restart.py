@@ -16,6 +16,7 @@ from bench.figure import Figure, Target
 from bench.models import random_model
 from bench.prompts import home_messages
 from bench.shared_prefix import OWN_TOKENS, PARAMETERS, SHARED_TOKENS
+from zoe_server.catalogue.engine_options import LlamaOptions
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.local import LocalEngine
 from zoe_server.protocol import ChatRequest, Failure, Sampling, Text
@@ -80,12 +81,16 @@ async def run(advance: Advance) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="zoe-prefixes-") as name:
         folder = Path(name)
         kept = ModelSpec(
-            "bench", path, n_ctx_tokens=8192, n_slots=4, prefix_folder=folder, prefix_limit_bytes=LIMIT_BYTES
+            "bench",
+            path,
+            prefix_folder=folder,
+            prefix_limit_bytes=LIMIT_BYTES,
+            options=LlamaOptions(n_ctx_tokens=8192, n_slots=4),
         )
         ready_s, first_s = await first_token(kept, advance, folder)
         size_bytes = saved_bytes(folder)
     plain_ready_s, plain_first_s = await first_token(
-        ModelSpec("bench", path, n_ctx_tokens=8192, n_slots=4), advance, None
+        ModelSpec("bench", path, options=LlamaOptions(n_ctx_tokens=8192, n_slots=4)), advance, None
     )
     return [
         Figure("first token", first_s, "s", plain_first_s, target=Target(1 / 8)),

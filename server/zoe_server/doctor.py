@@ -138,7 +138,7 @@ def _check_file(subject: str, path: Path, advice: str, *, is_gguf: bool) -> Find
 def check_memory(spec: ModelSpec, hardware: Hardware, policy: Policy, book: MemoryBook) -> Finding:
     """Compare what the model takes, its KV cache included, with the memory that is available now."""
     subject = f"memory for {spec.name}"
-    on_gpu = policy.gpu_layers != 0 and spec.n_gpu_layers != 0
+    on_gpu = policy.gpu_layers != 0 and spec.options.n_gpu_layers != 0
     try:
         facts = model_facts(spec, on_gpu=on_gpu, unified=hardware.unified)
     except OSError as error:
@@ -150,7 +150,7 @@ def check_memory(spec: ModelSpec, hardware: Hardware, policy: Policy, book: Memo
     text = f"{gigabytes(available_bytes)} of {what} available, about {gigabytes(needed_bytes)} needed"
     text += f" (its context: {gigabytes(memory.kv_bytes(facts))})"
     fitting = memory.gpu_layers(facts, available_bytes) if on_gpu else 0
-    if needed_bytes <= available_bytes or 0 < (spec.n_gpu_layers or 0) <= fitting:
+    if needed_bytes <= available_bytes or 0 < spec.options.n_gpu_layers <= fitting:
         return Finding(True, subject, text)
     advice = "close other programs, choose a smaller model, or give it a smaller context"
     if on_gpu and not hardware.unified:

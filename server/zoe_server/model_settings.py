@@ -5,15 +5,16 @@ This module knows no engine and no file.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from zoe_server.catalogue.entry import Dialect, ModelName, Roles, Sampling
+from zoe_server.catalogue.engine_options import Adapter, LlamaOptions
+from zoe_server.catalogue.entry import ModelName, Roles
 from zoe_server.catalogue.spec import EMBEDDINGS_ROLE, Load
 
-AdapterName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
 _LATEST: Final = "latest"
 
 
@@ -23,50 +24,29 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class AdapterSettings(Section):
-    """One LoRA adapter of a model: a table, or its path alone."""
-
-    path: Path
-    scale: float = Field(default=1.0, ge=-100, le=100)
-
-
-_Adapter = Annotated[AdapterSettings, BeforeValidator(lambda data: {"path": data} if isinstance(data, str) else data)]
-
-
-class ModelSettings(Section):
-    """One table `[models.NAME]`."""
+class _Serving(Section):
+    """What the server has to know of a model, whatever its engine is."""
 
     engine: Literal["llama", "scripted"] = "llama"
     path: Path | None = None
-    projector: Path | None = None
-    """The picture encoder, a file called mmproj, of a model that sees."""
-    projector_gpu: bool | None = None
-    """Whether the picture encoder uses the GPU; None is as the model does."""
-    picture_tokens: int = Field(default=1024, ge=16, le=16_384)
-    """How many tokens a picture takes at most, where a model gives large ones more."""
     aliases: tuple[ModelName, ...] = ()
     roles: Roles = ()
     fallback: ModelName | None = None
-    converses: bool | None = None
     """The model that answers where this one cannot; None is the catalogue's choice."""
+    converses: bool | None = None
+    """Whether it takes some sentences for talk; None is what the catalogue says."""
     load: Load | None = None
     """When the model gets into memory; None is "start", but "demand" for a model that only sees."""
     pinned: bool = False
     """Once loaded, it stays, whoever needs room."""
     keep_alive_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """How long it may be idle before it leaves memory; None is until somebody needs its room."""
-    adapters: dict[AdapterName, _Adapter] = Field(default_factory=dict)
-    context_tokens: int = Field(default=4096, ge=256, le=1_048_576)
-    slots: int = Field(default=8, ge=1, le=64)
-    batch_tokens: int = Field(default=512, ge=64, le=16_384)
-    threads: int | None = Field(default=None, ge=1, le=512)
-    gpu_layers: int | None = Field(default=None, ge=-1, le=1000)
-    prefix_cache: bool = True
-    jump_forward: bool = True
-    speculation: bool = True
-    sampling: Sampling = Sampling()
-    chat_template: str | None = None
-    dialect: Dialect | None = None
+
+
+class ModelSettings(LlamaOptions, _Serving):
+    """One table `[models.NAME]`: what the server has to know, and the options of its engine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
 
     @field_validator("keep_alive_s")
     @classmethod
@@ -77,7 +57,7 @@ class ModelSettings(Section):
 
     @field_validator("adapters")
     @classmethod
-    def _adapters_fit(cls, adapters: dict[str, AdapterSettings], info: ValidationInfo) -> dict[str, AdapterSettings]:
+    def _adapters_fit(cls, adapters: Mapping[str, Adapter], info: ValidationInfo) -> Mapping[str, Adapter]:
         if _LATEST in adapters:
             raise ValueError(f"{_LATEST!r} is what Ollama's clients put behind any model's name; choose another name")
         if adapters and EMBEDDINGS_ROLE in info.data.get("roles", ()):
@@ -85,6 +65,17 @@ class ModelSettings(Section):
         if adapters and info.data.get("engine") not in {"llama", None}:
             raise ValueError(f"a model with the engine {info.data['engine']!r} takes none")
         return adapters
+
+    @classmethod
+    def keys(cls) -> frozenset[str]:
+        """Return the keys that a table may have."""
+        return frozenset(str(field.validation_alias or name) for name, field in cls.model_fields.items())
+
+    def options(self, **otherwise: Any) -> LlamaOptions:  # noqa: ANN401 -- any of the fields
+        """Return the engine's options; those of `otherwise` hold where the table does not say."""
+        given = {name: getattr(self, name) for name in LlamaOptions.model_fields if name in self.model_fields_set}
+        known = {name: value for name, value in otherwise.items() if value is not None}
+        return LlamaOptions.model_validate(known | {name: value for name, value in given.items() if value is not None})
 
     def names(self, name: str) -> tuple[str, ...]:
         """Return every name of the model and its adapters, where it is called `name`."""

@@ -12,7 +12,7 @@ from typing import Final
 from zoe_server.catalogue import served
 from zoe_server.catalogue.entry import Entry
 from zoe_server.catalogue.known import Catalogue
-from zoe_server.catalogue.spec import EMBEDDINGS_ROLE, VISION_ROLE, AdapterSpec, ModelSpec
+from zoe_server.catalogue.spec import EMBEDDINGS_ROLE, VISION_ROLE, ModelSpec
 from zoe_server.catalogue.store import Store
 from zoe_server.model_settings import ModelSettings
 
@@ -201,14 +201,12 @@ def _wanted_roles(model: ModelSettings, facts: served.Served) -> tuple[str, ...]
 
 
 def _is_blind(model: ModelSettings, facts: served.Served) -> bool:
-    return model.engine == "llama" and model.projector is None and facts.projector is None
+    return model.engine == "llama" and model.projector_path is None and facts.projector is None
 
 
 def _spec(
     name: str, model: ModelSettings, facts: served.Served, aliases: tuple[str, ...], fallback: str | None
 ) -> ModelSpec:
-    sampling: dict[str, float | int] = model.sampling.model_dump(exclude_none=True)
-    given = model.model_fields_set
     wanted = _wanted_roles(model, facts)
     roles = tuple(role for role in wanted if role != VISION_ROLE) if _is_blind(model, facts) else wanted
     return ModelSpec(
@@ -222,19 +220,10 @@ def _spec(
         load=model.load or ("demand" if wanted == (VISION_ROLE,) else "start"),
         pinned=model.pinned,
         keep_alive_s=model.keep_alive_s,
-        adapters={key: AdapterSpec(one.path, one.scale) for key, one in model.adapters.items()},
-        projector_path=model.projector or facts.projector,
-        projector_on_gpu=model.projector_gpu,
-        max_picture_tokens=model.picture_tokens,
-        n_ctx_tokens=model.context_tokens if "context_tokens" in given else facts.context_tokens,
-        n_slots=model.slots,
-        n_batch_tokens=model.batch_tokens,
-        n_threads=model.threads,
-        n_gpu_layers=model.gpu_layers,
-        prefix_cache=model.prefix_cache,
-        jump_forward=model.jump_forward,
-        speculation=model.speculation,
-        sampling=sampling or facts.sampling,
-        chat_template=model.chat_template,
-        dialect=model.dialect or facts.dialect,
+        options=model.options(
+            projector_path=facts.projector,
+            n_ctx_tokens=facts.context_tokens,
+            sampling=facts.sampling or None,
+            dialect=facts.dialect,
+        ),
     )

@@ -220,7 +220,7 @@ def read(
         SettingsError: the file cannot be read, a key is unknown, or a value is out of range.
     """
     path = config or usual_file()
-    named = {"models": ModelSettings.model_fields, "catalogue": Entry.model_fields}
+    named = {"models": ModelSettings.keys(), "catalogue": Entry.model_fields}
     data = read_file(path, named) if path else {}
     _refuse_unknown_environment(os.environ)
     if model is not None:

@@ -14,6 +14,7 @@ from homeassistant.helpers import issue_registry as ir
 
 from custom_components.zoe.const import DOMAIN
 from zoe_server import protocol
+from zoe_server.catalogue.engine_options import LlamaOptions
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.scripted import Answer, ScriptedEngine
 from zoe_server.fleet.fleet import Fleet
@@ -23,7 +24,9 @@ from zoe_server.routing.router import Router
 from zoe_server.settings import ServerSettings
 
 KEY = "a key"
-NANO = ModelSpec("zoe-nano", Path("unused"), engine="scripted", roles=("tools",), n_ctx_tokens=2048)
+NANO = ModelSpec(
+    "zoe-nano", Path("unused"), engine="scripted", roles=("tools",), options=LlamaOptions(n_ctx_tokens=2048)
+)
 CHAT = ModelSpec("llama/3:1b", Path("unused"), engine="scripted", roles=("chat",), aliases=("llama",))
 CALL = (
     protocol.ToolCallStart(0, "c", "intent__HassTurnOn"),

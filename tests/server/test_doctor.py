@@ -13,7 +13,8 @@ from tests.fixtures.random_gguf import write_random_gguf
 from tests.fixtures.random_projector_gguf import write_random_projector
 from zoe_server import doctor, settings
 from zoe_server.catalogue import gguf_file
-from zoe_server.catalogue.spec import AdapterSpec, ModelSpec
+from zoe_server.catalogue.engine_options import Adapter
+from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.fleet.gpu import Gpu
 from zoe_server.fleet.hardware import Hardware, Machine
 from zoe_server.fleet.hardware_policy import recommend
@@ -79,7 +80,7 @@ def test_a_model_file_must_be_there_and_of_the_right_kind(spec: ModelSpec, tmp_p
 def test_the_files_beside_a_model_are_looked_at_too(spec: ModelSpec, tmp_path: Path) -> None:
     assert doctor.check_other_files(spec) == []
     adapter, projector = tmp_path / "missing.gguf", write_random_projector(tmp_path / "mmproj.gguf")
-    full = replace(spec, projector_path=projector, adapters={"jokes": AdapterSpec(adapter)})
+    full = replace(spec, options=spec.options.but(projector_path=projector, adapters={"jokes": Adapter(path=adapter)}))
     assert [(finding.ok, finding.subject) for finding in doctor.check_other_files(full)] == [
         (False, "adapter jokes of m"),
         (True, "projector of m"),
@@ -101,7 +102,7 @@ def test_memory_is_compared_with_what_the_model_needs(spec: ModelSpec, tmp_path:
 
 
 def test_the_kv_cache_of_a_long_context_counts(spec: ModelSpec, tmp_path: Path) -> None:
-    long = replace(spec, n_ctx_tokens=64 * spec.n_ctx_tokens)
+    long = replace(spec, options=spec.options.but(n_ctx_tokens=64 * spec.n_ctx_tokens))
     facts = facts_of(gguf_file.read(spec.path), spec.n_ctx_tokens, on_gpu=False)
     machine = replace(COMPUTER, memory_available_bytes=model_bytes(facts) + 32 * kv_bytes(facts))
     assert check_memory(spec, machine, tmp_path / "book").ok
@@ -122,7 +123,7 @@ def test_a_graphics_card_has_a_memory_of_its_own(spec: ModelSpec, tmp_path: Path
     finding = check_memory(spec, machine, tmp_path / "book")
     assert (finding.ok, "0.0 GB of GPU memory available" in finding.text) == (False, True)
     assert "gpu_layers = 0" in finding.text
-    assert check_memory(replace(spec, n_gpu_layers=0), machine, tmp_path / "book").ok
+    assert check_memory(replace(spec, options=spec.options.but(n_gpu_layers=0)), machine, tmp_path / "book").ok
     assert check_memory(spec, replace(machine, gpus=(replace(card, free_bytes=8_000_000_000),)), tmp_path / "book").ok
 
 
@@ -130,8 +131,8 @@ def test_a_part_on_a_card_that_is_too_small_is_fine_if_it_fits(spec: ModelSpec, 
     facts = facts_of(gguf_file.read(spec.path), spec.n_ctx_tokens, on_gpu=True)
     card = Gpu("RTX", total_bytes=8_000_000_000, free_bytes=model_bytes(facts) - 1)
     machine = replace(COMPUTER, machine=Machine.NVIDIA, gpus=(card,))
-    assert check_memory(replace(spec, n_gpu_layers=1), machine, tmp_path / "book").ok
-    assert not check_memory(replace(spec, n_gpu_layers=3), machine, tmp_path / "book").ok
+    assert check_memory(replace(spec, options=spec.options.but(n_gpu_layers=1)), machine, tmp_path / "book").ok
+    assert not check_memory(replace(spec, options=spec.options.but(n_gpu_layers=3)), machine, tmp_path / "book").ok
 
 
 def test_memory_of_a_model_that_is_not_there_is_unknown(spec: ModelSpec, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Configuration: where values come from, what wins, and what is refused."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,9 @@ import pytest
 from tests.fixtures.random_gguf import write_random_gguf
 from tests.fixtures.random_projector_gguf import write_random_projector
 from zoe_server import settings
-from zoe_server.catalogue.spec import AdapterSpec
+from zoe_server.catalogue.engine_options import Adapter, LlamaOptions
+from zoe_server.engines.local import engine_config
+from zoe_server.llama.config import EngineConfig
 from zoe_server.settings import SettingsError
 
 
@@ -31,7 +34,7 @@ def test_without_configuration_the_bundled_model_is_served_on_loopback() -> None
     assert (chosen.server.host, chosen.server.port, chosen.key) == ("127.0.0.1", 11434, None)
     (spec,) = chosen.specs()
     assert (spec.name, spec.engine, spec.n_ctx_tokens, spec.roles) == ("zoe-nano", "llama", 4096, ("tools",))
-    assert dict(spec.sampling) == {"temperature": 0.0}
+    assert spec.options.sampling.model_dump(exclude_none=True) == {"temperature": 0.0}
     assert spec.path.parts[-3:] == ("zoe_server", "catalogue", "zoe-nano.gguf")
 
 
@@ -52,8 +55,12 @@ def test_models_keep_their_order_and_their_values(tmp_path: Path) -> None:
     )
     big, nano = settings.load().specs()
     assert (big.name, big.path, big.aliases) == ("big", tmp_path / "models" / "big.gguf", ("qwen2.5:7b",))
-    assert (big.n_ctx_tokens, big.n_slots, dict(big.sampling)) == (8192, 2, {"temperature": 0.5, "top_k": 40})
-    assert (big.dialect, nano.dialect) == ("functionary-v3.2", None)
+    assert (big.n_ctx_tokens, big.n_slots, big.options.sampling.model_dump(exclude_none=True)) == (
+        8192,
+        2,
+        {"temperature": 0.5, "top_k": 40},
+    )
+    assert (big.options.dialect, nano.options.dialect) == ("functionary-v3.2", None)
     assert nano.path.name == "zoe-nano.gguf"
 
 
@@ -241,8 +248,8 @@ def test_adapters_have_paths_as_models_have(tmp_path: Path) -> None:
     )
     (big,) = settings.load().specs()
     assert big.adapters == {
-        "jokes": AdapterSpec(tmp_path / "loras" / "jokes.gguf"),
-        "home/v1.2": AdapterSpec(Path("/far/home.gguf"), 0.5),
+        "jokes": Adapter(path=tmp_path / "loras" / "jokes.gguf"),
+        "home/v1.2": Adapter(path=Path("/far/home.gguf"), scale=0.5),
     }
 
 
@@ -266,7 +273,7 @@ def test_a_model_of_the_catalogue_needs_no_path_once_it_was_pulled(tmp_path: Pat
     coder, _ = settings.load().specs()
     assert coder.name == "qwen2.5-coder-7b"
     assert coder.path == tmp_path / "home/.local/share/zoe/models/Qwen2.5-Coder-7B-Instruct-Q4_K_M.gguf"
-    assert (coder.roles, coder.n_ctx_tokens, coder.dialect) == (("tools",), 8192, "hermes")
+    assert (coder.roles, coder.n_ctx_tokens, coder.options.dialect) == (("tools",), 8192, "hermes")
     assert coder.aliases == ("hermes3:8b", "qwen2.5:7b")
 
 
@@ -289,7 +296,7 @@ def test_what_the_configuration_says_wins_over_the_catalogue(tmp_path: Path) -> 
     assert (llama.name, llama.n_ctx_tokens, llama.roles) == ("llama3.2", 1024, ("tools", "chat"))
     assert llama.path == tmp_path / "gguf" / "Llama-3.2-3B-Instruct-Q4_K_M.gguf"
     assert llama.aliases == ("llama-3.2-3b", "llama3.2:latest")  # phi3:mini was given to another
-    assert dict(nano.sampling) == {"temperature": 0.5}
+    assert nano.options.sampling.model_dump(exclude_none=True) == {"temperature": 0.5}
 
 
 def test_a_file_of_ones_own_takes_nothing_but_its_name_from_the_catalogue(tmp_path: Path) -> None:
@@ -482,3 +489,38 @@ def test_the_catalogue_s_fallbacks_hold_among_the_models_that_are_served(
     pulled(tmp_path / "models", "Llama-3.2-3B-Instruct-Q4_K_M.gguf", "Qwen2.5-Coder-7B-Instruct-Q4_K_M.gguf")
     write(tmp_path / "zoe.toml", f"server = {{ models_folder = 'models' }}\n{tables}")
     assert [spec.fallback for spec in settings.load().specs()] == fallbacks
+
+
+OPTIONS = """
+adapters.jokes = "jokes.gguf"
+projector = "mmproj.gguf"
+projector_gpu = false
+picture_tokens = 512
+context_tokens = 1024
+slots = 3
+batch_tokens = 128
+threads = 2
+gpu_layers = 7
+prefix_cache = false
+jump_forward = false
+speculation = false
+sampling = { temperature = 0.5, top_k = 40 }
+chat_template = "{{ messages }}"
+dialect = "json"
+"""
+
+
+def test_every_option_goes_from_the_table_to_the_engine_unchanged(tmp_path: Path) -> None:
+    """All that a new option needs is its line in `LlamaOptions`, and a line here."""
+    (tmp_path / "m.gguf").touch()
+    (tmp_path / "zoe.toml").write_text(f"[models.m]\npath = 'm.gguf'\n{OPTIONS}", encoding="utf-8")
+    (spec,) = settings.load(tmp_path / "zoe.toml").specs()
+    assert spec.options.model_fields_set == set(LlamaOptions.model_fields)
+    told = EngineConfig.model_validate_json(json.dumps(engine_config(spec, tmp_path / "socket")))
+    assert {name: getattr(told, name) for name in LlamaOptions.model_fields} == dict(spec.options)
+    assert spec.options.projector_path == tmp_path / "mmproj.gguf"
+    assert spec.options.adapters["jokes"].path == tmp_path / "jokes.gguf"
+    unchanged = {
+        name for name, field in LlamaOptions.model_fields.items() if getattr(told, name) == field.get_default()
+    }
+    assert unchanged == set()

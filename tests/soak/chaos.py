@@ -20,6 +20,7 @@ from typing import Any, Final
 import psutil  # type: ignore[import-untyped]  # it comes without type information
 
 from zoe_server import errors, protocol
+from zoe_server.catalogue.engine_options import LlamaOptions
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.local import LocalEngine
 from zoe_server.fleet.fleet import Fleet
@@ -33,7 +34,7 @@ HEALTH: Final = HealthPolicy(stuck_s=STUCK_S, interval_s=0.5, busy_interval_s=0.
 RESTART: Final = RestartPolicy(first_s=0.25, unhealthy_s=2.0, no_memory_s=1.0)
 N_HELD: Final = 3
 HANG_S: Final = 120.0
-SPEC: Final = ModelSpec("m", Path("unused"), n_slots=4, queue_limit=4)
+SPEC: Final = ModelSpec("m", Path("unused"), queue_limit=4, options=LlamaOptions(n_slots=4))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import psutil  # type: ignore[import-untyped]  # it comes without type informati
 import pytest
 
 from zoe_server import errors, protocol
+from zoe_server.catalogue.engine_options import LlamaOptions
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.local import LocalEngine
 from zoe_server.fleet.fleet import Fleet
@@ -60,7 +61,9 @@ class House:
         self._n_events = 0
         self._over = False
         self.endings: Counter[str] = Counter()
-        spec = ModelSpec("m", model, n_ctx_tokens=1024, n_slots=3, n_batch_tokens=128, n_threads=1)
+        spec = ModelSpec(
+            "m", model, options=LlamaOptions(n_ctx_tokens=1024, n_slots=3, n_batch_tokens=128, n_threads=1)
+        )
         at_once = RestartPolicy(first_s=0.0, quarantine_after=1_000_000, no_memory_s=0.0)
         self.fleet = Fleet([spec], self._create, ready_wait_s=HANG_S, policy=at_once)
 

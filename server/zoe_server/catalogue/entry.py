@@ -11,17 +11,12 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from zoe_server.catalogue.spec import BUNDLED_MODEL, DIALECTS, EMBEDDINGS_ROLE, VISION_ROLE, bundled_model_path
+from zoe_server.catalogue.engine_options import Dialect, Sampling
+from zoe_server.catalogue.spec import BUNDLED_MODEL, EMBEDDINGS_ROLE, VISION_ROLE, bundled_model_path
 
 ENGINE_OVERHEAD_BYTES: Final = 256 << 20
 """What an engine process takes besides weights and KV cache: the library and its buffers for computing."""
 _PART: Final = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
-
-
-def _known_dialect(name: str) -> str:
-    if name not in DIALECTS:
-        raise ValueError(f"no dialect is called {name!r}; there are {', '.join(DIALECTS)}")
-    return name
 
 
 def _embeddings_stand_alone(roles: tuple[Role, ...]) -> tuple[Role, ...]:
@@ -33,7 +28,6 @@ def _embeddings_stand_alone(roles: tuple[Role, ...]) -> tuple[Role, ...]:
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
 Role = Literal["tools", "chat", "vision", "embeddings"]
 Roles = Annotated[tuple[Role, ...], AfterValidator(_embeddings_stand_alone)]
-Dialect = Annotated[str, AfterValidator(_known_dialect)]
 
 
 class _Table(BaseModel):
@@ -82,16 +76,6 @@ class Scores(_Table):
 
     tools: int | None = Field(default=None, ge=0, le=100)
     speed: int | None = Field(default=None, ge=0, le=100)
-
-
-class Sampling(_Table):
-    """How a model draws tokens when neither request nor configuration say."""
-
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    top_k: int | None = Field(default=None, ge=0, le=1_000_000)
-    top_p: float | None = Field(default=None, gt=0, le=1)
-    min_p: float | None = Field(default=None, ge=0, le=1)
-    repeat_penalty: float | None = Field(default=None, gt=0, le=10)
 
 
 class Entry(_Table):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from zoe_server.catalogue.engine_options import DEFAULT_CONTEXT_TOKENS
 from zoe_server.catalogue.entry import Role
 from zoe_server.catalogue.gguf_file import GgufFacts, Kind
-from zoe_server.catalogue.spec import DEFAULT_CONTEXT_TOKENS
 
 _KNOWS_TOOLS: Final = re.compile(r"\btools\b")
 _QUANTIZATION: Final = re.compile(r"[-._](ud[-._])?(i1[-._])?(iq\d\w*|q\d\w*|bf16|fp?16|fp?32|mxfp4\w*)$")

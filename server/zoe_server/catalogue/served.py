@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from zoe_server.catalogue.engine_options import DEFAULT_CONTEXT_TOKENS
 from zoe_server.catalogue.entry import Entry
 from zoe_server.catalogue.known import Catalogue
-from zoe_server.catalogue.spec import DEFAULT_CONTEXT_TOKENS
 from zoe_server.catalogue.store import Store
 
 

@@ -27,7 +27,7 @@ def model_facts(spec: ModelSpec, *, on_gpu: bool, unified: bool = False) -> memo
     """
     from zoe_server.catalogue import gguf_file  # noqa: PLC0415 -- numpy costs time that few servers need
 
-    encoder_bytes = 0 if on_gpu and not unified and not spec.encodes_on_gpu else _picture_encoder_bytes(spec)
+    encoder_bytes = 0 if on_gpu and not unified and not spec.options.encodes_on_gpu else _picture_encoder_bytes(spec)
     files_bytes = _files_bytes(spec)
     if spec.engine != "llama":
         return memory.ModelFacts(files_bytes, 0, spec.n_ctx_tokens, overhead_bytes=0)
@@ -56,5 +56,5 @@ def _picture_encoder_bytes(spec: ModelSpec) -> int:
     except gguf_file.GgufError as error:
         _LOGGER.debug("the picture encoder of %s: %s", spec.name, error)
         return weights_bytes
-    compute_bytes = 0 if encoder is None else memory.picture_compute_bytes(encoder, spec.max_picture_tokens)
+    compute_bytes = 0 if encoder is None else memory.picture_compute_bytes(encoder, spec.options.max_picture_tokens)
     return weights_bytes + compute_bytes

@@ -171,7 +171,7 @@ class MachineSizing:
         return measured_bytes
 
     def _computes_on_gpu(self, spec: ModelSpec) -> bool:
-        return self._on_gpu and spec.n_gpu_layers != 0
+        return self._on_gpu and spec.options.n_gpu_layers != 0
 
 
 def _free_bytes(*, unified: bool) -> int | None:

@@ -17,7 +17,7 @@ from zoe_server.llama.model_file import ModelLoadError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from zoe_server.llama.config import AdapterConfig
+    from zoe_server.catalogue.engine_options import Adapter
 
 
 class Adapters:
@@ -28,7 +28,7 @@ class Adapters:
             those that were loaded is still to be freed.
     """
 
-    def __init__(self, model: int, configs: Mapping[str, AdapterConfig]) -> None:
+    def __init__(self, model: int, configs: Mapping[str, Adapter]) -> None:
         self._configs = configs
         self._loaded = {name: _load(model, name, config) for name, config in configs.items()}
         self._in_use: str | None = None
@@ -60,7 +60,7 @@ class Adapters:
         }
 
 
-def _load(model: int, name: str, config: AdapterConfig) -> Any:  # noqa: ANN401 -- a pointer type that ctypes builds
+def _load(model: int, name: str, config: Adapter) -> Any:  # noqa: ANN401 -- a pointer type that ctypes builds
     subject = f"the adapter {name!r} ({config.path})"
     if not config.path.is_file():
         raise ModelLoadError(f"{subject} cannot be loaded: there is no such file")

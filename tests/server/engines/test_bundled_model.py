@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zoe_server import protocol
+from zoe_server.catalogue.engine_options import LlamaOptions
 from zoe_server.catalogue.spec import ModelSpec, bundled_model_path
 from zoe_server.engines.local import LocalEngine
 
@@ -16,7 +17,7 @@ TURN_ON = protocol.Tool(
 
 @pytest.mark.parametrize("mode", ["auto", "none"])
 async def test_where_no_call_may_be_made_none_is_printed(mode: protocol.ToolChoiceMode) -> None:
-    engine = LocalEngine(ModelSpec("m", bundled_model_path(), n_threads=1, n_gpu_layers=0))
+    engine = LocalEngine(ModelSpec("m", bundled_model_path(), options=LlamaOptions(n_threads=1, n_gpu_layers=0)))
     await engine.start()
     messages = {"role": "system", "content": HOME}, {"role": "user", "content": "turn on the lamp"}
     request = protocol.ChatRequest("r", "m", messages, (TURN_ON,), protocol.ToolChoice(mode), max_tokens=40)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from zoe_server import errors, protocol
+from zoe_server.catalogue.engine_options import LlamaOptions
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Engine
 from zoe_server.engines.local import LocalEngine
@@ -27,7 +28,9 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def spec(kind: str, request: pytest.FixtureRequest) -> ModelSpec:
     path = request.getfixturevalue("random_model") if kind == "llama" else Path("unused")
-    return ModelSpec("m", path, engine=kind, n_ctx_tokens=4096, n_slots=2, queue_limit=2, n_threads=2)
+    return ModelSpec(
+        "m", path, engine=kind, queue_limit=2, options=LlamaOptions(n_ctx_tokens=4096, n_slots=2, n_threads=2)
+    )
 
 
 def create(spec: ModelSpec) -> Engine:

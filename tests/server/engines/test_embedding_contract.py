@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from zoe_server import errors, protocol
+from zoe_server.catalogue.engine_options import LlamaOptions
 from zoe_server.catalogue.spec import EMBEDDINGS_ROLE, ModelSpec
 from zoe_server.engines.base import Engine
 from zoe_server.engines.local import LocalEngine
@@ -26,7 +27,9 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @asynccontextmanager
 async def started(kind: str, path: Path, *roles: str) -> AsyncGenerator[Engine, None]:
-    spec = ModelSpec("m", path, engine=kind, roles=roles, n_ctx_tokens=N_CTX_TOKENS, n_slots=2, n_threads=1)
+    spec = ModelSpec(
+        "m", path, engine=kind, roles=roles, options=LlamaOptions(n_ctx_tokens=N_CTX_TOKENS, n_slots=2, n_threads=1)
+    )
     engine = LocalEngine(spec) if kind == "llama" else ScriptedEngine(spec, [Answer((protocol.Text("hi"),))])
     await engine.start()
     try:

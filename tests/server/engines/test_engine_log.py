@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from zoe_server import errors
+from zoe_server.catalogue.engine_options import LlamaOptions
 from zoe_server.catalogue.spec import ModelSpec, bundled_model_path
 from zoe_server.engines import engine_log
 from zoe_server.engines.engine_log import N_LINES, EngineLog
@@ -66,7 +67,7 @@ async def test_llama_cpp_and_python_are_in_it_with_their_levels(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
-    good = LocalEngine(ModelSpec("good", bundled_model_path(), n_threads=1, n_gpu_layers=0))
+    good = LocalEngine(ModelSpec("good", bundled_model_path(), options=LlamaOptions(n_threads=1, n_gpu_layers=0)))
     await good.start()
     await good.stop()
     assert any(line.text.startswith("llama.cpp: ") and line.level == logging.INFO for line in good.log)

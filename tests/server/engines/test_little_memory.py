@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from zoe_server import errors
+from zoe_server.catalogue.engine_options import LlamaOptions
 from zoe_server.catalogue.spec import ModelSpec, bundled_model_path
 from zoe_server.engines.local import LocalEngine, llama_command
 
@@ -23,14 +24,18 @@ def with_little_memory(config: Mapping[str, Any]) -> list[str]:
 
 
 async def test_a_context_that_finds_no_memory_is_told_apart() -> None:
-    spec = ModelSpec("m", bundled_model_path(), n_ctx_tokens=HUGE_TOKENS, n_threads=1, n_gpu_layers=0)
+    spec = ModelSpec(
+        "m", bundled_model_path(), options=LlamaOptions(n_ctx_tokens=HUGE_TOKENS, n_threads=1, n_gpu_layers=0)
+    )
     engine = LocalEngine(spec, with_little_memory)
     with pytest.raises(errors.OutOfMemoryError, match=r"allocate|memory"):
         await engine.start()
 
 
 async def test_a_context_that_fits_is_loaded_within_the_same_limit() -> None:
-    engine = LocalEngine(ModelSpec("m", bundled_model_path(), n_threads=1, n_gpu_layers=0), with_little_memory)
+    engine = LocalEngine(
+        ModelSpec("m", bundled_model_path(), options=LlamaOptions(n_threads=1, n_gpu_layers=0)), with_little_memory
+    )
     try:
         await engine.start()
     finally:

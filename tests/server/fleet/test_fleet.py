@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from zoe_server import errors, protocol
+from zoe_server.catalogue.engine_options import LlamaOptions
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.scripted import Answer, Crash, Hold, ScriptedEngine
 from zoe_server.fleet.fleet import Fleet
@@ -17,7 +18,7 @@ from zoe_server.fleet.sizing import NoSizing
 
 ANSWERS = [Answer((Crash(),), "crash"), Answer((Hold(),), "hold"), Answer((protocol.Text("Hi"),))]
 AT_ONCE = RestartPolicy(first_s=0.0)
-SPEC = ModelSpec("a", Path("unused"), engine="scripted", n_slots=2, queue_limit=1)
+SPEC = ModelSpec("a", Path("unused"), engine="scripted", queue_limit=1, options=LlamaOptions(n_slots=2))
 
 
 class Workshop:

@@ -11,10 +11,11 @@ import pytest
 
 from tests.server.fleet.manual import GivenScales, ManualClock, Workshop, ask, states, status, until
 from zoe_server import errors, protocol
+from zoe_server.catalogue.engine_options import LlamaOptions
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.fleet.fleet import Fleet
 
-SPEC = ModelSpec("a", Path("unused"), engine="scripted", n_slots=4, queue_limit=4)
+SPEC = ModelSpec("a", Path("unused"), engine="scripted", queue_limit=4, options=LlamaOptions(n_slots=4))
 OTHER = replace(SPEC, name="b", load="demand")
 SIZES = {"a": 4, "b": 5, "c": 3}
 

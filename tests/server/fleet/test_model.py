@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.server.fleet.manual import ManualClock, Workshop
 from zoe_server import errors
+from zoe_server.catalogue.engine_options import LlamaOptions
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.fleet import model as module
 from zoe_server.fleet.health import HealthPolicy
@@ -63,7 +64,9 @@ class Life(RuleBasedStateMachine):
 
     async def make(self) -> Model:
         care = Care(self.workshop.create, RestartPolicy(), HealthPolicy(), self.clock, lambda: None)
-        model = Model(ModelSpec("m", Path("unused"), engine="scripted", n_slots=2, queue_limit=2), care)
+        model = Model(
+            ModelSpec("m", Path("unused"), engine="scripted", queue_limit=2, options=LlamaOptions(n_slots=2)), care
+        )
         model.estimate(7)
         become = model._become
 

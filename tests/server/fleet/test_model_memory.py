@@ -12,7 +12,8 @@ from tests.fixtures import random_projector_gguf
 from tests.fixtures.random_gguf import write_random_gguf
 from tests.fixtures.random_projector_gguf import Kind, write_random_projector
 from zoe_server.catalogue import gguf_file
-from zoe_server.catalogue.spec import AdapterSpec, ModelSpec
+from zoe_server.catalogue.engine_options import Adapter, LlamaOptions
+from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.library import LibraryError, LlamaLibrary
 from zoe_server.fleet import recommendation
 from zoe_server.fleet.gpu import Gpu
@@ -31,14 +32,17 @@ PC = Hardware(Machine.NVIDIA, "a PC", 8, 32_000_000_000, 30_000_000_000, gpus=(C
 @pytest.mark.parametrize("on_gpu", [True, False])
 def test_every_file_counts(tmp_path: Path, on_gpu: bool) -> None:
     path = write_random_gguf(tmp_path / "m-00001-of-00002.gguf", merges=20)
-    spec = ModelSpec("m", path, n_ctx_tokens=2048)
+    spec = ModelSpec("m", path, options=LlamaOptions(n_ctx_tokens=2048))
     alone = facts_of(gguf_file.read(path), 2048, on_gpu=on_gpu)
     assert model_facts(spec, on_gpu=on_gpu) == alone
     (tmp_path / "m-00002-of-00002.gguf").write_bytes(bytes(1000))
     (tmp_path / "jokes.gguf").write_bytes(bytes(300))
     projector = write_random_projector(tmp_path / "mmproj.gguf")
-    full = replace(spec, projector_path=projector, adapters={"jokes": AdapterSpec(tmp_path / "jokes.gguf")})
-    without = model_facts(replace(full, projector_path=None), on_gpu=on_gpu)
+    full = replace(
+        spec,
+        options=spec.options.but(projector_path=projector, adapters={"jokes": Adapter(path=tmp_path / "jokes.gguf")}),
+    )
+    without = model_facts(replace(full, options=full.options.but(projector_path=None)), on_gpu=on_gpu)
     assert without == replace(alone, weights_bytes=alone.weights_bytes + 1000 + 300)
     encoder_bytes = model_bytes(model_facts(full, on_gpu=on_gpu)) - model_bytes(without)
     assert encoder_bytes > projector.stat().st_size
@@ -55,15 +59,19 @@ def test_a_picture_encoder_counts_with_the_buffer_that_it_computes_in(
     for name, number in (("_WIDTH", width), ("_HEADS", 16), ("_FFN", ffn)):
         monkeypatch.setattr(random_projector_gguf, name, number)
     projector = write_random_projector(tmp_path / "mmproj.gguf", kind=kind, picture_pixels=pixels)
-    spec = ModelSpec("m", write_random_gguf(tmp_path / "m.gguf", merges=20), max_picture_tokens=tokens)
-    seeing = replace(spec, projector_path=projector)
+    spec = ModelSpec(
+        "m", write_random_gguf(tmp_path / "m.gguf", merges=20), options=LlamaOptions(max_picture_tokens=tokens)
+    )
+    seeing = replace(spec, options=spec.options.but(projector_path=projector))
     before = model_bytes(model_facts(spec, on_gpu=True))
     compute_bytes = model_bytes(model_facts(seeing, on_gpu=True)) - before - projector.stat().st_size
     assert measured_mib <= compute_bytes / (1 << 20) < 1.3 * measured_mib
     if kind == "qwen2vl_merger":
-        larger = model_bytes(model_facts(replace(seeing, max_picture_tokens=4096), on_gpu=True))
+        larger = model_bytes(
+            model_facts(replace(seeing, options=seeing.options.but(max_picture_tokens=4096)), on_gpu=True)
+        )
         assert larger > model_bytes(model_facts(seeing, on_gpu=True))
-    on_cpu = replace(seeing, projector_on_gpu=False)
+    on_cpu = replace(seeing, options=seeing.options.but(projector_on_gpu=False))
     assert model_bytes(model_facts(on_cpu, on_gpu=True)) == before
     assert model_facts(on_cpu, on_gpu=True, unified=True) == model_facts(seeing, on_gpu=True)
     assert model_facts(on_cpu, on_gpu=False) == model_facts(seeing, on_gpu=False)

@@ -13,6 +13,7 @@ import pytest
 
 from tests.server.fleet.manual import GivenScales, ManualClock, Workshop, ask, request, states, status, until
 from zoe_server import errors, protocol
+from zoe_server.catalogue.engine_options import LlamaOptions
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Loading
 from zoe_server.fleet.fleet import Fleet
@@ -20,7 +21,7 @@ from zoe_server.fleet.model_state import ModelState
 from zoe_server.fleet.planner import FleetPolicy
 from zoe_server.fleet.reconciler import FleetEvent
 
-SPEC = ModelSpec("m", Path("unused"), engine="scripted", n_slots=4, queue_limit=4)
+SPEC = ModelSpec("m", Path("unused"), engine="scripted", queue_limit=4, options=LlamaOptions(n_slots=4))
 TOOLS = replace(SPEC, name="tools", roles=("tools",))
 CHAT = replace(SPEC, name="chat", roles=("chat",))
 VISION = replace(SPEC, name="vision", roles=("vision",), load="demand")

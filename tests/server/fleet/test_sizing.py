@@ -70,7 +70,7 @@ async def test_on_a_gpu_what_models_take_of_it_is_added_back(book: MemoryBook, m
     weighing = MachineSizing(book)
     before_bytes = await weighing.budget_bytes()
     machine(monkeypatch, replace(GPU_PC, gpus=(gpu.Gpu("RTX", 12 * GIB, 8 * GIB),)), offloads=True)
-    on_cpu = replace(SPEC, name="cpu", n_gpu_layers=0)
+    on_cpu = replace(SPEC, name="cpu", options=SPEC.options.but(n_gpu_layers=0))
     assert (
         await weighing.budget_bytes([Held(SPEC, 3 * GIB, os.getpid()), Held(on_cpu, GIB, os.getpid())]) == before_bytes
     )
@@ -95,7 +95,11 @@ async def test_a_model_is_estimated_from_its_file_and_then_from_what_it_took(
     weighing = MachineSizing(book)
     await weighing.budget_bytes()
     small = await weighing.estimate(SPEC)
-    assert SPEC.path.stat().st_size < small < await weighing.estimate(replace(SPEC, n_ctx_tokens=1 << 20))
+    assert (
+        SPEC.path.stat().st_size
+        < small
+        < await weighing.estimate(replace(SPEC, options=SPEC.options.but(n_ctx_tokens=1 << 20)))
+    )
     await weighing.estimate(SPEC)
     assert await weighing.free_bytes() is None
     taken = await weighing.weigh(SPEC, Running(SPEC), None)
@@ -120,7 +124,10 @@ async def test_the_picture_encoder_counts(book: MemoryBook, tmp_path: Path) -> N
     (tmp_path / "mmproj.gguf").write_bytes(b"x" * 5000)
     weighing = MachineSizing(book)
     alone = await weighing.estimate(SPEC)
-    assert await weighing.estimate(replace(SPEC, projector_path=tmp_path / "mmproj.gguf")) == alone + 5000
+    assert (
+        await weighing.estimate(replace(SPEC, options=SPEC.options.but(projector_path=tmp_path / "mmproj.gguf")))
+        == alone + 5000
+    )
 
 
 async def test_on_a_gpu_what_is_free_less_counts(book: MemoryBook, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from zoe_server import protocol
+from zoe_server.catalogue.engine_options import LlamaOptions
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.scripted import Answer, Crash, Hold, ScriptedEngine
 from zoe_server.fleet.fleet import Fleet
@@ -19,7 +20,9 @@ from zoe_server.gateway.services import Services
 from zoe_server.routing.router import Router
 from zoe_server.settings import ServerSettings
 
-SPEC = ModelSpec("m", Path("unused"), engine="scripted", n_slots=2, queue_limit=2, aliases=("old-name",))
+SPEC = ModelSpec(
+    "m", Path("unused"), engine="scripted", queue_limit=2, aliases=("old-name",), options=LlamaOptions(n_slots=2)
+)
 ANSWERS = (
     Answer(
         (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from zoe_server.catalogue.spec import AdapterSpec
+from zoe_server.catalogue.engine_options import Adapter
 
 if TYPE_CHECKING:
     from tests.server.gateway.conftest import Gateway, Start
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 @pytest.fixture
 async def tuned(start: Start, spec: ModelSpec) -> Gateway:
     """A gateway whose model has an adapter."""
-    return await start(specs=[replace(spec, adapters={"jokes": AdapterSpec(Path("unused"))})])
+    return await start(
+        specs=[replace(spec, options=spec.options.but(adapters={"jokes": Adapter(path=Path("unused"))}))]
+    )
 
 
 async def get(gateway: Gateway, path: str) -> dict[str, Any]:

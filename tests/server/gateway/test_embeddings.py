@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 @pytest.fixture
 async def both(start: Start, spec: ModelSpec) -> Gateway:
     """A gateway to a model that writes and one for embeddings."""
-    return await start(specs=[spec, replace(spec, name="e", aliases=(), roles=(EMBEDDINGS_ROLE,), n_ctx_tokens=256)])
+    return await start(
+        specs=[
+            spec,
+            replace(spec, name="e", aliases=(), roles=(EMBEDDINGS_ROLE,), options=spec.options.but(n_ctx_tokens=256)),
+        ]
+    )
 
 
 async def embed(gateway: Gateway, given: object = "lamp", **fields: object) -> aiohttp.ClientResponse:

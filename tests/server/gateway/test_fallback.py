@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from zoe_server.catalogue.engine_options import LlamaOptions
 from zoe_server.catalogue.spec import ModelSpec
 
 Start = Callable[..., Awaitable[Any]]
@@ -21,7 +22,9 @@ def pair(spec: ModelSpec, tmp_path: Path) -> tuple[ModelSpec, ModelSpec]:
     """A model that plays the answers of these tests, and one that answers in its place."""
     script = tmp_path / "script.json"
     script.write_text(json.dumps([{"events": STAND_IN}]), encoding="utf-8")
-    return replace(spec, fallback="b"), ModelSpec("b", script, engine="scripted", n_slots=2, queue_limit=2)
+    return replace(spec, fallback="b"), ModelSpec(
+        "b", script, engine="scripted", queue_limit=2, options=LlamaOptions(n_slots=2)
+    )
 
 
 async def events(response: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - a response of aiohttp

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def both(start: Start, spec: ModelSpec) -> Gateway:
-    return await start(specs=[spec, replace(spec, name="e", aliases=(), roles=(EMBEDDINGS_ROLE,), n_ctx_tokens=256)])
+    return await start(
+        specs=[
+            spec,
+            replace(spec, name="e", aliases=(), roles=(EMBEDDINGS_ROLE,), options=spec.options.but(n_ctx_tokens=256)),
+        ]
+    )
 
 
 @pytest.fixture

@@ -129,7 +129,12 @@ async def test_all_that_is_known_is_shown(gateway: Gateway, body: dict[str, Any]
 
 async def test_nothing_is_loaded_to_be_shown(start: Start, spec: ModelSpec) -> None:
     waiting = replace(
-        spec, name="bundled", aliases=(), load="demand", path=bundled_model_path(), projector_path=Path("eyes")
+        spec,
+        name="bundled",
+        aliases=(),
+        load="demand",
+        path=bundled_model_path(),
+        options=spec.options.but(projector_path=Path("eyes")),
     )
     gateway = await start(specs=[spec, waiting])
     n_engines = len(gateway.engines)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.fixtures.random_gguf import HERMES_TEMPLATE
-from zoe_server.catalogue.spec import DIALECTS
+from zoe_server.catalogue.engine_options import DIALECTS
 from zoe_server.llama import dialects
 
 if TYPE_CHECKING:

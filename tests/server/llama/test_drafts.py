@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from zoe_server.catalogue.spec import DIALECTS
+from zoe_server.catalogue.engine_options import DIALECTS
 from zoe_server.llama import dialects
 from zoe_server.llama.constraint.constraint import Compiler
 from zoe_server.llama.constraint.grammar import Grammar, literal

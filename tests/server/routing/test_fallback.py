@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from zoe_server import errors
-from zoe_server.catalogue.spec import AdapterSpec, ModelSpec
+from zoe_server.catalogue.engine_options import Adapter, LlamaOptions
+from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Engine
 from zoe_server.engines.scripted import ScriptedEngine
 from zoe_server.fleet.fleet import Fleet
@@ -18,7 +19,7 @@ from zoe_server.fleet.restart import RestartPolicy
 from zoe_server.routing import fallback
 from zoe_server.routing.router import RoutePlan
 
-SPEC = ModelSpec("m", Path("unused"), engine="scripted", n_slots=1, queue_limit=1)
+SPEC = ModelSpec("m", Path("unused"), engine="scripted", queue_limit=1, options=LlamaOptions(n_slots=1))
 DOWN = errors.EngineUnavailableError("its file is missing", retry_after_s=2.0)
 CRASHED = errors.EngineCrashedError("it crashed", retry_after_s=1.0)
 FULL = errors.QueueFullError("too many", retry_after_s=5.0)
@@ -82,8 +83,8 @@ def test_each_candidate_is_followed_by_those_who_answer_in_its_place() -> None:
 
 
 def test_who_has_not_the_adapter_is_not_asked() -> None:
-    jokes = {"jokes": AdapterSpec(Path("unused"))}
-    fleet = Fleet([named("a", adapters=jokes, fallback="b"), named("b", fallback="c"), named("c", adapters=jokes)])
+    jokes = LlamaOptions(adapters={"jokes": Adapter(path=Path("unused"))})
+    fleet = Fleet([named("a", options=jokes, fallback="b"), named("b", fallback="c"), named("c", options=jokes)])
     plan = RoutePlan(("a",), "test", adapter="jokes")
     assert [spec.name for spec in fallback.candidates(fleet, plan)] == ["a", "c"]
 
@@ -135,7 +136,7 @@ async def test_what_a_stand_in_does_not_like_is_not_the_request_s_fault(make: Ma
 
 
 async def test_a_prompt_that_is_too_long_goes_to_a_larger_context(make: Make) -> None:
-    fleet = make(named("a"), named("b"), named("c", n_ctx_tokens=8192))
+    fleet = make(named("a"), named("b"), named("c", options=LlamaOptions(n_ctx_tokens=8192)))
     plan = RoutePlan(("a", "b", "c"), "test", rule="reasoning")
     asked = Asked({"a": TOO_LONG})
     assert await fallback.ask(fleet, plan, asked) == "c"

@@ -5,14 +5,18 @@ from pathlib import Path
 import pytest
 
 from zoe_server import errors
-from zoe_server.catalogue.spec import AdapterSpec, ModelSpec
+from zoe_server.catalogue.engine_options import Adapter, LlamaOptions
+from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.routing.router import Router
 
 CHAT = ModelSpec("llama-3.2-3b", Path("a.gguf"), aliases=("llama3.2", "phi3:mini"), roles=("chat",))
 TOOLS = ModelSpec("qwen", Path("b.gguf"), roles=("chat", "tools"))
 PLAIN = ModelSpec("plain", Path("c.gguf"))
 TUNED = ModelSpec(
-    "tuned", Path("e.gguf"), aliases=("t", "old:name"), adapters={"jokes": AdapterSpec(Path("jokes.gguf"))}
+    "tuned",
+    Path("e.gguf"),
+    aliases=("t", "old:name"),
+    options=LlamaOptions(adapters={"jokes": Adapter(path=Path("jokes.gguf"))}),
 )
 VECTORS = ModelSpec("bge", Path("d.gguf"), aliases=("embedder",), roles=("embeddings",))
 

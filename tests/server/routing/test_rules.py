@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from zoe_server import protocol
+from zoe_server.catalogue.engine_options import LlamaOptions
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.routing.intent import bundled_classifier
 from zoe_server.routing.question import RouteQuestion
@@ -13,8 +14,8 @@ from zoe_server.routing.router import RULES, Router
 from zoe_server.routing.rules import Decision, decide, home_evidence, names_in
 
 NANO = ModelSpec("zoe-nano", Path("n.gguf"), roles=("tools",))
-CHAT = ModelSpec("llama", Path("a.gguf"), roles=("chat",), n_ctx_tokens=4096)
-TOOLS = ModelSpec("qwen", Path("b.gguf"), roles=("tools",), n_ctx_tokens=8192)
+CHAT = ModelSpec("llama", Path("a.gguf"), roles=("chat",), options=LlamaOptions(n_ctx_tokens=4096))
+TOOLS = ModelSpec("qwen", Path("b.gguf"), roles=("tools",), options=LlamaOptions(n_ctx_tokens=8192))
 EYES = ModelSpec("qwen-vl", Path("c.gguf"), roles=("vision",))
 PLAIN = ModelSpec("plain", Path("d.gguf"))
 ALL = [NANO, CHAT, TOOLS, EYES]
@@ -154,7 +155,7 @@ def test_the_role_comes_first_and_the_others_stand_by(
 
 
 def test_a_picture_prefers_a_model_that_sees_to_one_that_does_not() -> None:
-    seeing = ModelSpec("seeing", Path("e.gguf"), roles=("chat",), projector_path=Path("p.gguf"))
+    seeing = ModelSpec("seeing", Path("e.gguf"), roles=("chat",), options=LlamaOptions(projector_path=Path("p.gguf")))
     question = RouteQuestion(TALK, has_images=True)
     assert Router([NANO, CHAT, seeing]).route("zoe", question).candidates == ("seeing", "zoe-nano", "llama")
     assert Router([NANO, seeing, EYES]).route("zoe", question).candidates == ("qwen-vl", "seeing", "zoe-nano")

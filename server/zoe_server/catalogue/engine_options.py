@@ -1,0 +1,102 @@
+"""`LlamaOptions`: how llama.cpp is to run a model, from its table in `zoe.toml` to the engine's process.
+
+Each field is a key of the table (by its alias, where it has one), a field of what the engine process is told, and
+nothing else has to know of it: a new option is one line here, and what uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+DEFAULT_CONTEXT_TOKENS: Final = 4096
+"""Enough for a home; more costs memory."""
+DIALECTS: Final = (
+    *("hermes", "llama3", "mistral", "harmony", "gemma", "functiongemma", "gemma4"),
+    *("functionary-v3.1", "functionary-v3.2", "json", "plain"),
+)
+"""The ways of writing tool calls that the llama engine knows; without a choice, the chat template tells."""
+
+
+def _known_dialect(name: str) -> str:
+    if name not in DIALECTS:
+        raise ValueError(f"no dialect is called {name!r}; there are {', '.join(DIALECTS)}")
+    return name
+
+
+Dialect = Annotated[str, AfterValidator(_known_dialect)]
+AdapterName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
+
+
+class Sampling(BaseModel):
+    """How a model draws tokens when the request does not say; None leaves it to the model's file, then the engine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_k: int | None = Field(default=None, ge=0, le=1_000_000)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    min_p: float | None = Field(default=None, ge=0, le=1)
+    repeat_penalty: float | None = Field(default=None, gt=0, le=10)
+
+
+class Adapter(BaseModel):
+    """A LoRA adapter: its file, and how strongly it changes the model; 1 is as it was trained."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: Path
+    scale: float = Field(default=1.0, ge=-100, le=100)
+
+
+def _table(adapter: object) -> object:
+    return {"path": adapter} if isinstance(adapter, str) else adapter
+
+
+class LlamaOptions(BaseModel):
+    """`n_slots` sequences share `n_ctx_tokens` KV cells, and each may use all; a step computes `n_batch_tokens`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    adapters: Mapping[AdapterName, Annotated[Adapter, BeforeValidator(_table)]] = Field(default_factory=dict)
+    """Behind any of the model's names and a colon, a request may name one of them."""
+    projector_path: Path | None = Field(default=None, validation_alias="projector")
+    """The picture encoder, a file called mmproj, of a model that sees."""
+    projector_on_gpu: bool | None = Field(default=None, validation_alias="projector_gpu")
+    """Whether the picture encoder uses the GPU; None is as the model does."""
+    max_picture_tokens: int = Field(default=1024, ge=16, le=16_384, validation_alias="picture_tokens")
+    """How many tokens a picture takes at most, where a model gives large ones more."""
+    n_ctx_tokens: int = Field(default=DEFAULT_CONTEXT_TOKENS, ge=256, le=1_048_576, validation_alias="context_tokens")
+    n_slots: int = Field(default=8, ge=1, le=64, validation_alias="slots")
+    n_batch_tokens: int = Field(default=512, ge=32, le=16_384, validation_alias="batch_tokens")
+    n_threads: int | None = Field(default=None, ge=1, le=512, validation_alias="threads")
+    """None is one per physical core."""
+    n_gpu_layers: int = Field(default=-1, ge=-1, le=1000, validation_alias="gpu_layers")
+    """-1 is all of them."""
+    prefix_cache: bool = True
+    jump_forward: bool = True
+    """Text that a grammar leaves no choice about is tried at once."""
+    speculation: bool = True
+    """Tokens that the prompt suggests are tried together."""
+    sampling: Sampling = Sampling()
+    chat_template: str | None = None
+    """Replaces what the model file says, as `dialect` does."""
+    dialect: Dialect | None = None
+
+    @property
+    def encodes_on_gpu(self) -> bool:
+        """Whether the picture encoder uses a GPU where there is one."""
+        return self.n_gpu_layers != 0 if self.projector_on_gpu is None else self.projector_on_gpu
+
+    def but(self, **changes: Any) -> Self:  # noqa: ANN401 -- any of the fields
+        """Return them with other values, which are checked."""
+        return type(self).model_validate({**{name: getattr(self, name) for name in self.model_fields_set}, **changes})
+
+    @model_validator(mode="after")
+    def _batch_holds_a_token_of_every_slot(self) -> Self:
+        if self.n_batch_tokens < self.n_slots:
+            raise ValueError("batch_tokens must be at least as many as slots")
+        return self
