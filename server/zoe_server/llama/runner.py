@@ -21,6 +21,7 @@ from zoe_server.llama.prompt.tokenizer import Vocab
 from zoe_server.llama.vision.picture_encoder import PictureEncoder
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
@@ -79,7 +80,7 @@ class TokenBatch:
         """Remove all tokens."""
         self.n_tokens = 0
 
-    def add(self, tokens: list[int], start: int, slot: int, *, n_logits: int) -> int:
+    def add(self, tokens: list[int] | array[int], start: int, slot: int, *, n_logits: int) -> int:
         """Append tokens at positions `start`...; the last `n_logits` want logits. Return the row of the last."""
         first, end = self.n_tokens, self.n_tokens + len(tokens)
         self._tokens[first:end] = tokens

@@ -5,7 +5,9 @@ So a request with one text does not wait for all of another with thousands. Pure
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zoe_server.errors import QueueFullError
@@ -20,7 +22,7 @@ class EmbedJob:
     """
 
     request_id: str
-    texts: list[list[int]]
+    texts: Sequence[list[int] | array[int]]
     arrived_s: float
     n_taken: int = 0
     n_done: int = 0
@@ -46,7 +48,7 @@ class Part:
     index: int
 
     @property
-    def tokens(self) -> list[int]:
+    def tokens(self) -> list[int] | array[int]:
         """The text."""
         return self.job.texts[self.index]
 

@@ -18,6 +18,7 @@ from zoe_server.llama.prompt.tokenizer import Vocab
 from zoe_server.llama.runner import FatalDecodeError, TokenBatch
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
@@ -68,7 +69,7 @@ class EmbeddingRunner:
             "pooling": self.pooling,
         }
 
-    def embed(self, texts: Sequence[list[int]]) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[list[int] | array[int]]) -> NDArray[np.float32]:
         """Return the vectors of `texts`, of shape (texts, dimensions), each of length 1; one that has none is NaN.
 
         Raises:
@@ -93,7 +94,7 @@ class EmbeddingRunner:
         llama_cpp.llama_free(self._context)
         llama_cpp.llama_model_free(self._model)
 
-    def _compute(self, texts: Sequence[list[int]], start: int = 0) -> None:
+    def _compute(self, texts: Sequence[list[int] | array[int]], start: int = 0) -> None:
         self._batch.clear()
         for slot, tokens in enumerate(texts):
             self._batch.add(tokens, start, slot, n_logits=len(tokens))
