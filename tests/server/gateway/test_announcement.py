@@ -60,8 +60,10 @@ async def test_the_server_is_found_and_takes_leave() -> None:
 async def test_two_servers_on_machines_of_the_same_name() -> None:
     async with listening() as (_, heard):
         other = Announced("f" * 32, (LOOPBACK,), 11435, needs_key=False)
-        announcing = [asyncio.create_task(announce(told)) for told in (TOLD, other)]
-        names = {(await heard.get())[1] for _ in announcing}
+        announcing, names = [], set()
+        for told in (TOLD, other):  # one after the other: of two at once, on a busy machine, neither hears of the other
+            announcing.append(asyncio.create_task(announce(told)))
+            names.add((await heard.get())[1])
         assert len(names) == 2
         for task in announcing:
             task.cancel()
