@@ -7,13 +7,13 @@ Source: JSON Schema 2020-12, "Validation".
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from llguidance import LLMatcher
 
+MAX_NUMBER: Final = 1e308
 MAX_DEPTH: Final = 60
 """Schemas nested deeper are refused."""
 TYPES: Final = ("object", "array", "string", "number", "integer", "boolean", "null")
@@ -96,7 +96,7 @@ def _check_count(value: object) -> str | None:
 
 
 def _check_number(value: object) -> str | None:
-    fine = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    fine = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_NUMBER
     return None if fine else "must be a number"
 
 
@@ -123,7 +123,7 @@ def _problem_in(value: object, depth: int) -> str | None:
     """Return why `value` cannot be written; a number is infinite if it was `1e999` before it was read."""
     if depth > MAX_DEPTH:
         return f"is nested more than {MAX_DEPTH} deep"
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:
         return "has a number that JSON cannot hold"
     if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
         return "has half of a surrogate pair, which is no character"

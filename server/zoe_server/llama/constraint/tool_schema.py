@@ -26,6 +26,8 @@ MAX_GROUNDING_DEPTH: Final = 8
 MAX_COUNT: Final = 4_096
 """Larger bounds on the lengths of strings and arrays are not counted."""
 
+MAX_WRITTEN: Final = 1e300
+"""Larger numbers are no values: not everybody reads them."""
 MAX_NUMBER: Final = 10**15
 """Bounds further away are not counted."""
 
@@ -284,11 +286,11 @@ def _is_number(value: object) -> bool:
 
 
 def _is_writable(value: object) -> bool:
-    """Return whether a value has a UTF-8 form."""
+    """Return whether a value has a form in JSON that everybody reads."""
     if isinstance(value, str):
         return not any("\ud800" <= char <= "\udfff" for char in value)
     if isinstance(value, Mapping):
         return all(_is_writable(key) and _is_writable(inner) for key, inner in value.items())
     if isinstance(value, list | tuple):
         return all(map(_is_writable, value))
-    return not isinstance(value, float) or abs(value) < float("inf")
+    return not isinstance(value, int | float) or abs(value) <= MAX_WRITTEN

@@ -243,6 +243,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str | None, str]] = {
     "no type": ({"type": []}, ".type", "must be one of object, array"),
     "empty enum": ({"enum": []}, ".enum", "at least one value"),
     "infinite const": ({"const": {"a": [float("inf")]}}, ".const", "JSON cannot hold"),
+    "huge const": ({"const": 10**400}, ".const", "JSON cannot hold"),
+    "huge bound": ({"minimum": 10**400}, ".minimum", "must be a number"),
     "string bound": ({"minimum": "1"}, ".minimum", "must be a number"),
     "draft 4": ({"minimum": 1, "exclusiveMinimum": True}, ".exclusiveMinimum", "must be a number"),
     "multiple of nothing": ({"multipleOf": 0}, ".multipleOf", "greater than 0"),
