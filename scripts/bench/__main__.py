@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench import concurrency, constraints, contention, guards, home, restart, shared_prefix, single_stream, swap
 from bench.figure import Figure, print_table
-from bench.report import write
+from bench.report import commit, write
 
 BENCHMARKS = {
     benchmark.NAME: benchmark
@@ -45,6 +46,7 @@ def parse_options() -> argparse.Namespace:
 def main() -> None:
     """Run the benchmarks named on the command line, all of them if none is."""
     options = parse_options()
+    print(f"commit {commit()}", file=sys.stderr)
     results: dict[str, list[Figure]] = {}
     for name in options.names or BENCHMARKS:
         title = f"{name}: {BENCHMARKS[name].TITLE}"

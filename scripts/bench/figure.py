@@ -27,7 +27,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number.
+    """One number, None if it could not be measured; `unit` then says why.
 
     `baseline` is the same number of Zoe without what the benchmark is about, `peer` that of llama-server; None if there
     is no such thing. `target` is for the ratio to the peer, or else to the baseline, or else for the number itself.
@@ -35,7 +35,7 @@ class Figure:
     """
 
     name: str
-    value: float
+    value: float | None
     unit: str
     baseline: float | None = None
     peer: float | None = None
@@ -48,14 +48,13 @@ class Figure:
         if self.paired_ratio is not None:
             return self.paired_ratio
         base = self.baseline if self.peer is None else self.peer
-        return self.value / base if base else None
+        return self.value / base if base and self.value is not None else None
 
     @property
     def met(self) -> bool | None:
         """Whether the target is met; None if there is none."""
-        if self.target is None:
-            return None
-        return self.target.is_met(self.value if self.ratio is None else self.ratio)
+        number = self.value if self.ratio is None else self.ratio
+        return None if self.target is None or number is None else self.target.is_met(number)
 
     def json(self) -> str:
         """Return the figure as one line of JSON."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,11 +23,11 @@ _HEAD: Final = """\
 # Benchmarks
 
 Written by `./scripts/bench/run --write`, which measures everything; with names, it measures those anew and leaves the
-other tables. All figures of one table are of one run.
+other tables. All figures of one table are of one run, and of the commit that it names.
 *llama-server* is llama.cpp's own server, built by `./scripts/bench/peer` from the very source that Zoe's engine uses,
 with the same compiler options, model, threads, room and slots. *Baseline* is Zoe itself without what is measured. A
 ratio is to llama-server where there is a figure of it, else to the baseline; a target is for the ratio, or for the
-figure where there is none. Weights are random unless a figure says zoe-nano: speed does not depend on the numbers.
+figure where there is none. Weights are random where a figure names no model: speed does not depend on the numbers.
 
 - Measured on {cpu}, {cores} cores, {memory_gib:.0f} GiB of memory, {system}
 - llama-cpp-python {library}, Python {python}
@@ -64,7 +65,13 @@ def _others(path: Path) -> dict[str, str]:
 
 
 def _section(figures: Sequence[Figure]) -> str:
-    return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n\n{_table(figures)}"
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {commit()}\n\n{_table(figures)}"
+
+
+def commit() -> str:
+    """Return the commit of the working tree, with a mark if the tree is not exactly that."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
+    return subprocess.run(command, cwd=DOCS, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _head() -> str:
