@@ -119,8 +119,8 @@ def check_model_file(spec: ModelSpec) -> Finding:
 def check_other_files(spec: ModelSpec) -> list[Finding]:
     """See the same of the files that the model is loaded with: its projector and its adapters."""
     files = {f"adapter {name} of {spec.name}": adapter.path for name, adapter in spec.adapters.items()}
-    if spec.projector_path is not None:
-        files[f"projector of {spec.name}"] = spec.projector_path
+    if spec.options.projector_path is not None:
+        files[f"projector of {spec.name}"] = spec.options.projector_path
     return [_check_file(subject, path, "correct its path in zoe.toml", is_gguf=True) for subject, path in files.items()]
 
 
@@ -174,7 +174,7 @@ async def check_engine(spec: ModelSpec) -> Finding:
 
 async def _compute(engine: Engine, model: str) -> None:
     """Let the engine do a little of what its model is for."""
-    if "embeddings" in engine.info.get("abilities", ()):
+    if engine.info.capabilities.embeddings:
         await engine.embed(protocol.EmbedRequest("doctor", model, ("Hello",)))
         return
     request = protocol.ChatRequest("doctor", model, ({"role": "user", "content": "Hello"},), max_tokens=1)

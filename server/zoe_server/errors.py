@@ -61,6 +61,11 @@ class ModelKindError(InvalidRequestError):
         return cls("this model makes no embeddings; name a model that is made for them", param="model")
 
     @classmethod
+    def no_tokenizer(cls) -> ModelKindError:
+        """Return the error of an engine that does not say how it cuts a text into tokens."""
+        return cls("this model's engine tells no tokens; name another model", param="model")
+
+    @classmethod
     def only_embeddings(cls) -> ModelKindError:
         """Return the error of an embedding model that is asked to write."""
         return cls("this model makes embeddings and cannot write; name a model that does", param="model")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from zoe_server.catalogue.engine_options import Adapter, LlamaOptions
+from zoe_server.catalogue.model_info import Capabilities
 
 BUNDLED_MODEL: Final = "zoe-nano"
 TOOLS_ROLE: Final = "tools"
@@ -50,6 +51,15 @@ class ModelSpec:
     options: LlamaOptions = field(default_factory=LlamaOptions)
 
     @property
+    def capabilities(self) -> Capabilities:
+        """What is known of its capabilities before it is loaded."""
+        return Capabilities(
+            pictures=self.options.projector_path is not None,
+            embeddings=EMBEDDINGS_ROLE in self.roles,
+            adapters=bool(self.options.adapters),
+        )
+
+    @property
     def n_ctx_tokens(self) -> int:
         """How many tokens prompt and answer may have."""
         return self.options.n_ctx_tokens
@@ -63,11 +73,6 @@ class ModelSpec:
     def adapters(self) -> Mapping[str, Adapter]:
         """The LoRA adapters by their names."""
         return self.options.adapters
-
-    @property
-    def projector_path(self) -> Path | None:
-        """The picture encoder of a model that sees."""
-        return self.options.projector_path
 
 
 def bundled_model_path() -> Path:

@@ -5,11 +5,12 @@ It knows no HTTP and no model; an implementation says where the model runs (a ch
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from zoe_server import protocol
+from zoe_server.catalogue.model_info import ModelInfo
 from zoe_server.engines.engine_log import LogLine
 
 
@@ -41,8 +42,8 @@ class Engine(Protocol):
     """One model that answers. An engine is started once and never again; a restart is a new engine."""
 
     @property
-    def info(self) -> Mapping[str, Any]:
-        """What the engine told about its model when it became ready; empty before."""
+    def info(self) -> ModelInfo:
+        """What the engine told about its model when it became ready; nothing is known before."""
         ...
 
     @property
@@ -84,27 +85,29 @@ class Engine(Protocol):
         ...
 
     async def tokenize(self, text: str, *, add_special: bool = False, parse_special: bool = True) -> list[int]:
-        """Return the model's tokens of `text`.
+        """Return the model's tokens of `text`; of an engine with the capability `tokenizer`.
 
         `add_special` adds those that the vocabulary wants at the ends of a text; `parse_special` recognises the texts
         of special tokens.
 
         Raises:
+            errors.ModelKindError: the engine has no tokenizer to ask.
             errors.EngineUnavailableError: the engine is not running.
         """
         ...
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
-        """Return the text of `tokens`; bytes that are no character become the replacement character.
+        """Return the text of `tokens`, with the same capability; bytes that are no character are replaced by one.
 
         Raises:
             errors.InvalidRequestError: one of them is not in the vocabulary.
+            errors.ModelKindError: the engine has no tokenizer to ask.
             errors.EngineUnavailableError: the engine is not running.
         """
         ...
 
     async def embed(self, request: protocol.EmbedRequest) -> protocol.Embeddings:
-        """Return the vectors of the request's inputs, each of length 1.
+        """Return the vectors of the request's inputs, each of length 1; of an engine with the capability `embeddings`.
 
         Cancelling the call cancels the request.
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from zoe_server import errors, protocol
+from zoe_server.catalogue.model_info import ModelInfo
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Health, Loading
 from zoe_server.engines.engine_log import LogLine
@@ -62,14 +63,14 @@ class LocalEngine:
         self._process: ManagedProcess | None = None
         self._wire: Wire | None = None
         self._listening: asyncio.Task[None] | None = None
-        self._info: Mapping[str, Any] = {}
+        self._info = ModelInfo()
         self._loading: Loading | None = None
         self._told_progress_s = 0.0
         self._health = Health(alive=False)
         self._closed: asyncio.Future[str] | None = None
 
     @property
-    def info(self) -> Mapping[str, Any]:
+    def info(self) -> ModelInfo:
         """What the process told about its model when it became ready."""
         return self._info
 
@@ -202,7 +203,7 @@ class LocalEngine:
             ended.cancel()
         raise await self._load_error(process, "")
 
-    async def _await_ready(self, process: ManagedProcess, wire: Wire) -> Mapping[str, Any]:
+    async def _await_ready(self, process: ManagedProcess, wire: Wire) -> ModelInfo:
         """Follow the loading reports to their end and return the engine's `info`."""
         phase, self._told_progress_s = "", time.monotonic()
         while True:
@@ -214,8 +215,7 @@ class LocalEngine:
                 raise await self._load_error(process, phase)
             match message.get("event"):
                 case "ready":
-                    info: Mapping[str, Any] = message.get("info", {})
-                    return info
+                    return ModelInfo.model_validate(message.get("info", {}))
                 case "fatal":
                     told = errors.from_wire(message.get("error") or {})
                     lacks_memory = isinstance(told, errors.OutOfMemoryError)

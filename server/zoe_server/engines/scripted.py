@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from zoe_server import codec, errors, protocol
+from zoe_server.catalogue.model_info import Capabilities, ModelInfo
 from zoe_server.catalogue.spec import EMBEDDINGS_ROLE, ModelSpec
 from zoe_server.engines.base import Health, Loading
 from zoe_server.engines.engine_log import LogLine
@@ -95,10 +96,15 @@ class ScriptedEngine:
         self.cancelled: list[str] = []
 
     @property
-    def info(self) -> Mapping[str, Any]:
+    def info(self) -> ModelInfo:
         """The few facts there are."""
-        facts = {"model": self._spec.name, "n_ctx_tokens": self._spec.n_ctx_tokens, "n_slots": self._spec.n_slots}
-        return facts | ({"abilities": ["embeddings"], "dimensions": _N_DIMENSIONS} if self._makes_embeddings else {})
+        return ModelInfo(
+            name=self._spec.name,
+            n_ctx_tokens=self._spec.n_ctx_tokens,
+            n_slots=self._spec.n_slots,
+            dimensions=_N_DIMENSIONS if self._makes_embeddings else None,
+            capabilities=Capabilities(embeddings=self._makes_embeddings, tokenizer=True),
+        )
 
     @property
     def health(self) -> Health:

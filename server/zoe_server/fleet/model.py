@@ -28,9 +28,10 @@ import logging
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from zoe_server import errors
+from zoe_server.catalogue.model_info import ModelInfo
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Engine
 from zoe_server.engines.engine_log import LogLine
@@ -70,7 +71,7 @@ class Model:
         self._supervisor = Supervisor(care, self, lambda: self.leases.n_used)
         self.takes_memory = False  # also on its way there or away
         self._is_going = False  # the engine went by itself, or could not start, and is not stopped yet
-        self._info: Any = {}
+        self._info: ModelInfo | None = None
         self._n_ready = 0
         self._load_s = self._loaded_at_s = self._last_used_s = 0.0
 
@@ -288,15 +289,14 @@ class Model:
             self.leases.turn_away(self.error(self.reason))
 
     async def _load(self) -> errors.ZoeError | None:
-        clock = self._care.clock
-        begun_s = clock.now_s()
+        begun_s = self._care.clock.now_s()
         try:
             engine = await self._supervisor.start(self.spec)
         except errors.ZoeError as error:
             self._cannot_start(error)
             await self._supervisor.stop()
             return error
-        self._loaded_at_s = self._last_used_s = clock.now_s()
+        self._loaded_at_s = self._last_used_s = self._care.clock.now_s()
         self._load_s = self._loaded_at_s - begun_s
         self._info = engine.info
         self._n_ready += 1

@@ -48,11 +48,11 @@ def _picture_encoder_bytes(spec: ModelSpec) -> int:
     """Return what the picture encoder takes: its weights, and the buffer that it computes in."""
     from zoe_server.catalogue import gguf_file  # noqa: PLC0415 -- as above
 
-    if spec.projector_path is None:
+    if spec.options.projector_path is None:
         return 0
-    weights_bytes = spec.projector_path.stat().st_size
+    weights_bytes = spec.options.projector_path.stat().st_size
     try:
-        encoder = gguf_file.read(spec.projector_path).picture_encoder
+        encoder = gguf_file.read(spec.options.projector_path).picture_encoder
     except gguf_file.GgufError as error:
         _LOGGER.debug("the picture encoder of %s: %s", spec.name, error)
         return weights_bytes

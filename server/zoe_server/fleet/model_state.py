@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
+from zoe_server.catalogue.model_info import ModelInfo
 from zoe_server.engines.base import Health, Loading
 
 
@@ -42,7 +41,7 @@ class ModelStatus:
     load_s: float
     open_requests: int
     health: Health
-    info: Mapping[str, Any]
+    info: ModelInfo | None
     is_starting: bool = False
     restarts: int = 0
     waiting_requests: int = 0

@@ -7,6 +7,8 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import Field
 
+from zoe_server import errors
+from zoe_server.engines.base import Engine
 from zoe_server.gateway.body import Wire, parse_json, refuse, validated
 from zoe_server.gateway.services import services
 from zoe_server.gateway.tracking import track
@@ -38,6 +40,7 @@ async def tokenize(request: web.Request) -> web.Response:
         refuse("with_pieces")
     track(request, body.model)
     async with fallback.lease(state.fleet, state.router.route(body.model), 0) as (_, engine):
+        _check_tokenizer(engine)
         tokens = await engine.tokenize(body.content, add_special=body.add_special, parse_special=body.parse_special)
     return web.json_response({"tokens": tokens})
 
@@ -48,4 +51,10 @@ async def detokenize(request: web.Request) -> web.Response:
     body = validated(DetokenizeBody, parse_json(await request.read()))
     track(request, body.model)
     async with fallback.lease(state.fleet, state.router.route(body.model), 0) as (_, engine):
+        _check_tokenizer(engine)
         return web.json_response({"content": await engine.detokenize(body.tokens)})
+
+
+def _check_tokenizer(engine: Engine) -> None:
+    if not engine.info.capabilities.tokenizer:
+        raise errors.ModelKindError.no_tokenizer()

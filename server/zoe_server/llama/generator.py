@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from zoe_server.catalogue.model_info import Capabilities
 from zoe_server.codec import decode_request
 from zoe_server.errors import ModelKindError, ZoeError
 from zoe_server.llama.cache.prefix_store import PrefixStore
@@ -42,8 +43,21 @@ class Generator:
         self._loop = EngineLoop(runner, sampler, self._scheduler, emit=emit, progress=progress, keeper=self._keeper)
 
     def info(self) -> dict[str, Any]:
-        """Return what is told of the model."""
-        return self._runner.info() | self.intake.info()
+        """Return what is told of the model, as `ModelInfo` has it."""
+        able = self.intake.abilities
+        capabilities = Capabilities(
+            tools="tools" in able,
+            thinking="thinking" in able,
+            pictures="vision" in able,
+            schemas=True,
+            logprobs=True,
+            raw_prompts=True,
+            tokenizer=True,
+            priming=self._config.prefix_cache,
+            argument_values=True,
+            adapters=bool(self._config.adapters),
+        )
+        return self._runner.info() | self.intake.info() | {"capabilities": capabilities}
 
     def header(self) -> dict[str, str]:
         """Return the header of the model file."""

@@ -25,6 +25,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 from zoe_server import codec, errors, protocol
+from zoe_server.catalogue.model_info import ModelInfo
 from zoe_server.errors import EngineCrashedError, EngineError, EngineUnavailableError, OutOfMemoryError, ZoeError
 from zoe_server.llama import header
 from zoe_server.llama.model_file import ModelLoadError
@@ -106,8 +107,9 @@ class Service:
             message = f"the model could not be started: {error}"
             await self._fatal(EngineUnavailableError(message), EXIT_NO_MODEL)
         else:
-            info = worker.info() | {"header": header.typed(worker.header())}
-            self._send({"event": "ready", "info": info | {"load_s": round(time.monotonic() - started_s, 3)}})
+            facts = {"header": header.typed(worker.header()), "load_s": round(time.monotonic() - started_s, 3)}
+            info = ModelInfo.model_validate(worker.info() | facts)
+            self._send({"event": "ready", "info": info.model_dump(mode="json", exclude_unset=True)})
 
     def _open_worker(self) -> Worker[Any]:
         return open_worker(

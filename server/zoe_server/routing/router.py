@@ -76,9 +76,9 @@ class Router:
     def __init__(self, specs: Sequence[ModelSpec]) -> None:
         if not specs:
             raise ValueError("a router needs at least one model")
-        self._writers = [spec for spec in specs if EMBEDDINGS_ROLE not in spec.roles] or list(specs)
+        self._writers = [spec for spec in specs if not spec.capabilities.embeddings] or list(specs)
         self._default = self._ranked(TOOLS_ROLE)[0]
-        self._embedder = next((spec.name for spec in specs if EMBEDDINGS_ROLE in spec.roles), None)
+        self._embedder = next((spec.name for spec in specs if spec.capabilities.embeddings), None)
         self._names = {spelling: target for spec in specs for spelling, target in _targets(spec)}
 
     @property
@@ -185,7 +185,7 @@ def _distance(spec: ModelSpec, role: str) -> int:
     if role in spec.roles:
         return 0
     if role == VISION_ROLE:
-        return 1 if spec.projector_path is not None else 2
+        return 1 if spec.capabilities.pictures else 2
     if spec.roles == (VISION_ROLE,):
         return 3
     return 2 if role == CHAT_ROLE and spec.roles else 1

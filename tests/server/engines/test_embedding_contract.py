@@ -55,9 +55,9 @@ def close(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
 
 
 async def test_every_input_gets_a_vector_of_length_one(engine: Engine) -> None:
-    assert "embeddings" in engine.info["abilities"]
+    assert engine.info.capabilities.embeddings
     answer = await embed(engine, "turn on the light", "kitchen", "turn on the light")
-    assert {len(vector) for vector in answer.vectors} == {engine.info["dimensions"]}
+    assert {len(vector) for vector in answer.vectors} == {engine.info.dimensions}
     assert [math.hypot(*vector) for vector in answer.vectors] == pytest.approx([1.0] * 3, abs=1e-6)
     assert close(answer.vectors[0], answer.vectors[2])
     assert not close(answer.vectors[0], answer.vectors[1])

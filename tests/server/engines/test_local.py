@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from zoe_server import errors, protocol
+from zoe_server.catalogue.model_info import Capabilities, ModelInfo
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines import local
 from zoe_server.engines.base import Engine, Loading
@@ -24,7 +25,7 @@ from zoe_server.engines.process import Patience
 Ask = Callable[..., protocol.ChatRequest]
 Collect = Callable[[Engine, protocol.ChatRequest], Awaitable[list[protocol.ChatEvent]]]
 Make = Callable[..., LocalEngine]
-READY = '{"event": "ready", "info": {"model": "m"}}'
+READY = '{"event": "ready", "info": {"name": "m", "capabilities": {"tools": true}}}'
 STARTED = '{"event": "started", "prompt_tokens": 1, "cached_tokens": 0}'
 TEXT = '{"event": "text", "text": "Hi"}'
 FINISH = '{"event": "finish", "reason": "stop", "usage": {}, "timings": {}}'
@@ -67,7 +68,7 @@ def alive(pid: int | None) -> bool:
 async def test_a_well_behaved_child_answers(make: Make, ask: Ask, collect: Collect) -> None:
     engine = make(loading=('{"event": "loading", "progress": 0.5}', READY), chat=(STARTED, TEXT, FINISH))
     await engine.start()
-    assert engine.info == {"model": "m"}
+    assert engine.info == ModelInfo(name="m", capabilities=Capabilities(tools=True))
     events = await collect(engine, ask())
     assert [type(event) for event in events] == [protocol.Started, protocol.Text, protocol.Finish]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from zoe_server import errors, protocol
+from zoe_server.catalogue.model_info import ModelInfo
 from zoe_server.gateway.openai.answer import AnswerHead
 from zoe_server.gateway.openai.completions import CompletionWriter, TextChoice, parse_completion, to_requests
 
@@ -182,3 +183,12 @@ def test_probabilities_are_parallel_lists() -> None:
     writer = CompletionWriter(AnswerHead("id", 1, "m"), [""], 1, include_usage=False)
     chunks = [chunk for event in events for chunk in writer.chunks(0, event)]
     assert [chunk["choices"][0]["logprobs"]["text_offset"] for chunk in chunks] == [[0], [2, 3]]
+
+
+@pytest.mark.parametrize(("path", "body"), [("/tokenize", {"content": "hi"}), ("/detokenize", {"tokens": [1]})])
+async def test_an_engine_without_a_tokenizer_is_not_asked_for_tokens(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, object]
+) -> None:
+    monkeypatch.setattr(type(gateway.engines[0]), "info", ModelInfo())
+    response = await gateway.client.post(path, json=body)
+    assert (response.status, (await response.json())["error"]["code"]) == (400, "unsupported_model")

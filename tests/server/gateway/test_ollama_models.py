@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from zoe_server.catalogue.model_info import ModelInfo
 from zoe_server.catalogue.spec import bundled_model_path
 from zoe_server.engines.scripted import ScriptedEngine
 from zoe_server.gateway.ollama.models import _human
@@ -28,7 +29,7 @@ INFO = {
     "gpu_share": 0.5,
     "sampling": {"temperature": 0.7},
     "chat_template": "{{ messages }}",
-    "abilities": ["tools"],
+    "capabilities": {"tools": True},
     "header": {"general.architecture": "qwen2", "qwen2.context_length": 32768},
 }
 DETAILS = {
@@ -44,7 +45,7 @@ DETAILS = {
 @pytest.fixture
 def _known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let engines tell what a llama.cpp engine tells."""
-    monkeypatch.setattr(ScriptedEngine, "info", property(lambda _: INFO))
+    monkeypatch.setattr(ScriptedEngine, "info", property(lambda _: ModelInfo.model_validate(INFO)))
 
 
 async def get(gateway: Gateway, path: str) -> dict[str, Any]:

@@ -78,14 +78,14 @@ async def test_the_page_shows_models_and_requests(gateway: Gateway) -> None:
     ],
 )
 def test_how_far_a_load_is_is_a_bar(loading: Loading, words: str, width: str) -> None:
-    status = ModelStatus("m", ModelState.LOADING, "", 0, 0.0, 0, Health(alive=False), {}, loading=loading)
+    status = ModelStatus("m", ModelState.LOADING, "", 0, 0.0, 0, Health(alive=False), None, loading=loading)
     text = render(status_view.page("1", ServerReading(1.0), [status], [], []), "n")
     assert words in Words(text).words
     assert f'width="{width}"' in text
 
 
 def test_what_comes_from_elsewhere_is_no_markup() -> None:
-    status = ModelStatus("m", ModelState.FAILED, "<b>&\"'</b>", 0, 0.0, 0, Health(alive=False), {})
+    status = ModelStatus("m", ModelState.FAILED, "<b>&\"'</b>", 0, 0.0, 0, Health(alive=False), None)
     text = render(status_view.page("1", ServerReading(1.0), [status], [], []), "n")
     assert "<b>" not in text
     assert "<b>&\"'</b>" in Words(text).words
@@ -185,7 +185,7 @@ def test_memory_and_gpus_in_bars() -> None:
     ],
 )
 def test_the_worst_state_counts(states: tuple[ModelState, ...], tone: str) -> None:
-    statuses = [ModelStatus(f"m{n}", state, "", 0, 0.0, 0, Health(alive=True), {}) for n, state in enumerate(states)]
+    statuses = [ModelStatus(f"m{n}", state, "", 0, 0.0, 0, Health(alive=True), None) for n, state in enumerate(states)]
     assert status_view.page("1", ServerReading(1.0), statuses, [], []).tone == tone
 
 

@@ -124,7 +124,9 @@ async def test_transcript(ready: Process) -> None:
     info = ready.messages[-1]["info"]
     assert info["dialect"] == "hermes"
     assert info["load_s"] > 0
-    assert info["abilities"] == ["tools"]
+    assert [name for name, yes in info["capabilities"].items() if yes] == [
+        *("tools", "schemas", "logprobs", "raw_prompts", "tokenizer", "priming", "argument_values")
+    ]
     assert "<tool_call>" in info["chat_template"]
     assert info["header"]["llama.context_length"] >= info["n_ctx_tokens"]
 
@@ -171,7 +173,7 @@ async def test_transcript_of_an_embedding_model(start: Start, tmp_path: Path) ->
     process = await start(model_path=str(path))
     await process.connect()
     info = (await process.until("ready"))["info"]
-    assert (info["abilities"], info["pooling"], info["dimensions"]) == (["embeddings"], "mean", 64)
+    assert (info["capabilities"]["embeddings"], info["pooling"], info["dimensions"]) == (True, "mean", 64)
     assert info["header"]["bert.embedding_length"] == 64
 
     process.send(op="embed", id="a", request=encode_request(EmbedRequest("a", "m", ("turn on the lamp", (2, 3)))))

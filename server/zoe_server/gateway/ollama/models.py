@@ -22,7 +22,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -30,7 +29,8 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from zoe_server import errors
-from zoe_server.catalogue.spec import CHAT_ROLE, ModelSpec
+from zoe_server.catalogue.model_info import Capabilities, ModelInfo
+from zoe_server.catalogue.spec import EMBEDDINGS_ROLE, TOOLS_ROLE, VISION_ROLE, ModelSpec
 from zoe_server.fleet.model_state import ModelState
 from zoe_server.gateway.body import parse_json, validated
 from zoe_server.gateway.driver import RECORDS, Stream, record
@@ -72,7 +72,7 @@ async def list_tags(request: web.Request) -> web.Response:
     listed = []
     for tagged, plan in plans.items():
         name = plan.candidates[0]
-        listed.append(_listed(tagged, specs[name], status[name].info, state.started_at, plan.adapter))
+        listed.append(_listed(tagged, specs[name], status[name].info or ModelInfo(), state.started_at, plan.adapter))
     return web.json_response({"models": listed})
 
 
@@ -81,7 +81,9 @@ async def list_running(request: web.Request) -> web.Response:
     state = services(request)
     both = zip(state.fleet.specs, state.fleet.status(), strict=True)
     running = [
-        _running(spec, status.info, state.started_at) for spec, status in both if status.state is ModelState.READY
+        _running(spec, status.info or ModelInfo(), state.started_at)
+        for spec, status in both
+        if status.state is ModelState.READY
     ]
     return web.json_response({"models": running})
 
@@ -97,9 +99,9 @@ async def show(request: web.Request) -> web.Response:
     plan = state.router.route(validated(ShowBody, parse_json(await request.read())).wanted)
     spec = next(spec for spec in state.fleet.specs if spec.name == plan.candidates[0])
     status = next(status for status in state.fleet.status() if status.name == spec.name)
-    if status.state is ModelState.FAILED and not status.info:
+    if status.state is ModelState.FAILED and status.info is None:
         raise errors.EngineUnavailableError(f"the model {spec.name!r} cannot be loaded: {status.reason}")
-    info = status.info or await asyncio.to_thread(_header, spec)
+    info = await asyncio.to_thread(_header, spec) if status.info is None else status.info
     return web.json_response(_shown(spec, info, state.started_at, plan.adapter))
 
 
@@ -142,94 +144,88 @@ async def _stream_steps(request: web.Request, under_way: Pull, interval_s: float
         return await stream.end(record(ollama_error_body(error)))
 
 
-def _header(spec: ModelSpec) -> Mapping[str, Any]:
+def _header(spec: ModelSpec) -> ModelInfo:
     """Return what the model's file says of itself, in an engine's words; nothing if it cannot be read."""
     from zoe_server.catalogue import gguf_file, proposal  # noqa: PLC0415 -- they are slow to import
 
     try:
         facts, file = gguf_file.read(spec.path), spec.path.stat()
     except (gguf_file.GgufError, OSError):
-        return {}
-    roles = proposal.roles(facts, sees=spec.projector_path is not None)
+        return ModelInfo()
+    roles = proposal.roles(facts, sees=spec.capabilities.pictures)
     told = {"general.architecture": facts.architecture, f"{facts.architecture}.context_length": facts.context_tokens}
-    return {
-        "architecture": facts.architecture,
-        "file_bytes": file.st_size,
-        "file_modified_s": int(file.st_mtime),
-        "quantization": facts.quantization,
-        "chat_template": facts.template or "",
-        "abilities": [role for role in roles if role != CHAT_ROLE],
-        "header": {key: value for key, value in told.items() if value is not None},
-    }
+    return ModelInfo(
+        architecture=facts.architecture,
+        file_bytes=file.st_size,
+        file_modified_s=int(file.st_mtime),
+        quantization=facts.quantization,
+        chat_template=facts.template or "",
+        header={key: value for key, value in told.items() if value is not None},
+        capabilities=Capabilities(
+            tools=TOOLS_ROLE in roles, pictures=VISION_ROLE in roles, embeddings=EMBEDDINGS_ROLE in roles
+        ),
+    )
 
 
 def _tagged(name: str) -> str:
     return name if ":" in name else name + LATEST
 
 
-def _listed(
-    name: str, spec: ModelSpec, info: Mapping[str, Any], started_at: int, adapter: str | None = None
-) -> dict[str, Any]:
+def _listed(name: str, spec: ModelSpec, info: ModelInfo, started_at: int, adapter: str | None = None) -> dict[str, Any]:
     return {
         "name": name,
         "model": name,
         "modified_at": _modified_at(info, started_at),
-        "size": info.get("file_bytes", 0),
+        "size": info.file_bytes or 0,
         "digest": _digest(spec, info, adapter),
         "details": _details(spec, info, adapter),
     }
 
 
-def _running(spec: ModelSpec, info: Mapping[str, Any], started_at: int) -> dict[str, Any]:
-    weights_bytes = info.get("weights_bytes", 0)
+def _running(spec: ModelSpec, info: ModelInfo, started_at: int) -> dict[str, Any]:
     return {
         **_listed(_tagged(spec.name), spec, info, started_at),
-        "size": weights_bytes,
-        "size_vram": round(weights_bytes * info.get("gpu_share", 0.0)),
+        "size": info.weights_bytes,
+        "size_vram": round(info.weights_bytes * info.gpu_share),
         "expires_at": timestamp(_NEVER),
-        "context_length": info.get("n_ctx_tokens", spec.n_ctx_tokens),
+        "context_length": info.n_ctx_tokens or spec.n_ctx_tokens,
     }
 
 
-def _shown(spec: ModelSpec, info: Mapping[str, Any], started_at: int, adapter: str | None) -> dict[str, Any]:
-    parameters = {"num_ctx": info.get("n_ctx_tokens", spec.n_ctx_tokens), **info.get("sampling", {})}
-    model_info = dict(info.get("header", {}))
-    if "n_parameters" in info:
-        model_info["general.parameter_count"] = info["n_parameters"]
+def _shown(spec: ModelSpec, info: ModelInfo, started_at: int, adapter: str | None) -> dict[str, Any]:
+    parameters = {"num_ctx": info.n_ctx_tokens or spec.n_ctx_tokens, **info.sampling}
+    model_info = dict(info.header)
+    if info.n_parameters is not None:
+        model_info["general.parameter_count"] = info.n_parameters
     return {
         "parameters": "\n".join(f"{name:<30} {value}" for name, value in parameters.items()),
-        "template": info.get("chat_template", ""),
+        "template": info.chat_template,
         "details": _details(spec, info, adapter),
         "model_info": model_info,
-        "capabilities": _capabilities(info),
+        "capabilities": ["embedding"] if info.capabilities.embeddings else ["completion", *info.abilities],
         "modified_at": _modified_at(info, started_at),
     }
 
 
-def _capabilities(info: Mapping[str, Any]) -> list[str]:
-    abilities = info.get("abilities", ())
-    return ["embedding"] if "embeddings" in abilities else ["completion", *abilities]
-
-
-def _details(spec: ModelSpec, info: Mapping[str, Any], adapter: str | None) -> dict[str, Any]:
-    family = info.get("architecture")
+def _details(spec: ModelSpec, info: ModelInfo, adapter: str | None) -> dict[str, Any]:
+    family = info.architecture
     return {
         "parent_model": "" if adapter is None else spec.name,
         "format": "gguf",
         "family": family or "",
         "families": [family] if family else [],
-        "parameter_size": _human(info["n_parameters"]) if "n_parameters" in info else "",
-        "quantization_level": info.get("quantization") or "",
+        "parameter_size": "" if info.n_parameters is None else _human(info.n_parameters),
+        "quantization_level": info.quantization or "",
     }
 
 
-def _modified_at(info: Mapping[str, Any], started_at: int) -> str:
-    return timestamp(datetime.fromtimestamp(info.get("file_modified_s", started_at), UTC))
+def _modified_at(info: ModelInfo, started_at: int) -> str:
+    return timestamp(datetime.fromtimestamp(started_at if info.file_modified_s is None else info.file_modified_s, UTC))
 
 
-def _digest(spec: ModelSpec, info: Mapping[str, Any], adapter: str | None) -> str:
+def _digest(spec: ModelSpec, info: ModelInfo, adapter: str | None) -> str:
     """Return what changes when the model does: a digest of what is known of the file, which is too long to read."""
-    known = [spec.name, adapter, info.get("file_bytes"), info.get("file_modified_s"), info.get("header")]
+    known = [spec.name, adapter, info.file_bytes, info.file_modified_s, dict(info.header) or None]
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 

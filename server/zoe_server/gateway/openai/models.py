@@ -54,7 +54,7 @@ def _model(spec: ModelSpec, status: ModelStatus, created: int) -> dict[str, Any]
         "parent": None,
         "aliases": list(spec.aliases),
         "roles": list(spec.roles),
-        "abilities": list(status.info.get("abilities", ())),
+        "abilities": [] if status.info is None else status.info.abilities,
         "context_tokens": spec.n_ctx_tokens,
         "status": status.state.value,
     }

@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from zoe_server.catalogue.model_info import Capabilities
 from zoe_server.codec import decode_embed_request
 from zoe_server.errors import EngineError, ModelKindError, ZoeError
 from zoe_server.llama.embedding.intake import EmbeddingIntake
@@ -21,8 +22,6 @@ from zoe_server.protocol import Embedding, Event, Failure, Finish
 if TYPE_CHECKING:
     from zoe_server.llama.config import EngineConfig
     from zoe_server.llama.worker import Emit, Progress
-
-ABILITY: Final = "embeddings"
 
 
 class Embedder(WorkLoop[EmbedJob]):
@@ -49,7 +48,7 @@ class Embedder(WorkLoop[EmbedJob]):
 
     def info(self) -> dict[str, Any]:
         """Return what is told of the model."""
-        return {**self.runner.info(), "abilities": [ABILITY]}
+        return {**self.runner.info(), "capabilities": Capabilities(embeddings=True, tokenizer=True)}
 
     def header(self) -> dict[str, str]:
         """Return the header of the model file."""

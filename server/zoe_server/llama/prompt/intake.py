@@ -83,7 +83,6 @@ class Intake(TextIntake):
             "dialect": self.dialect.name,
             "sampling": self.defaults,
             "chat_template": self.chat_template,
-            "abilities": self.abilities,
         }
 
     def prepare(self, request: ChatRequest, arrived_s: float) -> Job:
