@@ -76,7 +76,7 @@ class Scene:
         for name in engine.events:
             engine.finish(name)
         assert engine.text("other") == engine.runner.vocab.detokenize(copied(self._said, 40)).decode()
-        assert (engine.loop._jobs, engine.sampler._samplers, engine.sampler._stuck) == ({}, {}, set())
+        assert (engine.loop._jobs, engine.sampler._samplers, engine.sampler._stuck) == ({}, {}, {})
         assert (engine.scheduler.n_running, engine.scheduler.n_waiting, engine.scheduler._reserved) == (0, 0, {})
         assert memory.n_cached + len(memory._free) == memory.n_slots
         assert engine.audit() == []

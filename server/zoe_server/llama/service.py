@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger(__name__)
 _MAX_LINE_BYTES: Final = 64 << 20
+_LONG_LINE_BYTES: Final = 256 << 10
+"""Longer requests are prepared beside the others, which would wait for them: a megabyte of text takes a second."""
 _STOP_WAIT_S: Final = 5.0
 EXIT_LEFT: Final = 0
 EXIT_NO_MODEL: Final = 3
@@ -150,38 +152,39 @@ class Service:
         self._connected.set()
         try:
             while line := await reader.readline():
-                self._handle(json.loads(line))
+                self._handle(json.loads(line), self._slow_pool if len(line) > _LONG_LINE_BYTES else self._pool)
         except (ValueError, KeyError, TypeError):
             _LOG.exception("the gateway sent a line that is no message of this protocol")
         except ConnectionError:
             _LOG.debug("the gateway is gone", exc_info=True)
         self._leave(EXIT_LEFT)
 
-    def _handle(self, message: dict[str, Any]) -> None:
+    def _handle(self, message: dict[str, Any], pool: ThreadPoolExecutor) -> None:
+        """Do what a message asks for; what takes long about it is done in `pool`."""
         if message["op"] in ("chat", "embed"):
-            self._accept(message["id"], message["op"], message["request"])
+            self._accept(message["id"], message["op"], message["request"], pool)
         elif message["op"] == "cancel":
             self._cancel(message["id"])
         elif message["op"] in ("tokenize", "detokenize"):
-            self._spawn(self._answer_question(message))
+            self._spawn(self._answer_question(message, pool))
         elif message["op"] == "stats":
             self._send({"event": "stats", **(self._worker.stats() if self._worker else {})})
         else:
             raise ValueError(f"unknown op {message['op']!r}")
 
-    def _accept(self, request_id: str, op: str, data: dict[str, Any]) -> None:
+    def _accept(self, request_id: str, op: str, data: dict[str, Any], pool: ThreadPoolExecutor) -> None:
         """Take note of the request at once, so that a cancellation in the next line finds it."""
         if request_id in self._open:
             _LOG.error("request id %s is in use; the second request is ignored", request_id)
             return
         self._open.add(request_id)
         self._preparing.add(request_id)
-        self._spawn(self._begin(request_id, op, data))
+        self._spawn(self._begin(request_id, op, data, pool))
 
-    async def _begin(self, request_id: str, op: str, data: dict[str, Any]) -> None:
+    async def _begin(self, request_id: str, op: str, data: dict[str, Any], pool: ThreadPoolExecutor) -> None:
         """Hand the request to the worker, or end it: whatever is raised on the way is its one terminal event."""
         try:
-            end = await self._prepare_and_submit(request_id, op, data)
+            end = await self._prepare_and_submit(request_id, op, data, pool)
         except ZoeError as error:
             end = protocol.Failure(error)
         except Exception as error:  # noqa: BLE001 -- whatever it is, somebody waits for an answer
@@ -190,12 +193,14 @@ class Service:
         if end is not None:
             self._deliver(request_id, [end])
 
-    async def _prepare_and_submit(self, request_id: str, op: str, data: dict[str, Any]) -> Event | None:
+    async def _prepare_and_submit(
+        self, request_id: str, op: str, data: dict[str, Any], pool: ThreadPoolExecutor
+    ) -> Event | None:
         """Return the end of a request that was cancelled meanwhile, else None: its end is the worker's to say."""
         worker = self._ready_worker()
         if op != worker.op:
             raise worker.refusal()
-        job = await self._aio.run_in_executor(self._pool, worker.prepare, data, time.monotonic())
+        job = await self._aio.run_in_executor(pool, worker.prepare, data, time.monotonic())
         try:
             if (slow_part := worker.slow_part(job)) is not None:
                 await self._aio.run_in_executor(self._slow_pool, slow_part)
@@ -213,11 +218,11 @@ class Service:
             raise EngineUnavailableError("the model is still loading", retry_after_s=1.0)
         return self._worker
 
-    async def _answer_question(self, message: dict[str, Any]) -> None:
+    async def _answer_question(self, message: dict[str, Any], pool: ThreadPoolExecutor) -> None:
         """Answer what needs the vocabulary only, beside the loop."""
         try:
             intake = self._ready_worker().intake
-            answer = await self._aio.run_in_executor(self._pool, _vocabulary_answer, intake, message)
+            answer = await self._aio.run_in_executor(pool, _vocabulary_answer, intake, message)
         except ZoeError as error:
             answer = codec.encode_event(protocol.Failure(error))
         except Exception as error:  # noqa: BLE001 -- whatever it is, somebody waits for an answer

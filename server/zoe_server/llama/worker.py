@@ -53,7 +53,7 @@ class Worker(Protocol[JobT]):
         ...
 
     def prepare(self, data: Mapping[str, Any], arrived_s: float) -> JobT:
-        """Return the job of a request that came at `arrived_s`; called from one thread at a time.
+        """Return the job of a request that came at `arrived_s`; called from several threads.
 
         Raises:
             ZoeError: it is refused.

@@ -9,7 +9,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -296,7 +297,7 @@ class BrokenWorker:
         self._break("prepare")
         return "job"
 
-    def slow_part(self, _job: str) -> Callable[[], None]:
+    def slow_part(self, _job: str) -> Callable[[], None] | None:
         self._break("slow_part")
         return lambda: self._break("slow part's work")
 
@@ -324,11 +325,27 @@ class BrokenWorker:
     close = warm_up
 
 
-@pytest.mark.parametrize("part", ["prepare", "slow_part", "slow part's work", "submit"])
-async def test_whatever_is_raised_before_a_request_runs_is_its_one_terminal_event(
-    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    worker = BrokenWorker(part)
+class SlowReader(BrokenWorker):
+    """The edge that is played: a worker that reads a long request for as long as nobody lets it go on."""
+
+    def __init__(self) -> None:
+        super().__init__("submit")
+        self.go_on = threading.Event()
+
+    def prepare(self, data: Any, _arrived_s: float) -> str:  # noqa: ANN401 -- what the gateway sent
+        if data["text"]:
+            assert self.go_on.wait(10)
+        return "job"
+
+    def slow_part(self, _job: str) -> None:
+        pass
+
+
+@asynccontextmanager
+async def served(
+    worker: BrokenWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Lend a connection to the service around `worker`, in this process."""
     monkeypatch.setattr(service, "open_worker", lambda *_args, **_callbacks: worker)
     monkeypatch.setattr(service.Service, "_watch_stdin", lambda _self: None)
     config = EngineConfig(model_path=tmp_path / "unused", socket_path=tmp_path / "socket")
@@ -336,20 +353,32 @@ async def test_whatever_is_raised_before_a_request_runs_is_its_one_terminal_even
     while not config.socket_path.exists():  # noqa: ASYNC110 -- a file that another task makes
         await asyncio.sleep(0)
     reader, writer = await asyncio.open_unix_connection(config.socket_path)
-
-    async def answer(name: str) -> dict[str, Any]:
-        writer.write(json.dumps({"op": "chat", "id": name, "request": {}}).encode() + b"\n")
-        while True:
-            message: dict[str, Any] = json.loads(await reader.readline())
-            if message.get("id") is not None:
-                return message
-
     async with asyncio.timeout(10):
         while json.loads(await reader.readline())["event"] != "ready":
             pass
-        for name in ("a", "b"):
-            message = await answer(name)
-            assert (message["id"], message["event"], message["error"]["class"]) == (name, "failure", "EngineError")
+        yield reader, writer
         writer.close()
         assert await serving == service.EXIT_LEFT
+
+
+async def test_a_long_request_is_prepared_beside_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = SlowReader()
+    async with served(worker, tmp_path, monkeypatch) as (reader, writer):
+        for name, text in (("long", "x" * 300_000), ("short", "")):
+            writer.write(json.dumps({"op": "chat", "id": name, "request": {"text": text}}).encode() + b"\n")
+        assert json.loads(await reader.readline())["id"] == "short"
+        worker.go_on.set()
+        assert json.loads(await reader.readline())["id"] == "long"
+
+
+@pytest.mark.parametrize("part", ["prepare", "slow_part", "slow part's work", "submit"])
+async def test_whatever_is_raised_before_a_request_runs_is_its_one_terminal_event(
+    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = BrokenWorker(part)
+    async with served(worker, tmp_path, monkeypatch) as (reader, writer):
+        for name in ("a", "b"):
+            writer.write(json.dumps({"op": "chat", "id": name, "request": {}}).encode() + b"\n")
+            message = json.loads(await reader.readline())
+            assert (message["id"], message["event"], message["error"]["class"]) == (name, "failure", "EngineError")
     assert worker.given_up == (0 if part == "prepare" else 2)
