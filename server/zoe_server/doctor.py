@@ -22,7 +22,7 @@ from zoe_server.fleet.description import describe_hardware, describe_policy, gig
 from zoe_server.fleet.hardware import Hardware, detect
 from zoe_server.fleet.hardware_policy import Policy, recommend
 from zoe_server.fleet.memory_book import MemoryBook
-from zoe_server.fleet.model_memory import model_facts
+from zoe_server.fleet.sizing import model_facts
 from zoe_server.settings import Settings, SettingsError, check_bind
 
 _LOGGER: Final = logging.getLogger(__name__)

@@ -346,12 +346,12 @@ def test_a_model_that_sees_is_served_with_its_projector(tmp_path: Path) -> None:
     write(tmp_path / "zoe.toml", "server = { models_folder = 'models' }\n[models.qwen2-vl-7b]")
     chosen = settings.load()
     (eyes,) = chosen.specs()
-    assert (eyes.path, eyes.projector_path) == (tmp_path / "models" / EYES[0], tmp_path / "models" / EYES[1])
+    assert (eyes.path, eyes.options.projector_path) == (tmp_path / "models" / EYES[0], tmp_path / "models" / EYES[1])
     assert (eyes.roles, eyes.load, chosen.shortcomings()) == (("vision",), "demand", [])
     write(
         tmp_path / "zoe.toml", "server = { models_folder = 'models' }\nmodels.qwen2-vl-7b = { projector = 'own.gguf' }"
     )
-    assert settings.load().specs()[0].projector_path == tmp_path / "own.gguf"
+    assert settings.load().specs()[0].options.projector_path == tmp_path / "own.gguf"
 
 
 def test_without_its_projector_it_is_served_but_not_for_pictures(tmp_path: Path) -> None:
@@ -359,7 +359,7 @@ def test_without_its_projector_it_is_served_but_not_for_pictures(tmp_path: Path)
     write(tmp_path / "zoe.toml", "server = { models_folder = 'models' }\n[models.qwen2-vl-7b]")
     chosen = settings.load()
     (eyes,) = chosen.specs()
-    assert (eyes.roles, eyes.load, eyes.projector_path) == ((), "demand", None)
+    assert (eyes.roles, eyes.load, eyes.options.projector_path) == ((), "demand", None)
     (problem,) = chosen.shortcomings()
     assert problem.startswith(
         "models.qwen2-vl-7b.projector: missing, so the model sees no pictures; its projector mmproj"
@@ -383,7 +383,7 @@ def test_a_model_of_the_folder_gets_the_projector_beside_it(tmp_path: Path) -> N
     projector = write_random_projector(tmp_path / "models" / "mmproj-Eyes-f16.gguf")
     write(tmp_path / "zoe.toml", "server = { models_folder = 'models' }\n[models.Eyes-Q8_0]")
     (eyes,) = settings.load().specs()
-    assert (eyes.roles, eyes.projector_path, eyes.load) == (("tools", "chat", "vision"), projector, "start")
+    assert (eyes.roles, eyes.options.projector_path, eyes.load) == (("tools", "chat", "vision"), projector, "start")
     write(tmp_path / "zoe.toml", "server = { models_folder = 'models' }\n[models.mmproj-Eyes-f16]")
     for act in (settings.Settings.specs, settings.Settings.shortcomings):
         with pytest.raises(SettingsError, match=r"models\.mmproj-Eyes-f16\.path: .* is no model but lets one see"):
@@ -442,7 +442,7 @@ def test_when_models_are_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_model_that_only_sees_is_loaded_when_it_is_asked_for(tmp_path: Path, table: str, load: str) -> None:
     write(tmp_path / "zoe.toml", f"[models.eyes]\npath = 'e.gguf'\nprojector = 'p.gguf'\n{table}")
     (spec,) = settings.load().specs()
-    assert (spec.load, spec.projector_path) == (load, tmp_path / "p.gguf")
+    assert (spec.load, spec.options.projector_path) == (load, tmp_path / "p.gguf")
     assert "vision" in spec.roles
 
 

@@ -18,7 +18,7 @@ from zoe_server.catalogue.store import State, Store
 from zoe_server.commands.console import OUT, CommandError, plain, reported, size
 from zoe_server.commands.models import Config
 from zoe_server.fleet.memory import GPU_OVERHEAD_BYTES
-from zoe_server.fleet.recommendation import recommended_policy
+from zoe_server.fleet.sizing import recommended_policy
 from zoe_server.settings_file import usual_file, usual_files
 
 _Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

@@ -10,20 +10,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 import psutil  # type: ignore[import-untyped]  # it comes without type information
 
 from zoe_server.catalogue.spec import ModelSpec
+from zoe_server.catalogue.store import parts_of
 from zoe_server.engines.base import Engine
+from zoe_server.engines.library import LibraryError, ask_library
 from zoe_server.fleet import device_memory, gpu, memory
 from zoe_server.fleet.file_tree import FileTree
 from zoe_server.fleet.hardware import Hardware, Machine, detect
-from zoe_server.fleet.hardware_policy import recommend
-from zoe_server.fleet.model_memory import model_facts
-from zoe_server.fleet.recommendation import can_offload
+from zoe_server.fleet.hardware_policy import Policy, recommend
 
 if TYPE_CHECKING:
     from zoe_server.fleet.memory_book import MemoryBook
@@ -204,3 +204,66 @@ def _process_bytes(pid: int | None) -> int | None:
         _LOGGER.debug("the memory of process %d is unknown: %s", pid, error)
         return None
     return resident_bytes
+
+
+async def recommended_policy(held_bytes: int = 0) -> Policy:
+    """Return the policy of this machine; `held_bytes` is what our own engines hold now.
+
+    Takes a second or two where there is a GPU, since the library has to be asked whether it can use it.
+    """
+    hardware = await asyncio.to_thread(detect)
+    on_gpu = bool(hardware.gpus) and await can_offload()
+    return recommend(hardware, held_bytes=held_bytes, can_offload=on_gpu)
+
+
+async def can_offload() -> bool:
+    """Whether llama.cpp can use a GPU here; a library that cannot be asked can do nothing."""
+    try:
+        return (await ask_library()).can_offload
+    except LibraryError as error:
+        _LOGGER.warning("nothing is planned for the GPU, since llama.cpp cannot be asked about it: %s", error)
+        return False
+
+
+def model_facts(spec: ModelSpec, *, on_gpu: bool, unified: bool = False) -> memory.ModelFacts:
+    """Return what decides the model's size; of what is no GGUF file, the sizes of the files are all there is.
+
+    `on_gpu`, it is the size in the memory of the GPU, which has one of its own unless it is `unified`. Blocks for as
+    long as it takes to read a header: keep it out of an event loop.
+
+    Raises:
+        OSError: a file is not there.
+    """
+    from zoe_server.catalogue import gguf_file  # noqa: PLC0415 -- numpy costs time that few servers need
+
+    encoder_bytes = 0 if on_gpu and not unified and not spec.options.encodes_on_gpu else _picture_encoder_bytes(spec)
+    files_bytes = _files_bytes(spec)
+    if spec.engine != "llama":
+        return memory.ModelFacts(files_bytes, 0, spec.n_ctx_tokens, overhead_bytes=0)
+    try:
+        facts = memory.facts_of(gguf_file.read(spec.path), spec.n_ctx_tokens, on_gpu=on_gpu)
+    except gguf_file.GgufError as error:
+        _LOGGER.debug("model %s: %s", spec.name, error)
+        facts = memory.ModelFacts(files_bytes, 0, spec.n_ctx_tokens)
+    return replace(facts, weights_bytes=files_bytes, overhead_bytes=facts.overhead_bytes + encoder_bytes)
+
+
+def _files_bytes(spec: ModelSpec) -> int:
+    paths = (*parts_of(spec.path), *(adapter.path for adapter in spec.adapters.values()))
+    return sum(path.stat().st_size for path in paths)
+
+
+def _picture_encoder_bytes(spec: ModelSpec) -> int:
+    """Return what the picture encoder takes: its weights, and the buffer that it computes in."""
+    from zoe_server.catalogue import gguf_file  # noqa: PLC0415 -- as above
+
+    if spec.options.projector_path is None:
+        return 0
+    weights_bytes = spec.options.projector_path.stat().st_size
+    try:
+        encoder = gguf_file.read(spec.options.projector_path).picture_encoder
+    except gguf_file.GgufError as error:
+        _LOGGER.debug("the picture encoder of %s: %s", spec.name, error)
+        return weights_bytes
+    compute_bytes = 0 if encoder is None else memory.picture_compute_bytes(encoder, spec.options.max_picture_tokens)
+    return weights_bytes + compute_bytes

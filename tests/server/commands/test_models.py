@@ -24,7 +24,7 @@ from tests.server.catalogue.local_hub import LocalHub
 from zoe_server import settings
 from zoe_server.cli import app
 from zoe_server.doctor import check_pulled
-from zoe_server.fleet import recommendation
+from zoe_server.fleet import sizing
 from zoe_server.fleet.hardware import Hardware, Machine
 from zoe_server.fleet.hardware_policy import recommend
 
@@ -151,7 +151,7 @@ def test_a_model_that_sees_is_two_files(zoe: Zoe, models: Path, hub: LocalHub, c
         ("weights", "mine.gguf"),
         ("projector", "mmproj-mine.gguf"),
     ]
-    assert settings.load().specs()[0].projector_path == models / "mmproj-mine.gguf"
+    assert settings.load().specs()[0].options.projector_path == models / "mmproj-mine.gguf"
     (models / "mmproj-mine.gguf").write_bytes(b"damaged")
     failed = zoe("models", "verify", "eyes", code=1).stdout
     assert ("ok   mine.gguf" in failed, "FAIL mmproj-mine.gguf is damaged" in failed) == (True, True)
@@ -262,7 +262,7 @@ def test_setup_counts_with_the_configured_budget_and_with_the_policy_s(
     zoe: Zoe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = Hardware(Machine.CPU, "a board", 4, 8_000_000_000, 7_000_000_000)
-    monkeypatch.setattr(recommendation, "detect", lambda: machine)
+    monkeypatch.setattr(sizing, "detect", lambda: machine)
     budget_bytes = recommend(machine).budget_bytes
     assert 5_000_000_000 < budget_bytes < 7_000_000_000
     assert f"of {budget_bytes / 1e9:.1f} GB" in zoe("setup", answer="n\n").stdout

@@ -161,7 +161,7 @@ async def test_a_model_that_sees_comes_with_its_projector_and_waits_to_be_asked(
     records = (await server.pull(model="eyes"))[1]
     assert records[-1] == {"status": "success"}
     (spec,) = (spec for spec in server.state.fleet.specs if spec.name == "eyes")
-    assert (spec.projector_path, spec.load) == (server.folder / "mmproj-eyes.gguf", "demand")
+    assert (spec.options.projector_path, spec.load) == (server.folder / "mmproj-eyes.gguf", "demand")
     assert server.state.router.route("zoe", RouteQuestion("Who?", has_images=True)).model == "eyes"
 
 

@@ -15,12 +15,12 @@ from zoe_server.catalogue import gguf_file
 from zoe_server.catalogue.engine_options import Adapter, LlamaOptions
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.library import LibraryError, LlamaLibrary
-from zoe_server.fleet import recommendation
+from zoe_server.fleet import sizing
 from zoe_server.fleet.gpu import Gpu
 from zoe_server.fleet.hardware import Hardware, Machine
 from zoe_server.fleet.hardware_policy import recommend
 from zoe_server.fleet.memory import ALL_LAYERS, ModelFacts, facts_of, model_bytes
-from zoe_server.fleet.model_memory import model_facts
+from zoe_server.fleet.sizing import model_facts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,9 +91,9 @@ async def test_a_gpu_is_planned_with_if_the_library_can_use_it(
     async def ask() -> LlamaLibrary:
         return LlamaLibrary("1", can_offload)
 
-    monkeypatch.setattr(recommendation, "detect", lambda: PC)
-    monkeypatch.setattr(recommendation, "ask_library", ask)
-    policy = await recommendation.recommended_policy()
+    monkeypatch.setattr(sizing, "detect", lambda: PC)
+    monkeypatch.setattr(sizing, "ask_library", ask)
+    policy = await sizing.recommended_policy()
     assert policy == recommend(PC, can_offload=can_offload)
     assert (policy.gpu_layers == ALL_LAYERS) is can_offload
 
@@ -104,9 +104,9 @@ async def test_a_library_that_does_not_answer_uses_no_gpu(
     async def ask() -> LlamaLibrary:
         raise LibraryError("not installed; install it")
 
-    monkeypatch.setattr(recommendation, "detect", lambda: PC)
-    monkeypatch.setattr(recommendation, "ask_library", ask)
+    monkeypatch.setattr(sizing, "detect", lambda: PC)
+    monkeypatch.setattr(sizing, "ask_library", ask)
     with caplog.at_level(logging.WARNING):
-        policy = await recommendation.recommended_policy(held_bytes=5)
+        policy = await sizing.recommended_policy(held_bytes=5)
     assert policy == recommend(PC, held_bytes=5, can_offload=False)
     assert "not installed; install it" in caplog.text
