@@ -31,7 +31,7 @@ Dialect = Annotated[str, AfterValidator(_known_dialect)]
 AdapterName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
 
 
-class Sampling(BaseModel):
+class SamplingDefaults(BaseModel):
     """How a model draws tokens when the request does not say; None leaves it to the model's file, then the engine."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -81,7 +81,7 @@ class LlamaOptions(BaseModel):
     """Text that a grammar leaves no choice about is tried at once."""
     speculation: bool = True
     """Tokens that the prompt suggests are tried together."""
-    sampling: Sampling = Sampling()
+    sampling: SamplingDefaults = SamplingDefaults()
     chat_template: str | None = None
     """Replaces what the model file says, as `dialect` does."""
     dialect: Dialect | None = None

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from zoe_server.catalogue.engine_options import Dialect, Sampling
+from zoe_server.catalogue.engine_options import Dialect, SamplingDefaults
 from zoe_server.catalogue.spec import BUNDLED_MODEL, EMBEDDINGS_ROLE, VISION_ROLE, bundled_model_path
 
 ENGINE_OVERHEAD_BYTES: Final = 256 << 20
@@ -94,7 +94,7 @@ class Entry(_Table):
     context_tokens: int = Field(default=4096, ge=256, le=1_048_576)
     kv_bytes_per_token: int = Field(default=0, ge=0)
     dialect: Dialect | None = None
-    sampling: Sampling = Sampling()
+    sampling: SamplingDefaults = SamplingDefaults()
     scores: Scores = Scores()
     aliases: tuple[ModelName, ...] = ()
     fallback: ModelName | None = None

@@ -26,7 +26,7 @@ _PROJECTOR: Final = "mmproj"
 _PART: Final = re.compile(r"-(\d{5})-of-\d{5}$")
 
 
-class State(Enum):
+class FileState(Enum):
     """Where a model of the catalogue stands."""
 
     BUNDLED = "bundled"
@@ -80,18 +80,20 @@ class Store:
         files = sorted(self.folder.glob(f"*{_SUFFIX}")) if self.folder.is_dir() else []
         return tuple(path for path in files if _PROJECTOR in path.name.casefold() and path.is_file())
 
-    def state(self, entry: Entry) -> State:
+    def state(self, entry: Entry) -> FileState:
         """Return where `entry` stands."""
         if entry.bundled:
-            return State.BUNDLED
+            return FileState.BUNDLED
         there = [self.path(file).is_file() for file in entry.files]
         if all(there):
-            return State.PULLED
-        return State.PARTLY if any(there) or any(self.unfinished(file) for file in entry.files) else State.ABSENT
+            return FileState.PULLED
+        return (
+            FileState.PARTLY if any(there) or any(self.unfinished(file) for file in entry.files) else FileState.ABSENT
+        )
 
     def size_bytes(self, entry: Entry) -> int | None:
         """Return how much the files of `entry` take if they are here; else what the catalogue expects."""
-        if entry.bundled or self.state(entry) is not State.PULLED:
+        if entry.bundled or self.state(entry) is not FileState.PULLED:
             return entry.size_bytes
         return sum(self.path(file).stat().st_size for file in entry.files)
 

@@ -14,7 +14,7 @@ from zoe_server import settings
 from zoe_server.catalogue.choice import Choice, choose
 from zoe_server.catalogue.entry import Entry, Role
 from zoe_server.catalogue.known import Catalogue
-from zoe_server.catalogue.store import State, Store
+from zoe_server.catalogue.store import FileState, Store
 from zoe_server.commands.console import OUT, CommandError, plain, reported, size
 from zoe_server.commands.models import Config
 from zoe_server.fleet.memory import GPU_OVERHEAD_BYTES
@@ -90,7 +90,7 @@ def _explain(choice: Choice, store: Store, budget_bytes: int) -> None:
 
 
 def _is_here(entry: Entry, store: Store) -> bool:
-    return store.state(entry) in (State.BUNDLED, State.PULLED)
+    return store.state(entry) in (FileState.BUNDLED, FileState.PULLED)
 
 
 def _fetch(missing: list[Entry], store: Store) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from zoe_server.catalogue.offer import Room, fits, memory_bytes, recommended
-from zoe_server.catalogue.store import State, Store
+from zoe_server.catalogue.store import FileState, Store
 from zoe_server.gateway.services import Services, services
 
 if TYPE_CHECKING:
@@ -53,6 +53,6 @@ def _model(entry: Entry, store: Store, room: Room, step: Step | None) -> dict[st
         "memory_bytes": memory_bytes(entry, room),
         "context_tokens": entry.context_tokens,
         "fits": fits(entry, room),
-        "is_here": store.state(entry) in (State.BUNDLED, State.PULLED),
+        "is_here": store.state(entry) in (FileState.BUNDLED, FileState.PULLED),
         "pulling": None if step is None else step.wire(),
     }

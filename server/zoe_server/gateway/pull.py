@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from zoe_server import errors
 from zoe_server.catalogue.known import Catalogue
 from zoe_server.catalogue.offer import Room, fits, memory_bytes
-from zoe_server.catalogue.store import State, Store
+from zoe_server.catalogue.store import FileState, Store
 from zoe_server.fleet.description import gigabytes
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.sizing import UNBOUNDED_BYTES
@@ -225,7 +225,7 @@ class Pulls:
         pull.note(Step("pulling manifest"))
         spec = self._spec(entry)
         is_elsewhere = spec is not None and spec.path != self.store.weights_path(entry)
-        if not is_elsewhere and self.store.state(entry) not in (State.BUNDLED, State.PULLED):
+        if not is_elsewhere and self.store.state(entry) not in (FileState.BUNDLED, FileState.PULLED):
             reporter = _Reporter(pull, asyncio.get_running_loop())
             await in_thread(lambda: _fetch(entry, self.store, reporter))
         pull.note(Step("writing manifest"))

@@ -38,9 +38,11 @@ class Generator:
         limits = Limits(runner.n_ctx_tokens, runner.n_cells, config.n_slots, config.n_batch_tokens, config.queue_limit)
         cache = RadixTree() if config.prefix_cache else NullPrefixCache()
         self._scheduler = Scheduler(limits, cache, runner.vocab.eog_tokens)
-        self._keeper = self._make_keeper()
+        self._saved_prefixes = self._make_saved_prefixes()
         sampler = Sampler(runner.context, runner.vocab, drafts=config.jump_forward)
-        self._loop = EngineLoop(runner, sampler, self._scheduler, emit=emit, progress=progress, keeper=self._keeper)
+        self._loop = EngineLoop(
+            runner, sampler, self._scheduler, emit=emit, progress=progress, saved_prefixes=self._saved_prefixes
+        )
 
     def info(self) -> dict[str, Any]:
         """Return what is told of the model, as `ModelInfo` has it."""
@@ -70,8 +72,8 @@ class Generator:
     def warm_up(self) -> None:
         """Compute a prompt for real, and bring back the prefixes of the last run."""
         self._runner.warm_up()
-        if self._keeper is not None:
-            self._keeper.restore()
+        if self._saved_prefixes is not None:
+            self._saved_prefixes.restore()
 
     def prepare(self, data: Mapping[str, Any], arrived_s: float) -> Job:
         """Return the job of a request. See `Intake.prepare`."""
@@ -110,10 +112,10 @@ class Generator:
 
     def close(self) -> None:
         """Finish writing the prefixes that are kept on disk."""
-        if self._keeper is not None:
-            self._keeper.close()
+        if self._saved_prefixes is not None:
+            self._saved_prefixes.close()
 
-    def _make_keeper(self) -> SavedPrefixes | None:
+    def _make_saved_prefixes(self) -> SavedPrefixes | None:
         """Return what keeps shared prefixes on disk, if that is wanted."""
         config = self._config
         if config.prefix_folder is None or not config.prefix_cache:

@@ -63,7 +63,7 @@ class EngineLoop(WorkLoop[Job]):
         *,
         emit: Emit,
         progress: Callable[[dict[str, Any]], None],
-        keeper: SavedPrefixes | None = None,
+        saved_prefixes: SavedPrefixes | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(progress, clock)
@@ -72,7 +72,7 @@ class EngineLoop(WorkLoop[Job]):
         self.scheduler = scheduler
         self._emit = emit
         self._outbox = EventBatcher(emit)
-        self._keeper = keeper
+        self._saved_prefixes = saved_prefixes
         self._jobs: dict[str, Job] = {}
         self._steps = 0
         self._audit_mismatches = 0
@@ -212,8 +212,8 @@ class EngineLoop(WorkLoop[Job]):
         """Audit once after work, and keep what requests share."""
         if self._audited_step != self._steps:
             self._audit()
-            if self._keeper is not None:
-                self._keeper.keep(self.scheduler.shared_prefix)
+            if self._saved_prefixes is not None:
+                self._saved_prefixes.keep(self.scheduler.shared_prefix)
 
     def _audit(self) -> None:
         """Compare our books with the library's; if they differ, trust neither and start with an empty cache."""

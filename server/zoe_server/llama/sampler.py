@@ -39,7 +39,7 @@ _CANDIDATE: Final = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class SamplerSettings:
     """How one answer is drawn, nothing left open. Temperature 0 is greedy; `seed` None is random.
 
     `banned` tokens are never drawn.
@@ -56,7 +56,7 @@ class Settings:
     banned: tuple[int, ...]
 
 
-def settings_for(sampling: Sampling, defaults: Mapping[str, float]) -> Settings:
+def settings_for(sampling: Sampling, defaults: Mapping[str, float]) -> SamplerSettings:
     """Return `sampling` with its gaps filled from `defaults`, then from what llama.cpp does by default.
 
     Raises:
@@ -74,10 +74,10 @@ def settings_for(sampling: Sampling, defaults: Mapping[str, float]) -> Settings:
     if filled["repeat_penalty"] <= 0:
         raise InvalidRequestError("repeat_penalty must be greater than 0", param="repeat_penalty")
     seed = None if sampling.seed is None else sampling.seed % _RANDOM_SEED
-    return Settings(top_k=int(filled.pop("top_k")), seed=seed, banned=(), **filled)
+    return SamplerSettings(top_k=int(filled.pop("top_k")), seed=seed, banned=(), **filled)
 
 
-def _make_chain(settings: Settings, n_vocab: int, n_ctx_tokens: int) -> int:
+def _make_chain(settings: SamplerSettings, n_vocab: int, n_ctx_tokens: int) -> int:
     """Return a llama.cpp sampler chain in llama.cpp's order.
 
     Penalties look at generated tokens only: a prompt full of names must not keep the model from saying them.
@@ -144,7 +144,7 @@ class TokenSampler:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: SamplerSettings,
         constraint: Constraint | None,
         n_vocab: int,
         n_ctx_tokens: int,

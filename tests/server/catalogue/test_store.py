@@ -8,7 +8,7 @@ import pytest
 
 from zoe_server.catalogue.entry import Entry
 from zoe_server.catalogue.known import shipped
-from zoe_server.catalogue.store import Receipt, State, Store, model_name, parts_of
+from zoe_server.catalogue.store import FileState, Receipt, Store, model_name, parts_of
 
 VISION = shipped()["qwen2-vl-7b"]
 WEIGHTS, PROJECTOR = VISION.files
@@ -27,21 +27,21 @@ def put(store: Store, *names: str) -> None:
 
 
 def test_the_states_of_a_model(store: Store) -> None:
-    assert store.state(shipped()["zoe-nano"]) is State.BUNDLED
-    assert store.state(VISION) is State.ABSENT
+    assert store.state(shipped()["zoe-nano"]) is FileState.BUNDLED
+    assert store.state(VISION) is FileState.ABSENT
     put(store, ".zoe/" + store.partial_path(WEIGHTS, "etag").name)
-    assert store.state(VISION) is State.PARTLY
+    assert store.state(VISION) is FileState.PARTLY
     put(store, WEIGHTS.name)
-    assert store.state(VISION) is State.PARTLY
+    assert store.state(VISION) is FileState.PARTLY
     put(store, PROJECTOR.name)
-    assert (store.state(VISION), store.size_bytes(VISION)) == (State.PULLED, 16)
+    assert (store.state(VISION), store.size_bytes(VISION)) == (FileState.PULLED, 16)
     assert len(store.files_of(VISION)) == 3
 
 
 def test_a_folder_that_does_not_exist_is_empty(tmp_path: Path) -> None:
     store = Store(tmp_path / "nowhere")
     assert (store.extras([VISION]), store.named("x"), store.files_of(VISION)) == ((), None, [])
-    assert store.state(VISION) is State.ABSENT
+    assert store.state(VISION) is FileState.ABSENT
 
 
 def test_other_files_are_models_of_their_own(store: Store) -> None:

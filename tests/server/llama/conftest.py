@@ -53,16 +53,16 @@ class Engine:
         self.scheduler = Scheduler(limits, cache, self.runner.vocab.eog_tokens)
         self.sampler = Sampler(self.runner.context, self.runner.vocab, drafts=c.jump_forward)
         self.events: dict[str, list[ChatEvent]] = {}
-        self.keeper = None
+        self.saved_prefixes = None
         if c.prefix_folder is not None:
             stores = {
                 name: PrefixStore(c.prefix_folder, self.runner.identity(name), c.prefix_limit_bytes)
                 for name in (None, *c.adapters)
             }
-            self.keeper = SavedPrefixes(stores, self.runner, self.scheduler.memory)
+            self.saved_prefixes = SavedPrefixes(stores, self.runner, self.scheduler.memory)
         self.loop = EngineLoop(
             self.runner, self.sampler, self.scheduler,
-            emit=self._collect, progress=lambda stats: None, keeper=self.keeper,
+            emit=self._collect, progress=lambda stats: None, saved_prefixes=self.saved_prefixes,
         )  # fmt: skip
 
     def _collect(self, request_id: str, events: list[ChatEvent]) -> None:

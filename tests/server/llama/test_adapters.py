@@ -107,10 +107,10 @@ def test_what_is_kept_on_disk_comes_back_for_its_adapter_only(
         for name, question in (("a", "turn on the light"), ("b", "what is the temperature")):
             first.answer(f"{name} {adapter}", HOME + question, adapter=adapter)
         first.loop._rest()
-    first.keeper.close()
+    first.saved_prefixes.close()
     n_shared = first.finish("b jokes").usage.cached_tokens
     again = make_engine(adapters=adapters, prefix_folder=tmp_path)
-    assert again.keeper.restore() == 2 * n_shared > 280
+    assert again.saved_prefixes.restore() == 2 * n_shared > 280
     text = HOME + "close the blinds"
     for adapter in NAMES:
         again.ask(f"c {adapter}", text, adapter=adapter)
@@ -132,7 +132,7 @@ def test_what_another_adapter_left_on_disk_is_left_alone(
     engine.ask("prime", HOME, max_tokens=0, priority="background", adapter="mine")
     engine.run()
     engine.loop._rest()
-    engine.keeper.close()
+    engine.saved_prefixes.close()
     assert len(list(folder.iterdir())) == 1
     if change == "renamed":
         path = path.rename(tmp_path / "other.gguf")
@@ -141,7 +141,7 @@ def test_what_another_adapter_left_on_disk_is_left_alone(
     elif change == "newer":
         os.utime(path, ns=(1, 1))
     changed = {"path": path, "scale": 0.5 if change == "another scale" else 1.0}
-    assert make_engine(adapters={"mine": changed}, prefix_folder=folder).keeper.restore() == 0
+    assert make_engine(adapters={"mine": changed}, prefix_folder=folder).saved_prefixes.restore() == 0
     assert len(list(folder.iterdir())) == 1
 
 

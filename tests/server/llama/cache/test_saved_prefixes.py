@@ -88,7 +88,7 @@ def use(engine: Engine) -> None:
     for name, question in (("a", "turn on the light"), ("b", "what is the temperature")):
         engine.answer(name, HOME + question)
     engine.loop._rest()
-    engine.keeper._writer.submit(int).result()
+    engine.saved_prefixes._writer.submit(int).result()
 
 
 def test_a_second_engine_begins_with_the_prefix_of_the_first(
@@ -98,13 +98,13 @@ def test_a_second_engine_begins_with_the_prefix_of_the_first(
     use(first)
     n_shared = first.finish("b").usage.cached_tokens
     second, fresh = make_engine(prefix_folder=tmp_path), make_engine(prefix_cache=False)
-    assert second.keeper.restore() == n_shared > 140
+    assert second.saved_prefixes.restore() == n_shared > 140
     assert second.audit() == []
     text = HOME + "close the blinds"
     assert second.answer("c", text, max_tokens=40) == fresh.answer("c", text, max_tokens=40)
     assert second.finish("c").usage.cached_tokens >= n_shared
     second.loop._rest()
-    second.keeper.close()
+    second.saved_prefixes.close()
     assert len(list(tmp_path.glob("*.npz"))) == 1
 
 
@@ -113,9 +113,9 @@ def test_a_primed_prompt_is_kept(make_engine: Callable[..., Engine], tmp_path: P
     engine.ask("prime", HOME, max_tokens=0, priority="background")
     engine.run()
     engine.loop._rest()
-    engine.keeper.close()
+    engine.saved_prefixes.close()
     again = make_engine(prefix_folder=tmp_path)
-    assert again.keeper.restore() == engine.finish("prime").usage.prompt_tokens
+    assert again.saved_prefixes.restore() == engine.finish("prime").usage.prompt_tokens
 
 
 def test_short_beginnings_and_repeated_sentences_are_not_worth_a_file(
@@ -125,7 +125,7 @@ def test_short_beginnings_and_repeated_sentences_are_not_worth_a_file(
     for name, text in (("a", "turn on the light"), ("b", "turn on the lamp"), ("c", "turn on the lamp")):
         engine.answer(name, text)
         engine.loop._rest()
-    engine.keeper.close()
+    engine.saved_prefixes.close()
     assert not list(tmp_path.iterdir())
 
 
@@ -138,7 +138,7 @@ def test_a_state_that_the_library_refuses_is_computed_anew(
     (saved,) = PrefixStore(tmp_path, identity, 1 << 30).load()
     PrefixStore(tmp_path, identity, 1 << 30).save(saved.tokens, saved.state[: len(saved.state) // 2])
     second = make_engine(prefix_folder=tmp_path)
-    assert second.keeper.restore() == 0
+    assert second.saved_prefixes.restore() == 0
     assert "does not take" in caplog.text
     assert second.answer("b", HOME + "what is the temperature") == first.text("b")
 
@@ -148,9 +148,9 @@ def test_an_unwritable_folder_costs_a_warning_and_nothing_else(
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     engine = make_engine(prefix_folder=tmp_path / "file")
-    assert engine.keeper.restore() == 0
+    assert engine.saved_prefixes.restore() == 0
     now_s = 0.0
-    engine.keeper._clock = lambda: now_s
+    engine.saved_prefixes._clock = lambda: now_s
     use(engine)
     assert "cannot be saved" in caplog.text
     assert engine.finish("b").reason == "length"
@@ -177,8 +177,8 @@ def count_writes(engine: Engine) -> list[int]:
 
 def rest(engine: Engine) -> None:
     """Let the engine rest as after work, until its writer has nothing to do."""
-    engine.keeper.keep(engine.scheduler.shared_prefix)
-    engine.keeper._writer.submit(int).result()
+    engine.saved_prefixes.keep(engine.scheduler.shared_prefix)
+    engine.saved_prefixes._writer.submit(int).result()
 
 
 def test_what_was_deleted_for_others_is_saved_again_when_it_is_used_again(
@@ -200,7 +200,7 @@ def test_one_prefix_at_a_time_is_written(make_engine: Callable[..., Engine], tmp
     """A disk that does not answer keeps no more than that one's state in memory, and stops nobody."""
     engine = make_engine(prefix_folder=tmp_path)
     answered = threading.Event()
-    engine.keeper._writer.submit(answered.wait)
+    engine.saved_prefixes._writer.submit(answered.wait)
     n_written = count_writes(engine)
     for name, home in (("a", HOME), ("b", f"light {HOME}"), ("c", f"lamp {HOME}")):
         engine.ask(name, home, max_tokens=0, priority="background")
@@ -210,7 +210,7 @@ def test_one_prefix_at_a_time_is_written(make_engine: Callable[..., Engine], tmp
     answered.set()
     rest(engine)
     rest(engine)
-    engine.keeper.close()
+    engine.saved_prefixes.close()
     assert len(list(tmp_path.glob("*.npz"))) == 2
 
 
@@ -242,5 +242,5 @@ def test_a_folder_that_cannot_be_cleaned_is_no_reason_not_to_start(
     use(engine)
     (path,) = tmp_path.glob("*.npz")
     path.with_suffix(".part").mkdir()
-    assert make_engine(prefix_folder=tmp_path).keeper.restore() == 0
+    assert make_engine(prefix_folder=tmp_path).saved_prefixes.restore() == 0
     assert "cannot be read" in caplog.text
