@@ -9,7 +9,6 @@ import os
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from zoe_server.llama.scheduling.team_policy import TeamPolicy
@@ -17,8 +16,8 @@ from zoe_server.llama.scheduling.team_policy import TeamPolicy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_TASKS: Final = Path("/proc/self/task")
-_WINDOW_S: Final = 0.04
+_TASKS: Final = "/proc/self/task"
+_WINDOW_S: Final = 0.1
 """So much computing is looked at together: some turns of the kernel's scheduler."""
 _REST_S: Final = 0.5
 """What threads waited during a longer rest says nothing about computing."""
@@ -34,6 +33,7 @@ class ComputeThreads:
         self._clock = clock
         self._policy = TeamPolicy(n_threads, may_raise=_may_raise()) if _run_delays_s() else None
         self._is_raised = False
+        self._counts = True
         self._delays_s: dict[int, float] = {}
         self._computed_s = 0.0
         self._began_s = 0.0
@@ -51,11 +51,15 @@ class ComputeThreads:
         self._began_s = self._clock()
         if self._began_s - self._ended_s > _REST_S:
             self._open_window()
+        self._counts = urgent or not self._policy.team.raised
         self._set_priority(raised=self._policy.team.raised and urgent)
 
     def end(self) -> None:
         """Note that the step has ended."""
         if self._policy is None:
+            return
+        if not self._counts:
+            self._ended_s = float("-inf")  # it did not have the priority that is judged: the next step opens a window
             return
         self._ended_s = self._clock()
         self._computed_s += self._ended_s - self._began_s
@@ -74,9 +78,9 @@ class ComputeThreads:
             return
         self._is_raised = raised
         # Of all threads of the process: one of Python's that holds its lock and has to wait stops the others, too.
-        for folder in _TASKS.iterdir():
+        for thread in _threads():
             try:
-                os.setpriority(os.PRIO_PROCESS, int(folder.name), _RAISED_NICENESS if raised else 0)
+                os.setpriority(os.PRIO_PROCESS, thread, _RAISED_NICENESS if raised else 0)
             except ProcessLookupError:
                 continue  # it has ended since
 
@@ -88,15 +92,21 @@ def _run_delays_s() -> dict[int, float]:
     """
     pythons = {thread.native_id for thread in threading.enumerate()} - {threading.get_native_id()}
     delays_s = {}
-    for folder in _TASKS.iterdir() if _TASKS.is_dir() else ():
-        if int(folder.name) in pythons:
+    for thread in _threads():
+        if thread in pythons:
             continue
         try:
-            _, delay_ns, _ = (folder / "schedstat").read_text().split()
+            # Called some times per second while a model writes: a `Path` would take as long as the reading.
+            with open(f"{_TASKS}/{thread}/schedstat", "rb") as file:  # noqa: PTH123
+                delays_s[thread] = int(file.read().split()[1]) / 1e9
         except FileNotFoundError:
             continue  # the thread has ended since, or this kernel does not count
-        delays_s[int(folder.name)] = int(delay_ns) / 1e9
     return delays_s
+
+
+def _threads() -> list[int]:
+    """Return the ids of all threads of this process; empty where there is no list of them."""
+    return [int(name) for name in os.listdir(_TASKS)] if os.path.isdir(_TASKS) else []  # noqa: PTH112, PTH208
 
 
 def _may_raise() -> bool:

@@ -239,7 +239,7 @@ class Runner:
             raise FatalDecodeError("there is a picture, and nothing that could have read it")
         self._check(self.picture_encoder.decode(self.context, picture, chunk.start, chunk.slot))
 
-    def _decode(self, *, urgent: bool = False) -> None:
+    def _decode(self, *, urgent: bool = True) -> None:
         n_threads = self._threads.n_threads
         llama_cpp.llama_set_n_threads(self.context, n_threads, n_threads)
         self._threads.begin(urgent=urgent)

@@ -11,6 +11,8 @@ import pytest
 
 from zoe_server.catalogue.spec import bundled_model_path
 from zoe_server.llama import __main__ as engine_process
+from zoe_server.llama import compute_threads
+from zoe_server.llama.compute_threads import ComputeThreads
 
 pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this system does not tell what threads wait"),
@@ -42,6 +44,47 @@ def test_a_core_that_is_shared_is_left_to_one_thread() -> None:
         [sys.executable, "-c", CONTENDED, str(bundled_model_path())], capture_output=True, text=True, check=True
     )
     assert run.stdout == "1\n"
+
+
+class Steps:
+    """Steps of 0.2 s, half of which a thread waits for its core; clock, delays and priorities are stand-ins."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = 0.0
+        self.raised: set[int] = set()
+        monkeypatch.setattr(compute_threads, "_may_raise", lambda: True)
+        monkeypatch.setattr(compute_threads, "_run_delays_s", lambda: {1: self.now_s / 2})
+        monkeypatch.setattr(compute_threads, "_threads", lambda: [1])
+        monkeypatch.setattr(os, "setpriority", lambda _, thread, niceness: self._set(thread, niceness))
+        self.threads = ComputeThreads(2, clock=lambda: self.now_s)
+
+    def _set(self, thread: int, niceness: int) -> None:
+        (self.raised.add if niceness < 0 else self.raised.discard)(thread)
+
+    def take(self, *, urgent: bool) -> None:
+        self.threads.begin(urgent=urgent)
+        self.now_s += 0.2
+        self.threads.end()
+
+
+def test_only_steps_that_somebody_waits_for_get_the_priority_and_judge_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = Steps(monkeypatch)
+    while not steps.raised:
+        steps.take(urgent=True)
+    for _ in range(20):
+        steps.take(urgent=False)
+        assert not steps.raised
+        assert steps.threads.n_threads == 2
+    while steps.threads.n_threads == 2:
+        steps.take(urgent=True)
+
+
+def test_where_nobody_tells_what_threads_wait_all_is_as_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compute_threads, "_TASKS", "/nowhere")
+    threads = ComputeThreads(3)
+    threads.begin(urgent=True)
+    threads.end()
+    assert threads.n_threads == 3
 
 
 def test_a_priority_that_somebody_has_set_is_kept() -> None:

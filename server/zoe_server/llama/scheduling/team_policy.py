@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 
 MIN_PAUSE_S: Final = 0.5
 MAX_PAUSE_S: Final = 8.0
-_N_NOTES: Final = 6
-_N_TRIAL_NOTES: Final = 2
+_N_NOTES: Final = 3
+_N_TRIAL_NOTES: Final = 1
 """So many notes are judged together: a trial ends soon, and what has proved good outlasts a bad moment.
 
 The first note after a change does not count, since the system moves the threads meanwhile.

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from zoe_server.llama.scheduling.team_policy import MAX_PAUSE_S, Team, TeamPolicy, tolerable_delay
 
-WINDOW_S = 0.05
+WINDOW_S = 0.1
 Delay = Callable[[Team], float]
 
 
@@ -47,19 +47,19 @@ def test_with_a_busy_core_the_priority_is_raised_where_that_is_allowed() -> None
     teams = run(TeamPolicy(2, may_raise=True), one_of_two_cores_busy, 60.0)
     assert teams[10] == Team(2, raised=True)
     assert {team.n_threads for team in teams} == {2}
-    assert sum(team.raised for team in teams) > 0.95 * len(teams)
+    assert sum(team.raised for team in teams) > 0.9 * len(teams)
 
 
 def test_with_a_busy_core_there_is_a_thread_less_where_it_is_not() -> None:
     teams = run(TeamPolicy(2, may_raise=False), one_of_two_cores_busy, 60.0)
     assert teams[10] == Team(1)
-    assert sum(team.n_threads == 1 for team in teams) > 0.95 * len(teams)
+    assert sum(team.n_threads == 1 for team in teams) > 0.9 * len(teams)
 
 
 def test_a_priority_that_does_not_help_is_followed_by_a_thread_less() -> None:
     teams = run(TeamPolicy(2, may_raise=True), priority_does_not_help, 60.0)
     assert teams[20].n_threads == 1
-    assert sum(team.n_threads == 1 for team in teams) > 0.95 * len(teams)
+    assert sum(team.n_threads == 1 for team in teams) > 0.9 * len(teams)
 
 
 def test_all_threads_compute_again_when_the_core_is_free() -> None:
@@ -72,13 +72,13 @@ def test_all_threads_compute_again_when_the_core_is_free() -> None:
 def test_a_bad_moment_changes_nothing() -> None:
     policy = TeamPolicy(2, may_raise=False)
     run(policy, calm, 1.0)
-    moments = iter([0.5, 0.6])
+    moments = iter([0.5])
     assert set(run(policy, lambda team: next(moments, calm(team)), 1.0, start_s=1.0)) == {Team(2)}
 
 
 def test_of_many_threads_as_many_stay_as_there_are_free_cores() -> None:
     teams = run(TeamPolicy(8, may_raise=False), lambda team: 0.02 if team.n_threads <= 6 else 0.4, 60.0)
-    assert sum(team.n_threads == 6 for team in teams) > 0.95 * len(teams)
+    assert sum(team.n_threads == 6 for team in teams) > 0.9 * len(teams)
 
 
 @given(st.integers(1, 64), st.booleans(), st.lists(st.floats(0, 1), max_size=200))
@@ -97,7 +97,7 @@ def test_whatever_was_all_threads_compute_after_a_calm_while(
     policy = TeamPolicy(n_threads, may_raise=may_raise)
     for index, delay in enumerate(past):
         policy.note(delay, index * WINDOW_S)
-    run(policy, lambda _: 0.0, 2 * MAX_PAUSE_S + 2.0 * n_threads, start_s=len(past) * WINDOW_S)
+    run(policy, lambda _: 0.0, 2 * MAX_PAUSE_S + n_threads, start_s=len(past) * WINDOW_S)
     assert policy.team == Team(n_threads)
 
 
