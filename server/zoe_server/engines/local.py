@@ -191,14 +191,18 @@ class LocalEngine:
     async def _connect(self, process: ManagedProcess, socket_path: Path) -> Wire:
         """Return the connection to the process, as soon as it listens; ends early if the process does."""
         ended = asyncio.ensure_future(process.wait())
+        before, looked_s = process.work(), time.monotonic()
         try:
-            async with asyncio.timeout(self._stall_s):
-                while not ended.done():
-                    if (wire := await Wire.connect(socket_path)) is not None:
-                        return wire
-                    await asyncio.wait({ended}, timeout=_CONNECT_RETRY_S)
-        except TimeoutError as error:
-            raise self._unavailable(f"its process did not listen within {self._stall_s:.0f} s") from error
+            while not ended.done():
+                if (wire := await Wire.connect(socket_path)) is not None:
+                    return wire
+                await asyncio.wait({ended}, timeout=_CONNECT_RETRY_S)
+                if time.monotonic() - looked_s >= self._stall_s:
+                    now = process.work()
+                    if not now.is_progress(before, self._stall_s):
+                        text = f"its process did not listen for {self._stall_s:.0f} s, nor do anything"
+                        raise self._unavailable(text)
+                    before, looked_s = now, time.monotonic()
         finally:
             ended.cancel()
         raise await self._load_error(process, "")

@@ -71,6 +71,7 @@ class ManagedProcess:
         self._log = logger
         self._patience = patience
         self._insisted = self._given_up = False
+        self._stopping: asyncio.Task[int | None] | None = None
         self._stderr_task = asyncio.create_task(self._read_stderr(stream))
 
     @classmethod
@@ -158,7 +159,12 @@ class ManagedProcess:
         """Close its stdin, then insist: SIGTERM, at last SIGKILL, to its whole group. Returns the exit code.
 
         None: not even that has ended it, since it waits for something within the kernel, a driver or a network disk.
+        Whoever stops it besides waits for the same end.
         """
+        self._stopping = self._stopping or asyncio.create_task(self._insist())
+        return await asyncio.shield(self._stopping)
+
+    async def _insist(self) -> int | None:
         if self._process.stdin is not None:
             self._process.stdin.close()
         patience = self._patience
