@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import psutil  # type: ignore[import-untyped]  # it comes without type information
 
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 _LOGGER: Final = logging.getLogger(__name__)
 UNBOUNDED_BYTES: Final = 1 << 62
+_ANSWER_S: Final = 30.0
+_UNKNOWN: Final = Hardware(Machine.CPU, "a machine that does not answer", notes=("this machine does not answer",))
+AnswerT = TypeVar("AnswerT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,23 +107,40 @@ class MachineSizing:
         self._allowed_bytes = budget_bytes
         self._hardware: Hardware | None = None
         self._on_gpu = False
+        self._asking: Future[Any] | None = None
         self._facts: dict[str, memory.ModelFacts] = {}
 
     async def budget_bytes(self, held: Sequence[Held] = ()) -> int:
         """Look at the machine and return its budget; see `Sizing`."""
         if self._hardware is None:
-            self._hardware = hardware = await asyncio.to_thread(detect)
+            self._hardware = hardware = await self._asked(detect, _UNKNOWN)
             self._on_gpu = hardware.machine in (Machine.JETSON, Machine.NVIDIA) and await can_offload()
             if not hardware.memory_total_bytes:
                 _LOGGER.warning("%s", "; ".join(hardware.notes))
         elif self._allowed_bytes is None:
-            self._hardware = await asyncio.to_thread(detect, jetson_stats=lambda: "")
+            self._hardware = await self._asked(lambda: detect(jetson_stats=lambda: ""), self._hardware)
         if self._allowed_bytes is not None:
             return self._allowed_bytes
         if not self._hardware.memory_total_bytes:
             return UNBOUNDED_BYTES
         held_bytes = sum(self._held_bytes(one) for one in held)
         return recommend(self._hardware, held_bytes=held_bytes, can_offload=self._on_gpu).budget_bytes
+
+    async def _asked(self, ask: Callable[[], AnswerT], otherwise: AnswerT) -> AnswerT:
+        """Return what the machine answers, `otherwise` where it takes too long: a driver that hangs holds up nobody.
+
+        The thread that waits for it cannot be ended, so there is only one, and the process ends without it.
+        """
+        if self._asking is not None and not self._asking.done():
+            return otherwise
+        self._asking = answer = Future[Any]()
+        threading.Thread(target=_answer, args=(ask, answer), name="hardware", daemon=True).start()
+        try:
+            found: AnswerT = await asyncio.wait_for(asyncio.wrap_future(answer), _ANSWER_S)
+        except TimeoutError:
+            _LOGGER.warning("this machine does not say how much memory is free; a driver may hang")
+            return otherwise
+        return found
 
     def _held_bytes(self, held: Held) -> int:
         """Return by how much less is available because of the model, in the memory that is planned."""
@@ -152,7 +174,8 @@ class MachineSizing:
         """Return what is free for GPUs, None where there is none of use; see `Sizing`."""
         if not self._on_gpu or self._hardware is None:
             return None
-        return await asyncio.to_thread(_free_bytes, unified=self._hardware.unified)
+        unified = self._hardware.unified
+        return await self._asked(lambda: _free_bytes(unified=unified), None)
 
     async def weigh(self, spec: ModelSpec, engine: Engine, free_before_bytes: int | None) -> int | None:
         """Weigh the running model and write it down; see `Sizing`."""
@@ -172,6 +195,15 @@ class MachineSizing:
 
     def _computes_on_gpu(self, spec: ModelSpec) -> bool:
         return self._on_gpu and spec.options.n_gpu_layers != 0
+
+
+def _answer(ask: Callable[[], object], answer: Future[Any]) -> None:
+    """The thread that asks."""
+    answer.set_running_or_notify_cancel()
+    try:
+        answer.set_result(ask())
+    except Exception as error:  # noqa: BLE001 -- it is raised where the answer is awaited
+        answer.set_exception(error)
 
 
 def _free_bytes(*, unified: bool) -> int | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -74,6 +76,30 @@ async def test_on_a_gpu_what_models_take_of_it_is_added_back(book: MemoryBook, m
     assert (
         await weighing.budget_bytes([Held(SPEC, 3 * GIB, os.getpid()), Held(on_cpu, GIB, os.getpid())]) == before_bytes
     )
+
+
+async def test_a_driver_that_hangs_leaves_the_budget_as_it_was(
+    book: MemoryBook, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    machine(monkeypatch, PC)
+    weighing = MachineSizing(book)
+    before_bytes = await weighing.budget_bytes()
+    released, asked = threading.Event(), []
+
+    def hang(**_kwargs: object) -> Hardware:
+        asked.append(threading.current_thread())
+        released.wait()
+        return replace(PC, memory_available_bytes=2 * GIB)
+
+    monkeypatch.setattr(sizing, "detect", hang)
+    monkeypatch.setattr(sizing, "_ANSWER_S", 0.05)
+    assert [await weighing.budget_bytes() for _ in range(3)] == [before_bytes] * 3
+    assert "a driver may hang" in caplog.text
+    assert [thread.daemon for thread in asked] == [True]
+    released.set()
+    await asyncio.to_thread(asked[0].join)
+    machine(monkeypatch, replace(PC, memory_available_bytes=2 * GIB))
+    assert await weighing.budget_bytes() < before_bytes
 
 
 async def test_a_budget_of_the_user_stays_what_it_is(book: MemoryBook, monkeypatch: pytest.MonkeyPatch) -> None:
