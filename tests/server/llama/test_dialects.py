@@ -262,3 +262,10 @@ def test_plain_is_text_only() -> None:
     assert read([text[:9], "", text[9:]], Plain()) == [("text", text)]
     plain: Dialect = Plain()
     assert plain.grammar(request()) is None
+
+
+def test_arguments_may_be_nested_as_deep_as_a_recursive_schema_lets_a_model_go() -> None:
+    arguments = '{"left": ' * 300 + "null" + "}" * 300
+    parser = Hermes().parser(ChatRequest("r", "m", (), tools=(Tool("t"),)))
+    events = parser.feed(f'<tool_call>\n{{"name": "t", "arguments": {arguments}}}\n</tool_call>') + parser.close()
+    assert "".join(event.text for event in events if isinstance(event, ToolCallArguments)) == arguments

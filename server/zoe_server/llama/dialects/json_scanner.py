@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-MAX_DEPTH: Final = 64
-"""No tool's arguments are nested deeper; it keeps `json.loads` far from its recursion limit."""
+MAX_DEPTH: Final = 400
+"""No tool's arguments are nested deeper; `json.loads` still reads that."""
 
 _OUTSIDE_STRINGS: Final = frozenset(" \t\r\n,:+-.0123456789eEtrufalsn")
 _CLOSERS: Final = {"{": "}", "[": "]"}

@@ -18,7 +18,6 @@ from typing import Any, Final, TypeVar
 
 from zoe_server.llama.constraint.grammar import json_text
 from zoe_server.llama.dialects.call_reader import Call, CallReader
-from zoe_server.llama.dialects.json_scanner import MAX_DEPTH
 
 T = TypeVar("T")
 Script = Generator[None, str, T]
@@ -31,6 +30,8 @@ _WORDS: Final = {"true": True, "True": True, "false": False, "False": False, "nu
 _NUMBER: Final = re.compile(r"-?[0-9]{1,300}(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3})?")
 _NAME: Final = re.compile(r"[\w.:/-]{1,256}")
 _MAX_WORD: Final = 400
+_MAX_DEPTH: Final = 64
+"""Values nested deeper are no call: reading them recurses."""
 _KEY_END: Final = frozenset(":=,(){}[]")
 
 
@@ -174,7 +175,7 @@ def _key(characters: _Characters, first: str) -> Script[str]:
 
 
 def _value(characters: _Characters, first: str, depth: int) -> Script[Any]:
-    if depth > MAX_DEPTH:
+    if depth > _MAX_DEPTH:
         raise NotACallError("too deep")
     if first == "[":
         return (yield from _items(characters, depth + 1))
