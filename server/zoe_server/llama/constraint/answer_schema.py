@@ -83,7 +83,7 @@ def _promised(schema: str) -> dict[str, Any] | SchemaError:
         return SchemaError("", "no value satisfies it")
     refusal = _refusal(found, found, "")
     if refusal is None:
-        matcher = LLMatcher(_bytes_only(), LLMatcher.grammar_from_json_schema(found), log_level=0)
+        matcher = LLMatcher(_bytes_only(), LLMatcher.grammar_from_json_schema(json.dumps(found)), log_level=0)
         matcher.compute_bitmask()
         if matcher.is_error():  # what refers to nothing but itself
             refusal = SchemaError("", "no value satisfies it")
@@ -100,7 +100,7 @@ def _refusal(schema: object, document: Mapping[str, Any], path: str) -> SchemaEr
     if not isinstance(schema, Mapping):
         return None
     definitions = {key: document[key] for key in ("$defs", "definitions") if key in document}
-    told = LLMatcher.validate_grammar(LLMatcher.grammar_from_json_schema({**schema, **definitions}))
+    told = LLMatcher.validate_grammar(LLMatcher.grammar_from_json_schema(json.dumps({**schema, **definitions})))
     if not told:
         return None
     inner = [_refusal(child, document, path + step) for step, child in _children(schema) if step[1] != "$"]

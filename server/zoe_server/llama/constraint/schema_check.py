@@ -14,6 +14,7 @@ from typing import Any, Final
 from llguidance import LLMatcher
 
 MAX_NUMBER: Final = 1e308
+MAX_INTEGER: Final = 2**63 - 1
 MAX_DEPTH: Final = 60
 """Schemas nested deeper are refused."""
 TYPES: Final = ("object", "array", "string", "number", "integer", "boolean", "null")
@@ -123,8 +124,8 @@ def _problem_in(value: object, depth: int) -> str | None:
     """Return why `value` cannot be written; a number is infinite if it was `1e999` before it was read."""
     if depth > MAX_DEPTH:
         return f"is nested more than {MAX_DEPTH} deep"
-    if isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:
-        return "has a number that JSON cannot hold"
+    if isinstance(value, int | float) and not abs(value) <= (MAX_INTEGER if isinstance(value, int) else MAX_NUMBER):
+        return "has a number that not everybody can read"
     if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
         return "has half of a surrogate pair, which is no character"
     inner = [*value, *value.values()] if isinstance(value, Mapping) else value if isinstance(value, list) else ()

@@ -26,6 +26,7 @@ MAX_GROUNDING_DEPTH: Final = 8
 MAX_COUNT: Final = 4_096
 """Larger bounds on the lengths of strings and arrays are not counted."""
 
+MAX_INTEGER: Final = 2**63 - 1
 MAX_WRITTEN: Final = 1e300
 """Larger numbers are no values: not everybody reads them."""
 MAX_NUMBER: Final = 10**15
@@ -293,4 +294,4 @@ def _is_writable(value: object) -> bool:
         return all(_is_writable(key) and _is_writable(inner) for key, inner in value.items())
     if isinstance(value, list | tuple):
         return all(map(_is_writable, value))
-    return not isinstance(value, int | float) or abs(value) <= MAX_WRITTEN
+    return not isinstance(value, int | float) or abs(value) <= (MAX_INTEGER if isinstance(value, int) else MAX_WRITTEN)
