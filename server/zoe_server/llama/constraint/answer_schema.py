@@ -76,12 +76,15 @@ def _promised(schema: str) -> dict[str, Any] | SchemaError:
     """Return what `promised` returns or raises; `schema` is JSON, a cache key."""
     document = json.loads(schema)
     try:
-        found = _Document(document).whole()
+        found = _Document(document, closing=True).whole()
+        # Whether alternatives exclude each other is a question about the schema as it is written.
+        as_written = _Document(document, closing=False).whole() if "oneOf" in schema else True
     except SchemaError as error:
         return error
     if not isinstance(found, dict):
         return SchemaError("", "no value satisfies it")
-    refusal = _refusal(found, found, "")
+    refusal = _refusal(as_written, as_written, "") if isinstance(as_written, dict) else None
+    refusal = refusal or _refusal(found, found, "")
     if refusal is None:
         matcher = LLMatcher(_bytes_only(), LLMatcher.grammar_from_json_schema(json.dumps(found)), log_level=0)
         matcher.compute_bitmask()
@@ -123,10 +126,11 @@ def _children(schema: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
 
 
 class _Document:
-    """One way through a document."""
+    """One way through a document; `closing` says that there is nothing but what it describes."""
 
-    def __init__(self, document: Mapping[str, Any]) -> None:
+    def __init__(self, document: Mapping[str, Any], *, closing: bool) -> None:
         self._document = document
+        self._is_closing = closing
         self._n_schemas = 0
         self._refused: dict[str, SchemaError] = {}
         self._references: list[str] = []
@@ -159,13 +163,13 @@ class _Document:
             self._check_reference(schema["$ref"], f"{path}.$ref")
             self._references.append(schema["$ref"])
         result: dict[str, Any] = {key: value for key, value in schema.items() if key in _SAYS}
-        _say_type(result)
+        if self._is_closing:
+            _say_type(result)
         _bound_numbers(result)
         _say_format(result)
         combined = combined or not _COMBINING.isdisjoint(schema)
         self._follow(schema, result, path, depth + 1, combined=combined)
-        if "prefixItems" in result and "items" not in result and not combined:
-            result["items"] = result.get("minItems", 0) > len(result["prefixItems"])
+        self._close(schema, result, combined=combined)
         return result
 
     def _follow(
@@ -185,12 +189,15 @@ class _Document:
         for keyword in SINGLE:
             if keyword in schema:
                 result[keyword] = self.schema(schema[keyword], f"{path}.{keyword}", depth, combined=False)
-        if "properties" in schema and not combined:
-            self._close(schema, result)
 
-    @staticmethod
-    def _close(schema: Mapping[str, Any], result: dict[str, Any]) -> None:
-        """Admit no other properties than those that the schema names, unless it speaks of them."""
+    def _close(self, schema: Mapping[str, Any], result: dict[str, Any], *, combined: bool) -> None:
+        """Admit no other items and properties than those that the schema describes, unless it speaks of them."""
+        if combined or not self._is_closing:
+            return
+        if "prefixItems" in result and "items" not in result:
+            result["items"] = result.get("minItems", 0) > len(result["prefixItems"])
+        if "properties" not in schema:
+            return
         if "additionalProperties" not in schema and "patternProperties" not in schema:
             result["additionalProperties"] = False
             missing = [name for name in schema.get("required", ()) if name not in schema["properties"]]
@@ -223,6 +230,9 @@ class _Document:
                 refused = refused or error
         if not kept and refused is not None:
             raise refused
+        # Elsewhere these alternatives may be one of another choice, which is about all types.
+        if keyword == "oneOf" and path.count(".oneOf") == 1 and not path.startswith((".$defs", ".definitions")):
+            _say_common_type(kept)
         return kept
 
     def _check_reference(self, reference: str, path: str) -> None:
@@ -252,6 +262,15 @@ def _say_type(schema: dict[str, Any]) -> None:
     names = [name for name, keywords in _ABOUT.items() if not keywords.isdisjoint(schema)]
     if names:
         schema["type"] = names if len(names) > 1 else names[0]
+
+
+def _say_common_type(branches: list[dict[str, Any] | bool]) -> None:
+    """Where all branches speak of one and the same type, say so: of what has another type, no answer is made."""
+    said = [dict(branch) for branch in branches if isinstance(branch, dict)]
+    for branch in said:
+        _say_type(branch)
+    if len(said) == len(branches) and len({json.dumps(branch.get("type")) for branch in said}) == 1:
+        branches[:] = said
 
 
 def _bound_numbers(schema: dict[str, Any]) -> None:

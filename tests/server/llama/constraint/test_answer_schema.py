@@ -272,6 +272,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str | None, str]] = {
     "deep": (deep(61), ".items" * 61, "nested more than 60 deep"),
     "overlapping oneOf": ({"oneOf": [INTEGER, {"type": "number"}]}, ".oneOf", "exclude each other"),
     "xor of required": ({"oneOf": [{"required": ["a"]}, {"required": ["b"]}]}, ".oneOf", "exclude each other"),
+    "oneOf that only closing tells apart": (
+        {"oneOf": [{"properties": {}, "type": "object"}, {"properties": {}, "required": ["a"], "type": "object"}]},
+        ".oneOf",
+        "exclude each other",
+    ),
+    "oneOf that only a type tells apart": (
+        {"oneOf": [{"type": "boolean"}, {"pattern": "^a$"}]}, ".oneOf", "exclude each other"
+    ),
     "vague oneOf": ({"oneOf": [{}, {"required": ["a"], "properties": {"a": {}}}]}, ".oneOf", "exclude each other"),
     "pattern and format": ({"pattern": "a", "format": "date"}, "", "Regex is empty"),
     "enum and format": ({"enum": ["a"], "format": "date"}, "", ""),
