@@ -62,6 +62,7 @@ REAL = "qwen2.5-coder-0.5b"
 N_REAL = 20
 N_AGAIN = 2
 N_CTX_TOKENS = 8192
+TURN_ON = "intent__HassTurnOn"
 NAMES = tuple(f"Lamp number {n} in the room" for n in range(300))
 HOME_TOOLS = Path(__file__).parents[2] / "tests" / "server" / "llama" / "home_assistant_tools.json"
 MAX_TOKENS = 200
@@ -249,10 +250,11 @@ def _cost_on(vocabulary: str, path: Path) -> list[Figure]:
         constraint = compiler.constraint(grammar)
         wall_s = time.perf_counter() - started_s
         figures.append(Figure(f"{vocabulary}: compile {n_tools} tools", 1000 * wall_s, "ms"))
-    call = {"name": f"{tools[0].name}_0", "arguments": {"name": NAMES[5]}}
+    number = next(n for n, tool in enumerate(tools) if tool.name == TURN_ON)
+    call = {"name": f"{TURN_ON}_{number}", "arguments": {"name": NAMES[5]}}
     text = f"<tool_call>\n{json.dumps(call)}\n</tool_call>"
     ours = _mask_times_s(constraint, vocab.tokenize(text.encode()))
-    theirs = _peer_mask_times_s(vocab, tools[0].parameters, json.dumps(call["arguments"]))
+    theirs = _peer_mask_times_s(vocab, tools[number].parameters, json.dumps(call["arguments"]))
     llama_cpp.llama_model_free(model)
     return figures + [
         Figure(f"{vocabulary}: mask p{percent}", 1e6 * float(np.percentile(ours, percent)), "us",
@@ -269,8 +271,10 @@ def _mask_times_s(constraint: Constraint, tokens: list[int]) -> list[float]:
         mask = constraint.mask()
         if mask is None:
             raise RuntimeError("the constraint sleeps")
-        allowed_tokens(mask, len(mask) * 32)
+        allowed = allowed_tokens(mask, len(mask) * 32)
         times.append(time.perf_counter() - started_s)
+        if token not in allowed:
+            raise RuntimeError("a call that fits its tool is not admitted")
         constraint.accept(token)
     return times
 
