@@ -35,6 +35,7 @@ class ComputeThreads:
         self._is_raised = False
         self._counts = True
         self._delays_s: dict[int, float] = {}
+        self._idle = (float("inf"), 0.0)  # seconds of all cores together, and when they were read
         self._computed_s = 0.0
         self._began_s = 0.0
         self._ended_s = float("-inf")
@@ -67,11 +68,18 @@ class ComputeThreads:
             before, computed_s = self._delays_s, self._computed_s
             self._open_window()
             waited_s = max(delay_s - before.get(thread, 0.0) for thread, delay_s in self._delays_s.items())
-            self._policy.note(waited_s / computed_s, self._ended_s)
+            self._policy.note(computed_s, waited_s, self._ended_s, has_idle_core=self._has_idle_core())
 
     def _open_window(self) -> None:
         self._delays_s = _run_delays_s()
         self._computed_s = 0.0
+
+    def _has_idle_core(self) -> bool:
+        """Return whether a core could have computed, too, for half of the time since the last call."""
+        if self._policy is None or self._policy.team.n_threads == self._n_threads:
+            return False  # nobody asks
+        (idle_s, at_s), self._idle = self._idle, (_idle_s(), self._ended_s)
+        return self._idle[0] - idle_s > (self._ended_s - at_s) / 2
 
     def _set_priority(self, *, raised: bool) -> None:
         if raised == self._is_raised:
@@ -102,6 +110,14 @@ def _run_delays_s() -> dict[int, float]:
         except FileNotFoundError:
             continue  # the thread has ended since, or this kernel does not count
     return delays_s
+
+
+def _idle_s() -> float:
+    """Return for how many seconds the cores that this process may use have been idle, all of them together."""
+    cores = {f"cpu{core}".encode() for core in os.sched_getaffinity(0)}
+    with open("/proc/stat", "rb") as file:  # noqa: PTH123
+        fields = [line.split() for line in file if line.startswith(b"cpu")]
+    return sum(int(field[4]) for field in fields if field[0] in cores) / os.sysconf("SC_CLK_TCK")
 
 
 def _threads() -> list[int]:

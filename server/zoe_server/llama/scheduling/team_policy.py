@@ -4,7 +4,7 @@ The threads of a team wait for each other some hundred times per token, so that 
 all of them: two threads on two cores, one of them busy, are slower than one thread. The evidence is how long a thread
 of the team was ready to run and did not. Where that is more than a smaller team would lose, the next measure is
 taken: first a higher priority, if the system allows it, then fewer threads. After a pause, the one before is tried
-again; the pause grows as long as that fails.
+again, more threads only where a core is idle; the pause grows as long as that fails.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Final, NamedTuple
 
 MIN_PAUSE_S: Final = 0.5
 MAX_PAUSE_S: Final = 8.0
-_N_NOTES: Final = 3
-_N_TRIAL_NOTES: Final = 1
-"""So many notes are judged together: a trial ends soon, and what has proved good outlasts a bad moment.
+_JUDGED_S: Final = 0.3
+_JUDGED_TRIAL_S: Final = 0.1
+"""So much computing is judged together: a trial ends soon, and what has proved good outlasts a bad moment.
 
-The first note after a change does not count, since the system moves the threads meanwhile.
+A note of less after a change does not count, since the system moves the threads meanwhile.
 """
 _MIN_DELAY: Final = 0.1
 """Shares of the time that are less come from the team's own barriers and from what everybody does now and then."""
@@ -47,7 +47,7 @@ class TeamPolicy:
         self._teams = [Team(n_threads), *raised, *fewer]
         self._index = 0
         self._is_trial = False
-        self._delays: list[float] = []
+        self._computed_s = self._waited_s = 0.0
         self._is_settling = True
         self._pause_s = MIN_PAUSE_S
         self._next_trial_s = 0.0
@@ -57,17 +57,18 @@ class TeamPolicy:
         """Who is to compute now."""
         return self._teams[self._index]
 
-    def note(self, delay: float, now_s: float) -> None:
-        """Take note of the share of the time that the team's most delayed thread has waited for a core lately."""
-        if self._is_settling:
-            self._is_settling = False
+    def note(self, computed_s: float, waited_s: float, now_s: float, *, has_idle_core: bool = True) -> None:
+        """Take note of `computed_s` of computing, in which the most delayed thread waited for a core for `waited_s`."""
+        is_settling, self._is_settling = self._is_settling, False
+        if is_settling and computed_s < _JUDGED_S:
             return
-        self._delays.append(delay)
-        if len(self._delays) == (_N_TRIAL_NOTES if self._is_trial else _N_NOTES):
-            self._judge(sum(self._delays) / len(self._delays), now_s)
-            self._delays.clear()
+        self._computed_s += computed_s
+        self._waited_s += waited_s
+        if self._computed_s >= (_JUDGED_TRIAL_S if self._is_trial else _JUDGED_S):
+            self._judge(self._waited_s / self._computed_s, now_s, has_idle_core=has_idle_core)
+            self._computed_s = self._waited_s = 0.0
 
-    def _judge(self, delay: float, now_s: float) -> None:
+    def _judge(self, delay: float, now_s: float, *, has_idle_core: bool) -> None:
         if delay > tolerable_delay(self.team.n_threads):
             if self._is_trial:
                 self._pause_s = min(2 * self._pause_s, MAX_PAUSE_S)
@@ -77,7 +78,7 @@ class TeamPolicy:
             self._pause_s = MIN_PAUSE_S
             self._next_trial_s = now_s + self._pause_s
             self._is_trial = False
-        elif now_s >= self._next_trial_s:
+        elif now_s >= self._next_trial_s and (has_idle_core or self.team.n_threads == self._teams[0].n_threads):
             self._change(-1, is_trial=True)
 
     def _change(self, step: int, *, is_trial: bool) -> None:

@@ -30,12 +30,15 @@ def priority_does_not_help(team: Team) -> float:
     return 0.0 if team.n_threads == 1 else 0.46
 
 
-def run(policy: TeamPolicy, delay: Delay, seconds: float, start_s: float = 0.0) -> list[Team]:
+def run(
+    policy: TeamPolicy, delay: Delay, seconds: float, start_s: float = 0.0, *, has_idle_core: bool = True
+) -> list[Team]:
     """Return the team of every window."""
     teams = []
     for index in range(round(seconds / WINDOW_S)):
         teams.append(policy.team)
-        policy.note(delay(policy.team), start_s + index * WINDOW_S)
+        waited_s = WINDOW_S * delay(policy.team)
+        policy.note(WINDOW_S, waited_s, start_s + index * WINDOW_S, has_idle_core=has_idle_core)
     return teams
 
 
@@ -76,6 +79,19 @@ def test_a_bad_moment_changes_nothing() -> None:
     assert set(run(policy, lambda team: next(moments, calm(team)), 1.0, start_s=1.0)) == {Team(2)}
 
 
+def test_more_threads_are_not_tried_while_no_core_is_idle() -> None:
+    policy = TeamPolicy(2, may_raise=True)
+    run(policy, priority_does_not_help, 5.0, has_idle_core=False)
+    teams = run(policy, priority_does_not_help, 60.0, start_s=5.0, has_idle_core=False)
+    assert {team.n_threads for team in teams} == {1}
+
+
+def test_a_step_that_stands_still_is_enough() -> None:
+    policy = TeamPolicy(2, may_raise=False)
+    policy.note(1.0, 0.5, 1.0)
+    assert policy.team == Team(1)
+
+
 def test_of_many_threads_as_many_stay_as_there_are_free_cores() -> None:
     teams = run(TeamPolicy(8, may_raise=False), lambda team: 0.02 if team.n_threads <= 6 else 0.4, 60.0)
     assert sum(team.n_threads == 6 for team in teams) > 0.9 * len(teams)
@@ -85,7 +101,7 @@ def test_of_many_threads_as_many_stay_as_there_are_free_cores() -> None:
 def test_a_team_is_never_larger_than_configured_nor_empty(n_threads: int, may_raise: bool, delays: list[float]) -> None:
     policy = TeamPolicy(n_threads, may_raise=may_raise)
     for index, delay in enumerate(delays):
-        policy.note(delay, index * WINDOW_S)
+        policy.note(WINDOW_S, WINDOW_S * delay, index * WINDOW_S)
         assert 1 <= policy.team.n_threads <= n_threads
         assert may_raise or not policy.team.raised
 
@@ -96,7 +112,7 @@ def test_whatever_was_all_threads_compute_after_a_calm_while(
 ) -> None:
     policy = TeamPolicy(n_threads, may_raise=may_raise)
     for index, delay in enumerate(past):
-        policy.note(delay, index * WINDOW_S)
+        policy.note(WINDOW_S, WINDOW_S * delay, index * WINDOW_S)
     run(policy, lambda _: 0.0, 2 * MAX_PAUSE_S + n_threads, start_s=len(past) * WINDOW_S)
     assert policy.team == Team(n_threads)
 
