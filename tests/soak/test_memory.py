@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,6 +16,17 @@ import pytest
 from tests.conformance.conftest import Client, ZoeProcess, running
 from tests.soak.traffic import HANG_S, Traffic
 
+BRIEF_TEMPLATE = """\
+{%- if tools %}
+{{- '<|im_start|>system\\n' }}
+{%- for tool in tools %}{{- tool['function']['name'] + ' ' }}{%- endfor %}
+{{- '<|im_end|>\\n' }}
+{%- endif %}
+{%- for message in messages %}
+{{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}
+{%- endfor %}
+{{- '<|im_start|>assistant\\n' }}
+"""
 N_REQUESTS = 2000
 N_WARM_UP = 400
 LEAST_WARM_UP = 150
@@ -25,11 +37,12 @@ MAX_GROWTH = 1.05
 
 @pytest.fixture
 def server(random_model: Path, tmp_path: Path) -> Iterator[ZoeProcess]:
-    """A server whose cache is full after a few requests."""
+    """A server whose cache is full after a few requests; its template tells the tools, which may be 330 KB, by name."""
     config = tmp_path / "zoe.toml"
     config.write_text(
         "[server]\nhost = '127.0.0.1'\n"
-        f"[models.random]\npath = '{random_model}'\ncontext_tokens = 1536\nslots = 4\nthreads = 1",
+        f"[models.random]\npath = '{random_model}'\ncontext_tokens = 1536\nslots = 4\nthreads = 1\n"
+        f"dialect = 'hermes'\nchat_template = {json.dumps(BRIEF_TEMPLATE)}\n",
         encoding="utf-8",
     )
     with running(config) as process:

@@ -16,6 +16,10 @@ from tests.conformance.mutation import Mutator
 HANG_S = 600.0
 CHAT = "/v1/chat/completions"
 MAX_BODY_BYTES = 64 << 10
+N_ENTRIES = 30
+N_TOOLS = 60
+N_HOMES = 3
+LARGE_BODY_BYTES = 330_000
 WORDS = ("kitchen", "lamp", "window", "heating", "garden", "music", "alarm", "cellar", "blue", "quietly", "never")
 ROOMS = ("Kitchen", "Hall", "Attic", "Garden", "Cellar", "Office")
 
@@ -35,6 +39,8 @@ class Traffic:
             (2, self.left),
             (3, self.tool_call),
             (2, self.schema),
+            (1, self.long_structure),
+            (1, self.many_tools),
             (4, self.nearly_right),
             (1, self.too_long),
             (1, self.several),
@@ -90,6 +96,28 @@ class Traffic:
         wanted = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
         await self._answered(self._ask(6, 60, response_format=wanted))
 
+    async def long_structure(self) -> None:
+        """A list of some hundred values of a schema, streamed to its end."""
+        light = {"room": {"enum": list(ROOMS)}, "level": {"type": "integer", "minimum": 0, "maximum": 100}}
+        entry = {"type": "object", "properties": light, "required": ["room", "level"], "additionalProperties": False}
+        lights = {"type": "array", "items": entry, "minItems": N_ENTRIES, "maxItems": N_ENTRIES}
+        schema = {"type": "object", "properties": {"lights": lights}, "required": ["lights"]}
+        wanted = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
+        said = ""
+        async with self._post(CHAT, self._ask(6, 1200, response_format=wanted, stream=True)) as response:
+            async for line in response.content:
+                if line.startswith(b"data: {"):
+                    said += json.loads(line.removeprefix(b"data: "))["choices"][0]["delta"].get("content") or ""
+        assert len(json.loads(said)["lights"]) == N_ENTRIES
+
+    async def many_tools(self) -> None:
+        """A call of one of the tools of a large home: 60 tools, more than 330 KB."""
+        home = random.Random(self._chance.randrange(N_HOMES))
+        tools = [_large_tool(home, index) for index in range(N_TOOLS)]
+        body = self._ask(6, 100, tools=tools, tool_choice="required")
+        assert len(json.dumps(body)) > LARGE_BODY_BYTES
+        await self._answered({**body, "parallel_tool_calls": False})
+
     async def nearly_right(self) -> None:
         """A body that was changed a little: answered or refused.
 
@@ -124,3 +152,15 @@ class Traffic:
     async def _answered(self, body: dict[str, Any]) -> None:
         async with self._post(CHAT, body) as response:
             assert json.loads(await response.read())["choices"][0]["finish_reason"]
+
+
+def _large_tool(chance: random.Random, index: int) -> dict[str, Any]:
+    names = [f"{' '.join(chance.choices(WORDS, k=3))} {number}" for number in range(180)]
+    properties = {
+        "name": {"type": "string", "enum": names, "description": "What it is called. " * 40},
+        "room": {"type": "array", "items": {"enum": list(ROOMS)}, "maxItems": 3},
+        "level": {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 100}, {"enum": ["low", "high"]}]},
+    }
+    parameters = {"type": "object", "properties": properties, "required": ["name"]}
+    function = {"name": f"tool_{index}", "description": "Does a thing. " * 30, "parameters": parameters}
+    return {"type": "function", "function": function}
