@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from zoe_server.errors import EngineError, ZoeError
+from zoe_server.errors import InvalidRequestError, ZoeError
 from zoe_server.llama.event_batcher import EventBatcher
 from zoe_server.llama.runner import FatalDecodeError, NoFreeCellError
 from zoe_server.llama.work_loop import WorkLoop
@@ -115,7 +115,8 @@ class EngineLoop(WorkLoop[Job]):
                 self.scheduler.finish(sequence, now)
                 ended = "stop"
             if (reason := self.sampler.why_stuck(sequence.request_id)) is not None:
-                self._fail(job, EngineError(f"the answer cannot go on within the schemas of its request: {reason}"))
+                text = f"the answer cannot go on within the schemas or the grammar of its request: {reason}"
+                self._fail(job, InvalidRequestError(text))
             elif ended is not None:
                 self._finish(job, "stop" if job.output.stopped else ended)
         self._put_unread(now)

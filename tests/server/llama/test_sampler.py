@@ -14,7 +14,7 @@ from zoe_server.llama.constraint.constraint import Alarm, Compiler, GuidedConstr
 from zoe_server.llama.constraint.grammar import Grammar
 from zoe_server.llama.loop import Job
 from zoe_server.llama.sampler import TokenSampler, settings_for
-from zoe_server.protocol import Failure, Sampling
+from zoe_server.protocol import AnswerGrammar, AnswerSchema, Failure, Sampling
 
 if TYPE_CHECKING:
     from conftest import Engine
@@ -270,5 +270,23 @@ def test_a_constraint_that_admits_no_token_fails_that_request_only(engine: Engin
     failed = engine.events["stuck"][-1]
     assert isinstance(failed, Failure)
     assert "lexer ran out of fuel" in failed.error.message
+    assert failed.error.status == 400
     assert sum(isinstance(event, Failure) for event in engine.events["stuck"]) == 1
+    assert engine.finish("other").reason == "length"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        AnswerSchema({"type": "object", "properties": {"a": {"$ref": "#/properties/a"}}, "required": ["a"]}, "format"),
+        AnswerGrammar("grammar", 'root ::= "x" root', "grammar"),
+    ],
+)
+def test_a_text_that_never_ends_is_the_requests_fault(engine: Engine, form: AnswerSchema | AnswerGrammar) -> None:
+    engine.ask("endless", "hello", max_tokens=3000, answer_schema=form)
+    engine.ask("other", "hello")
+    engine.run()
+    last = engine.events["endless"][-1]
+    assert isinstance(last, Failure)
+    assert last.error.status == 400
     assert engine.finish("other").reason == "length"
