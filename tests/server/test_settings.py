@@ -207,6 +207,8 @@ def test_one_model_file_replaces_all_others(tmp_path: Path) -> None:
     (spec,) = chosen.specs()
     assert (spec.name, spec.path, chosen.server.port) == ("My-Model", tmp_path / "My Model.gguf", 5)
     assert settings.load(model=Path("zoe.gguf")).specs()[0].name == "zoe-model"
+    assert settings.load(model=Path("grüße-7b.gguf")).specs()[0].name == "gr--e-7b"
+    assert settings.load(model=Path("x" * 200 + ".gguf")).specs()[0].name == "x" * 128
 
 
 @pytest.mark.parametrize(

@@ -68,9 +68,14 @@ class Services:
         self.metrics = Metrics(spec.name for spec in self.fleet.specs)
         self.tracker = Tracker(self.metrics.observe, keeps_prompts=self.settings.log_prompts)
 
+    @property
+    def uptime_s(self) -> float:
+        """For how long the server runs, whatever becomes of the machine's clock."""
+        return time.monotonic() - self._started
+
     async def read_state(self) -> ServerReading:
         """Return what server and machine are like now."""
-        return await _state_now(self.fleet, time.monotonic() - self._started, self.look)
+        return await _state_now(self.fleet, self.uptime_s, self.look)
 
     async def read_metrics(self) -> tuple[Metric, ...]:
         """Return all metrics as they are now."""
