@@ -52,10 +52,21 @@ class ModelSpec:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What is known of its capabilities before it is loaded."""
+        """What it can be asked for, as far as that is known before it is loaded.
+
+        Tools are for every model that may answer with calls: one whose file has no place for them is told in words.
+        """
+        writes = EMBEDDINGS_ROLE not in self.roles
+        is_constrained = writes and self.engine == "llama"
         return Capabilities(
+            tools=writes and self.options.dialect != "plain",
             pictures=self.options.projector_path is not None,
-            embeddings=EMBEDDINGS_ROLE in self.roles,
+            embeddings=not writes,
+            schemas=is_constrained,
+            logprobs=is_constrained,
+            raw_prompts=writes,
+            tokenizer=True,
+            argument_values=is_constrained,
             adapters=bool(self.options.adapters),
         )
 
