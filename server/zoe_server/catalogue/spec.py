@@ -30,9 +30,9 @@ class ModelSpec:
 
     `queue_limit` requests may wait besides the `n_slots` that run. `fallback` is the name of the model that answers
     where this one cannot. Where `converses` is false, it takes everything for a command. A `pinned` model stays once it
-    is loaded; others leave after `keep_alive_s` without a request, with None only when their room is needed. In
-    `prefix_folder`, if one is given, the beginning that requests share is kept through a restart; together with those
-    of other models it takes at most `prefix_limit_bytes`.
+    is loaded; others leave after `keep_alive_s` without a request, with None only when their room is needed. A load
+    that comes no further for `stuck_load_s` is given up. In `prefix_folder`, if one is given, the beginning that
+    requests share is kept through a restart; together with those of other models it takes at most `prefix_limit_bytes`.
     """
 
     name: str
@@ -46,6 +46,7 @@ class ModelSpec:
     pinned: bool = False
     keep_alive_s: float | None = None
     queue_limit: int = 64
+    stuck_load_s: float = 1800.0
     prefix_folder: Path | None = None
     prefix_limit_bytes: int = 0
     options: LlamaOptions = field(default_factory=LlamaOptions)
