@@ -176,6 +176,7 @@ class Settings(BaseSettings):
         return dataclasses.replace(
             spec,
             queue_limit=self.server.queue_limit,
+            stuck_load_s=self.server.stuck_load_after_s,
             prefix_folder=_cache_folder() / "prefixes" if kept_bytes else None,
             prefix_limit_bytes=kept_bytes,
         )

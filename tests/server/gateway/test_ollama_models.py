@@ -155,7 +155,7 @@ async def test_a_model_that_is_being_loaded_is_not_waited_for(start: Start) -> N
 
 async def test_little_is_shown_of_a_model_without_a_file(gateway: Gateway) -> None:
     shown = await (await gateway.client.post("/api/show", json={"model": "zoe"})).json()
-    assert (shown["capabilities"], shown["model_info"], shown["template"]) == (["completion"], {}, "")
+    assert (shown["capabilities"], shown["model_info"], shown["template"]) == (["completion", "tools"], {}, "")
     assert shown["details"]["parameter_size"] == ""
 
 

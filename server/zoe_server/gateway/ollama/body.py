@@ -175,6 +175,7 @@ class AnswerBody(_ModelBody):
     options: Options | None = None
     think: bool | Literal["low", "medium", "high"] | None = None
     logprobs: bool | None = None
+    top_logprobs: _Int | None = Field(default=None, ge=0, le=20)
 
     @property
     def streamed(self) -> bool:
@@ -322,8 +323,6 @@ class PullBody(ShowBody):
 def _request(
     body: AnswerBody, request_id: str, model: str, messages: list[Message], tools: list[ToolSpec] | None = None
 ) -> protocol.ChatRequest:
-    if body.logprobs:
-        refuse("logprobs")
     options = body.options or Options()
     return protocol.ChatRequest(
         id=request_id,
@@ -333,6 +332,7 @@ def _request(
         max_tokens=options.max_tokens,
         stop=options.stops,
         sampling=options.sampling,
+        logprobs=(body.top_logprobs or 0) if body.logprobs else None,
         answer_schema=body.answer_schema,
         chat_template_kwargs=body.chat_template_kwargs,
     )

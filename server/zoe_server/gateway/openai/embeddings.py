@@ -13,6 +13,7 @@ from aiohttp import web
 from pydantic import Field
 
 from zoe_server import codec, errors, protocol
+from zoe_server.catalogue.model_info import Capabilities
 from zoe_server.engines.base import Engine
 from zoe_server.gateway.body import Texts, Wire, each_text, parse_json, validated
 from zoe_server.gateway.driver import route_headers
@@ -64,7 +65,7 @@ async def embed_on(
         tracked.embedded(answer)
         return model, answer
 
-    return await fallback.ask(state.fleet, plan, embed)
+    return await fallback.ask(state.fleet, plan, embed, needed=Capabilities(embeddings=True))
 
 
 async def json_list(vectors: Sequence[Vector], form: Callable[[int, Vector], Any]) -> str:
