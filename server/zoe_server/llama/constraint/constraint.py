@@ -31,6 +31,9 @@ _N_REMEMBERED: Final = 16
 _INITIAL_FUEL: Final = 20_000_000
 """How much of a grammar is compiled at most, about 0.4 s of work; sixty tools with 330 KB of schemas take a tenth."""
 _BITS: Final = 32
+_MAX_FORCED_BYTES: Final = 64 * 1024
+_N_FORCED: Final = 64
+"""More of what must come next is not told at once; nobody computes that much in a step."""
 
 
 class Constraint(Protocol):
@@ -44,7 +47,7 @@ class Constraint(Protocol):
         ...
 
     def forced(self) -> list[int]:
-        """Return tokens that spell what must come next, as far as the grammar leaves no choice; often none."""
+        """Return some tokens that spell what must come next, as far as the grammar leaves no choice; often none."""
         ...
 
     def accept(self, token: int) -> None:
@@ -88,6 +91,9 @@ class Compiler:
         made = LLMatcher(self._guided, lark, log_level=0, limits=self._limits)
         if made.is_error():
             raise InvalidRequestError(f"the schemas of this request cannot be held to: {_reason(made.get_error())}")
+        if len(made.compute_ff_bytes()) > _MAX_FORCED_BYTES:
+            text = f"an answer to this request begins with more than {_MAX_FORCED_BYTES} bytes that are given already"
+            raise InvalidRequestError(text)
         made.compute_bitmask()
         if made.is_error():
             raise InvalidRequestError("the schemas of this request cannot be held to: no text satisfies them")
@@ -106,12 +112,17 @@ class GuidedConstraint:
         self._matcher = matcher
         self._alarm = Alarm(grammar) if grammar.lazy else None
         self._mask = np.zeros(-(-vocab.n_tokens // _BITS), dtype=np.uint32)
+        self._forced: list[int] = []  # what must come next, the next token last; llguidance reads all of it every time
         self.awake = not grammar.lazy
 
     def mask(self) -> NDArray[np.uint32] | None:
         """Return which tokens may come next. See `Constraint`."""
         if not self.awake:
             return None
+        if self._forced:
+            self._mask[:] = 0
+            self._mask[self._forced[-1] // _BITS] = 1 << self._forced[-1] % _BITS
+            return self._mask
         self._matcher.unsafe_compute_mask_ptr(self._mask.ctypes.data, self._mask.nbytes)
         if self._matcher.is_error():  # the mask would admit the end of the answer
             self._mask[:] = 0
@@ -119,12 +130,16 @@ class GuidedConstraint:
 
     def forced(self) -> list[int]:
         """Return tokens that must come next. See `Constraint`."""
-        return self._matcher.compute_ff_tokens() if self.awake else []
+        if self.awake and not self._forced:
+            self._forced = self._matcher.compute_ff_tokens()[::-1]
+        return self._forced[: -_N_FORCED - 1 : -1]
 
     def accept(self, token: int) -> None:
         """Go on with `token`."""
         if self.awake:
             self._matcher.consume_token(token)
+            if self._forced and self._forced.pop() != token:
+                self._forced.clear()
         elif self._alarm is not None:
             text = self._alarm.feed(self._vocab.piece(token))
             if text is not None:
