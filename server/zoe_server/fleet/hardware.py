@@ -58,6 +58,9 @@ class Hardware:
     notes: tuple[str, ...] = ()
 
 
+UNKNOWN: Final = Hardware(Machine.CPU, "a machine that does not answer", notes=("this machine does not answer",))
+
+
 def detect(
     root: Path = Path("/"),
     nvml: gpu.NvmlLoader = gpu.load_nvml,

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import psutil  # type: ignore[import-untyped]  # it comes without type information
 
@@ -23,8 +21,9 @@ from zoe_server.catalogue.store import parts_of
 from zoe_server.engines.base import Engine
 from zoe_server.engines.library import LibraryError, ask_library
 from zoe_server.fleet import device_memory, gpu, memory
+from zoe_server.fleet.daemon_thread import CallQueue
 from zoe_server.fleet.file_tree import FileTree
-from zoe_server.fleet.hardware import Hardware, Machine, detect
+from zoe_server.fleet.hardware import UNKNOWN, Hardware, Machine, detect
 from zoe_server.fleet.hardware_policy import Policy, recommend
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 _LOGGER: Final = logging.getLogger(__name__)
 UNBOUNDED_BYTES: Final = 1 << 62
 _ANSWER_S: Final = 30.0
-_UNKNOWN: Final = Hardware(Machine.CPU, "a machine that does not answer", notes=("this machine does not answer",))
 AnswerT = TypeVar("AnswerT")
 
 
@@ -107,13 +105,13 @@ class MachineSizing:
         self._allowed_bytes = budget_bytes
         self._hardware: Hardware | None = None
         self._on_gpu = False
-        self._asking: Future[Any] | None = None
+        self._questions = CallQueue("the memory of this machine")
         self._facts: dict[str, memory.ModelFacts] = {}
 
     async def budget_bytes(self, held: Sequence[Held] = ()) -> int:
         """Look at the machine and return its budget; see `Sizing`."""
         if self._hardware is None:
-            self._hardware = hardware = await self._asked(detect, _UNKNOWN)
+            self._hardware = hardware = await self._asked(detect, UNKNOWN)
             self._on_gpu = hardware.machine in (Machine.JETSON, Machine.NVIDIA) and await can_offload()
             if not hardware.memory_total_bytes:
                 _LOGGER.warning("%s", "; ".join(hardware.notes))
@@ -127,20 +125,11 @@ class MachineSizing:
         return recommend(self._hardware, held_bytes=held_bytes, can_offload=self._on_gpu).budget_bytes
 
     async def _asked(self, ask: Callable[[], AnswerT], otherwise: AnswerT) -> AnswerT:
-        """Return what the machine answers, `otherwise` where it takes too long: a driver that hangs holds up nobody.
-
-        The thread that waits for it cannot be ended, so there is only one, and the process ends without it.
-        """
-        if self._asking is not None and not self._asking.done():
-            return otherwise
-        self._asking = answer = Future[Any]()
-        threading.Thread(target=_answer, args=(ask, answer), name="hardware", daemon=True).start()
+        """Return what the machine answers, `otherwise` where it takes too long: a driver that hangs holds up nobody."""
         try:
-            found: AnswerT = await asyncio.wait_for(asyncio.wrap_future(answer), _ANSWER_S)
+            return await self._questions.call(ask, _ANSWER_S)
         except TimeoutError:
-            _LOGGER.warning("this machine does not say how much memory is free; a driver may hang")
             return otherwise
-        return found
 
     def _held_bytes(self, held: Held) -> int:
         """Return by how much less is available because of the model, in the memory that is planned."""
@@ -182,9 +171,8 @@ class MachineSizing:
         facts = self._facts.get(spec.name)
         if facts is None:
             return None
-        if free_before_bytes is not None and self._computes_on_gpu(spec):
-            free_now_bytes = await self.free_bytes()
-            taken_bytes = None if free_now_bytes is None else free_before_bytes - free_now_bytes
+        if self._computes_on_gpu(spec):
+            taken_bytes = await self._taken_bytes(free_before_bytes)
         else:
             taken_bytes = _process_bytes(engine.pid)
         if taken_bytes is None or taken_bytes <= 0:
@@ -193,17 +181,13 @@ class MachineSizing:
         await asyncio.to_thread(self._book.remember, spec.name, facts, measured_bytes)
         return measured_bytes
 
+    async def _taken_bytes(self, free_before_bytes: int | None) -> int | None:
+        """Return by how much less is free for GPUs; a process does not tell what it takes of them."""
+        free_now_bytes = None if free_before_bytes is None else await self.free_bytes()
+        return None if free_before_bytes is None or free_now_bytes is None else free_before_bytes - free_now_bytes
+
     def _computes_on_gpu(self, spec: ModelSpec) -> bool:
         return self._on_gpu and spec.options.n_gpu_layers != 0
-
-
-def _answer(ask: Callable[[], object], answer: Future[Any]) -> None:
-    """The thread that asks."""
-    answer.set_running_or_notify_cancel()
-    try:
-        answer.set_result(ask())
-    except Exception as error:  # noqa: BLE001 -- it is raised where the answer is awaited
-        answer.set_exception(error)
 
 
 def _free_bytes(*, unified: bool) -> int | None:
