@@ -18,38 +18,18 @@ GPU_OVERHEAD_BYTES: Final = 512 << 20
 """What a process takes in addition to use a GPU: the driver's context and the code of the kernels."""
 ALL_LAYERS: Final = -1
 _CONTEXT_STEP_TOKENS: Final = 256
-_BLOCK_VALUES: Final = 32
-_BLOCK_BYTES: Final = {
-    "f32": 128,
-    "f16": 64,
-    "bf16": 64,
-    "q8_0": 34,
-    "q5_1": 24,
-    "q5_0": 22,
-    "q4_1": 20,
-    "q4_0": 18,
-    "iq4_nl": 18,
-}
-_F16_BYTES: Final = 2
 _F32_BYTES: Final = 4
 _PATCHES_PER_TOKEN: Final = 4
-KV_TYPES: Final = tuple(_BLOCK_BYTES)
-"""The types of the KV cache's values, by the names of ggml."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What decides a model's size.
-
-    `kv_values_per_token` is layers x KV heads x (size of a key head + size of a value head). With `n_layers` 0 it is
-    unknown how many there are.
-    """
+    """What decides a model's size; with `n_layers` 0 it is unknown how many there are."""
 
     weights_bytes: int
-    kv_values_per_token: int
+    kv_bytes_per_token: int
     n_ctx_tokens: int
     n_layers: int = 0
-    kv_type: str = "f16"
     overhead_bytes: int = ENGINE_OVERHEAD_BYTES
 
 
@@ -57,7 +37,7 @@ def facts_of(file: GgufFacts, n_ctx_tokens: int, *, on_gpu: bool) -> ModelFacts:
     """Return the facts of the model in `file` with a context of `n_ctx_tokens` in an engine of llama.cpp."""
     return ModelFacts(
         weights_bytes=file.size_bytes,
-        kv_values_per_token=file.kv_bytes_per_token // _F16_BYTES,
+        kv_bytes_per_token=file.kv_bytes_per_token,
         n_ctx_tokens=n_ctx_tokens,
         n_layers=file.n_layers,
         overhead_bytes=ENGINE_OVERHEAD_BYTES + (GPU_OVERHEAD_BYTES if on_gpu else 0),
@@ -70,29 +50,14 @@ def picture_compute_bytes(encoder: PictureEncoderFacts, max_picture_tokens: int)
     return max(encoder.n_patches, n_largest) * encoder.n_values * _F32_BYTES
 
 
-def kv_values_per_token(n_layers: int, n_kv_heads: int, key_size: int, value_size: int | None = None) -> int:
-    """Return how many values one token has in the KV cache; keys and values usually have the same size."""
-    return n_layers * n_kv_heads * (key_size + (key_size if value_size is None else value_size))
-
-
 def kv_bytes(facts: ModelFacts) -> int:
-    """Return the size of the KV cache; llama.cpp rounds a context up.
-
-    Raises:
-        ValueError: there is no such type of values.
-    """
-    if facts.kv_type not in _BLOCK_BYTES:
-        raise ValueError(f"no KV cache has values of type {facts.kv_type!r}; there are {', '.join(KV_TYPES)}")
+    """Return the size of the KV cache; llama.cpp rounds a context up."""
     n_cells = -(-facts.n_ctx_tokens // _CONTEXT_STEP_TOKENS) * _CONTEXT_STEP_TOKENS
-    return -(-n_cells * facts.kv_values_per_token * _BLOCK_BYTES[facts.kv_type] // _BLOCK_VALUES)
+    return n_cells * facts.kv_bytes_per_token
 
 
 def model_bytes(facts: ModelFacts) -> int:
-    """Return about how much memory the model takes while it runs.
-
-    Raises:
-        ValueError: as of `kv_bytes`.
-    """
+    """Return about how much memory the model takes while it runs."""
     return facts.weights_bytes + kv_bytes(facts) + facts.overhead_bytes
 
 

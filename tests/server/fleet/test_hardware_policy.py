@@ -19,14 +19,13 @@ from zoe_server.fleet.memory import (
     ENGINE_OVERHEAD_BYTES,
     GPU_OVERHEAD_BYTES,
     ModelFacts,
-    kv_values_per_token,
     model_bytes,
 )
 
 GIB = 1 << 30
 ON_GPU = ENGINE_OVERHEAD_BYTES + GPU_OVERHEAD_BYTES
-QWEN_7B = ModelFacts(4_683_073_536, kv_values_per_token(28, 4, 128), 8192, 28, overhead_bytes=ON_GPU)
-LLAMA_3B = ModelFacts(2_019_377_696, kv_values_per_token(28, 8, 128), 4096, 28, overhead_bytes=ON_GPU)
+QWEN_7B = ModelFacts(4_683_073_536, 28 * 4 * 128 * 2 * 2, 8192, 28, overhead_bytes=ON_GPU)
+LLAMA_3B = ModelFacts(2_019_377_696, 28 * 8 * 128 * 2 * 2, 4096, 28, overhead_bytes=ON_GPU)
 
 
 def test_a_jetson_of_16_gb_holds_the_tools_and_the_chat_model_together() -> None:

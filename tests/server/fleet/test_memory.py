@@ -17,12 +17,10 @@ from zoe_server.fleet.memory import (
     ALL_LAYERS,
     ENGINE_OVERHEAD_BYTES,
     GPU_OVERHEAD_BYTES,
-    KV_TYPES,
     ModelFacts,
     facts_of,
     gpu_layers,
     kv_bytes,
-    kv_values_per_token,
     model_bytes,
 )
 from zoe_server.fleet.memory_book import MemoryBook
@@ -30,35 +28,25 @@ from zoe_server.fleet.memory_book import MemoryBook
 if TYPE_CHECKING:
     from pathlib import Path
 
-QWEN_7B = ModelFacts(4_683_073_536, kv_values_per_token(28, 4, 128), 8192, 28)
+QWEN_7B = ModelFacts(4_683_073_536, 28 * 4 * 128 * 2 * 2, 8192, 28)
 
 facts = st.builds(
     ModelFacts,
     weights_bytes=st.integers(0, 1 << 40),
-    kv_values_per_token=st.integers(0, 1 << 20),
+    kv_bytes_per_token=st.integers(0, 1 << 21),
     n_ctx_tokens=st.integers(1, 1 << 20),
     n_layers=st.integers(0, 200),
-    kv_type=st.sampled_from(KV_TYPES),
 )
 
 
 def test_the_kv_cache_is_layers_x_heads_x_size_x_keys_and_values_x_bytes() -> None:
     assert kv_bytes(QWEN_7B) == 8192 * 28 * 4 * 128 * 2 * 2 == 469_762_048
     assert model_bytes(QWEN_7B) == 4_683_073_536 + 469_762_048 + ENGINE_OVERHEAD_BYTES
-    assert kv_values_per_token(3, 2, 96, 32) == 3 * 2 * (96 + 32)
 
 
 def test_a_context_is_rounded_up_as_the_library_does() -> None:
     assert kv_bytes(replace(QWEN_7B, n_ctx_tokens=8000)) == kv_bytes(QWEN_7B)
     assert kv_bytes(replace(QWEN_7B, n_ctx_tokens=8193)) == kv_bytes(replace(QWEN_7B, n_ctx_tokens=8448))
-
-
-def test_smaller_types_of_values_make_a_smaller_cache() -> None:
-    sizes = {kind: kv_bytes(replace(QWEN_7B, kv_type=kind)) for kind in KV_TYPES}
-    assert (sizes["f32"], sizes["q8_0"]) == (2 * sizes["f16"], sizes["f16"] * 34 // 64)
-    assert sizes["q8_0"] > sizes["q5_1"] > sizes["q5_0"] > sizes["q4_1"] > sizes["q4_0"] == sizes["iq4_nl"]
-    with pytest.raises(ValueError, match="no KV cache has values of type 'q2'; there are f32, f16"):
-        kv_bytes(replace(QWEN_7B, kv_type="q2"))
 
 
 def test_the_facts_come_from_the_model_s_file(tmp_path: Path) -> None:
@@ -124,14 +112,14 @@ def test_an_outlier_is_forgotten_after_a_few_others(tmp_path: Path) -> None:
 
 
 def page(measured_bytes: int, **facts: object) -> bytes:
-    entry = {"facts": {"weights_bytes": 1, "kv_values_per_token": 1, **facts}, "measured_bytes": [measured_bytes]}
-    return json.dumps({"version": 1, "models": {"qwen": entry}}).encode()
+    entry = {"facts": {"weights_bytes": 1, "kv_bytes_per_token": 1, **facts}, "measured_bytes": [measured_bytes]}
+    return json.dumps({"version": 2, "models": {"qwen": entry}}).encode()
 
 
-BROKEN = [b"", b"{", b"\xff\xfe", b"[]", b'{"version": 2}', b'{"version": 1, "models": {"qwen": {}}}', page(1)]
+BROKEN = [b"", b"{", b"\xff\xfe", b"[]", b'{"version": 1}', b'{"version": 2, "models": {"qwen": {}}}', page(1)]
 
 
-@pytest.mark.parametrize("content", [*BROKEN, page(1, n_ctx_tokens=1, kv_type="q2"), page(0, n_ctx_tokens=1)])
+@pytest.mark.parametrize("content", [*BROKEN, page(0, n_ctx_tokens=1)])
 def test_a_broken_file_is_a_warning_and_is_written_anew(
     content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
