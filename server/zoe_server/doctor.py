@@ -79,7 +79,7 @@ async def check_library() -> LibraryFinding:
 
 
 def check_hardware(hardware: Hardware, policy: Policy, library: LibraryFinding) -> list[Finding]:
-    """Say what this machine is and what is recommended for it, also where the library cannot use all of it."""
+    """Say what this machine is and what models may use of it, also where the library cannot use all of it."""
     text = describe_policy(policy)
     if hardware.gpus and library.ok and not library.can_offload:
         text += f"; the GPU stays idle, because llama.cpp is built without it: {_TO_USE_GPU}"

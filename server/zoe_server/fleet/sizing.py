@@ -22,9 +22,9 @@ from zoe_server.engines.base import Engine
 from zoe_server.engines.library import LibraryError, ask_library
 from zoe_server.fleet import device_memory, gpu, memory
 from zoe_server.fleet.daemon_thread import CallQueue
-from zoe_server.fleet.file_tree import FileTree
 from zoe_server.fleet.hardware import UNKNOWN, Hardware, Machine, detect
 from zoe_server.fleet.hardware_policy import Policy, recommend
+from zoe_server.system.file_tree import FileTree
 
 if TYPE_CHECKING:
     from zoe_server.fleet.memory_book import MemoryBook
