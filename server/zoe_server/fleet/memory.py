@@ -6,7 +6,7 @@ where attention has a window or layers share their cache, since the engine keeps
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from zoe_server.catalogue.entry import ENGINE_OVERHEAD_BYTES
@@ -24,13 +24,19 @@ _PATCHES_PER_TOKEN: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What decides a model's size; with `n_layers` 0 it is unknown how many there are."""
+    """What decides a model's size; with `n_layers` 0 it is unknown how many there are.
+
+    Of a GPU with a memory of its own, the model takes what `n_gpu_layers` do and `overhead_bytes`; the other layers and
+    `host_overhead_bytes` are in the memory of the machine. Where there is one memory, all layers are there.
+    """
 
     weights_bytes: int
     kv_bytes_per_token: int
     n_ctx_tokens: int
     n_layers: int = 0
+    n_gpu_layers: int = ALL_LAYERS
     overhead_bytes: int = ENGINE_OVERHEAD_BYTES
+    host_overhead_bytes: int = 0
 
 
 def facts_of(file: GgufFacts, n_ctx_tokens: int, *, on_gpu: bool) -> ModelFacts:
@@ -57,16 +63,30 @@ def kv_bytes(facts: ModelFacts) -> int:
 
 
 def model_bytes(facts: ModelFacts) -> int:
-    """Return about how much memory the model takes while it runs."""
-    return facts.weights_bytes + kv_bytes(facts) + facts.overhead_bytes
+    """Return about how much the model takes while it runs, of the GPU's memory if that has one of its own."""
+    return gpu_part(facts, facts.weights_bytes + kv_bytes(facts)) + facts.overhead_bytes
+
+
+def host_bytes(facts: ModelFacts) -> int:
+    """Return about how much it takes of the machine's memory, beside what it takes of the GPU's own."""
+    layers_bytes = facts.weights_bytes + kv_bytes(facts)
+    return layers_bytes - gpu_part(facts, layers_bytes) + facts.host_overhead_bytes
+
+
+def gpu_part(facts: ModelFacts, layers_bytes: int) -> int:
+    """Return how much of what all layers take is the GPU's; the output counts as one more layer, as in llama.cpp."""
+    n_gpu_layers, n_layers = facts.n_gpu_layers, facts.n_layers + 1
+    if n_gpu_layers == ALL_LAYERS or (n_gpu_layers and not facts.n_layers):
+        return layers_bytes
+    return -(-layers_bytes * min(n_gpu_layers, n_layers) // n_layers)
 
 
 def gpu_layers(facts: ModelFacts, budget_bytes: int) -> int:
     """Return how many layers fit into a GPU's `budget_bytes`: `ALL_LAYERS`, or so many of them, or 0.
 
-    The output counts as one more layer, as in llama.cpp. Without a number of layers it is all or nothing.
+    Without a number of layers it is all or nothing.
     """
-    if model_bytes(facts) <= budget_bytes:
+    if model_bytes(replace(facts, n_gpu_layers=ALL_LAYERS)) <= budget_bytes:
         return ALL_LAYERS
     if not facts.n_layers:
         return 0

@@ -2,7 +2,11 @@
 
 Where a GPU computes, its memory counts: what is free less once a model is loaded. That is also how it is measured where
 the GPU shares the memory of the machine, whose driver's part belongs to no process. Else the memory of the engine's
-process counts. A model never counts with less than its weights, of which the system keeps in memory what it likes.
+process counts. A model never counts with less than its weights there, of which the system keeps in memory what it
+likes.
+
+Of a GPU with a memory of its own, a model takes its part. The rest, which the CPU computes, is not planned: where the
+machine has less memory than that, it is a warning.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from zoe_server.engines.base import Engine
 from zoe_server.engines.library import LibraryError, ask_library
 from zoe_server.fleet import device_memory, gpu, memory
 from zoe_server.fleet.daemon_thread import CallQueue
+from zoe_server.fleet.description import gigabytes
 from zoe_server.fleet.hardware import UNKNOWN, Hardware, Machine, detect
 from zoe_server.fleet.hardware_policy import Policy, recommend
 from zoe_server.system.file_tree import FileTree
@@ -133,10 +138,15 @@ class MachineSizing:
 
     def _held_bytes(self, held: Held) -> int:
         """Return by how much less is available because of the model, in the memory that is planned."""
-        if self._computes_on_gpu(held.spec):
-            return held.size_bytes
-        has_other_memory = self._on_gpu and self._hardware is not None and not self._hardware.unified
-        return 0 if has_other_memory else _private_bytes(held.pid)
+        return held.size_bytes if self._takes_of_gpu(held.spec) else _private_bytes(held.pid)
+
+    def _takes_of_gpu(self, spec: ModelSpec) -> bool:
+        """Whether what is free for GPUs tells what the model takes; of their own memory, each engine takes some."""
+        return self._on_gpu and (not self._is_unified or spec.options.n_gpu_layers != 0)
+
+    @property
+    def _is_unified(self) -> bool:
+        return self._hardware is not None and self._hardware.unified
 
     @property
     def extra_bytes(self) -> int:
@@ -153,17 +163,29 @@ class MachineSizing:
             _LOGGER.debug("model %s: %s", spec.name, error)
             return 0
         self._facts[spec.name] = facts
+        self._warn_of_host(spec, facts)
         return self._book.estimate(spec.name, facts)
 
     def _model_facts(self, spec: ModelSpec) -> memory.ModelFacts:
-        unified = self._hardware is not None and self._hardware.unified
-        return model_facts(spec, on_gpu=self._computes_on_gpu(spec), unified=unified)
+        return model_facts(spec, on_gpu=self._on_gpu, unified=self._is_unified)
+
+    def _warn_of_host(self, spec: ModelSpec, facts: memory.ModelFacts) -> None:
+        needed_bytes = memory.host_bytes(facts)
+        if self._hardware is None or not needed_bytes:
+            return
+        room_bytes = recommend(self._hardware, can_offload=False).budget_bytes
+        if needed_bytes > room_bytes:
+            _LOGGER.warning(
+                "model %s: the layers that the CPU computes need about %s, and models may take %s of the machine's "
+                "memory; choose a smaller model or context, or more gpu_layers",
+                *(spec.name, gigabytes(needed_bytes), gigabytes(room_bytes)),
+            )
 
     async def free_bytes(self) -> int | None:
         """Return what is free for GPUs, None where there is none of use; see `Sizing`."""
-        if not self._on_gpu or self._hardware is None:
+        if not self._on_gpu:
             return None
-        unified = self._hardware.unified
+        unified = self._is_unified
         return await self._asked(lambda: _free_bytes(unified=unified), None)
 
     async def weigh(self, spec: ModelSpec, engine: Engine, free_before_bytes: int | None) -> int | None:
@@ -171,13 +193,13 @@ class MachineSizing:
         facts = self._facts.get(spec.name)
         if facts is None:
             return None
-        if self._computes_on_gpu(spec):
+        if self._takes_of_gpu(spec):
             taken_bytes = await self._taken_bytes(free_before_bytes)
         else:
             taken_bytes = _process_bytes(engine.pid)
         if taken_bytes is None or taken_bytes <= 0:
             return None
-        measured_bytes = max(taken_bytes, facts.weights_bytes)
+        measured_bytes = max(taken_bytes, memory.gpu_part(facts, facts.weights_bytes))
         await asyncio.to_thread(self._book.remember, spec.name, facts, measured_bytes)
         return measured_bytes
 
@@ -185,9 +207,6 @@ class MachineSizing:
         """Return by how much less is free for GPUs; a process does not tell what it takes of them."""
         free_now_bytes = None if free_before_bytes is None else await self.free_bytes()
         return None if free_before_bytes is None or free_now_bytes is None else free_before_bytes - free_now_bytes
-
-    def _computes_on_gpu(self, spec: ModelSpec) -> bool:
-        return self._on_gpu and spec.options.n_gpu_layers != 0
 
 
 def _free_bytes(*, unified: bool) -> int | None:
@@ -244,15 +263,15 @@ async def can_offload() -> bool:
 def model_facts(spec: ModelSpec, *, on_gpu: bool, unified: bool = False) -> memory.ModelFacts:
     """Return what decides the model's size; of what is no GGUF file, the sizes of the files are all there is.
 
-    `on_gpu`, it is the size in the memory of the GPU, which has one of its own unless it is `unified`. Blocks for as
-    long as it takes to read a header: keep it out of an event loop.
+    `on_gpu`, the engine may use a GPU, which has a memory of its own unless it is `unified`. Blocks for as long as it
+    takes to read a header: keep it out of an event loop.
 
     Raises:
         OSError: a file is not there.
     """
     from zoe_server.catalogue import gguf_file  # noqa: PLC0415 -- numpy costs time that few servers need
 
-    encoder_bytes = 0 if on_gpu and not unified and not spec.options.encodes_on_gpu else _picture_encoder_bytes(spec)
+    encoder_bytes = _picture_encoder_bytes(spec)
     files_bytes = _files_bytes(spec)
     if spec.engine != "llama":
         return memory.ModelFacts(files_bytes, 0, spec.n_ctx_tokens, overhead_bytes=0)
@@ -261,7 +280,12 @@ def model_facts(spec: ModelSpec, *, on_gpu: bool, unified: bool = False) -> memo
     except gguf_file.GgufError as error:
         _LOGGER.debug("model %s: %s", spec.name, error)
         facts = memory.ModelFacts(files_bytes, 0, spec.n_ctx_tokens)
-    return replace(facts, weights_bytes=files_bytes, overhead_bytes=facts.overhead_bytes + encoder_bytes)
+    facts = replace(facts, weights_bytes=files_bytes)
+    if on_gpu and not unified:
+        facts = replace(facts, n_gpu_layers=spec.options.n_gpu_layers)
+        if not spec.options.encodes_on_gpu:
+            return replace(facts, host_overhead_bytes=encoder_bytes)
+    return replace(facts, overhead_bytes=facts.overhead_bytes + encoder_bytes)
 
 
 def _files_bytes(spec: ModelSpec) -> int:

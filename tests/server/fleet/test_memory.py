@@ -20,6 +20,7 @@ from zoe_server.fleet.memory import (
     ModelFacts,
     facts_of,
     gpu_layers,
+    host_bytes,
     kv_bytes,
     model_bytes,
 )
@@ -36,6 +37,7 @@ facts = st.builds(
     kv_bytes_per_token=st.integers(0, 1 << 21),
     n_ctx_tokens=st.integers(1, 1 << 20),
     n_layers=st.integers(0, 200),
+    n_gpu_layers=st.integers(ALL_LAYERS, 220),
 )
 
 
@@ -62,19 +64,30 @@ def test_the_facts_come_from_the_model_s_file(tmp_path: Path) -> None:
 @given(facts, st.integers(0, 1 << 41))
 def test_so_many_layers_are_put_on_a_gpu_as_fit(model: ModelFacts, budget_bytes: int) -> None:
     layers = gpu_layers(model, budget_bytes)
-    if layers == ALL_LAYERS:
-        assert model_bytes(model) <= budget_bytes
-    else:
-        assert 0 <= layers <= model.n_layers
-        share = (model.weights_bytes + kv_bytes(model)) * layers / (model.n_layers + 1)
-        assert layers == 0 or share + model.overhead_bytes <= budget_bytes
-    assert gpu_layers(model, model_bytes(model)) == ALL_LAYERS
+    assert layers == ALL_LAYERS or 0 <= layers <= model.n_layers
+    assert layers == 0 or model_bytes(replace(model, n_gpu_layers=layers)) <= budget_bytes
+    assert gpu_layers(model, model_bytes(replace(model, n_gpu_layers=ALL_LAYERS))) == ALL_LAYERS
+
+
+@given(facts)
+def test_what_is_not_on_the_gpu_is_in_the_memory_of_the_machine(model: ModelFacts) -> None:
+    whole = replace(model, n_gpu_layers=ALL_LAYERS)
+    assert model_bytes(model) + host_bytes(model) == model_bytes(whole)
+    assert host_bytes(whole) == 0
+    if model.n_layers:
+        assert model_bytes(replace(model, n_gpu_layers=model.n_layers + 1)) == model_bytes(whole)
+    assert host_bytes(replace(model, n_gpu_layers=0)) == model.weights_bytes + kv_bytes(model)
 
 
 def test_a_gpu_that_is_too_small_gets_a_part() -> None:
     assert gpu_layers(QWEN_7B, 4 << 30) == 22
     assert gpu_layers(QWEN_7B, ENGINE_OVERHEAD_BYTES) == 0
     assert gpu_layers(replace(QWEN_7B, n_layers=0), 4 << 30) == 0
+
+
+def test_layers_of_unknown_number_are_all_counted_for_the_gpu() -> None:
+    unknown = replace(QWEN_7B, n_layers=0, n_gpu_layers=7)
+    assert (model_bytes(unknown), host_bytes(unknown)) == (model_bytes(QWEN_7B), 0)
 
 
 def test_what_was_measured_replaces_the_estimate_through_a_restart(tmp_path: Path) -> None:
