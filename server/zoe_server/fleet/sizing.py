@@ -5,8 +5,8 @@ the GPU shares the memory of the machine, whose driver's part belongs to no proc
 process counts. A model never counts with less than its weights there, of which the system keeps in memory what it
 likes.
 
-Of a GPU with a memory of its own, a model takes its part. The rest, which the CPU computes, is not planned: where the
-machine has less memory than that, it is a warning.
+Of a GPU with a memory of its own, a model takes its part. The rest, which the CPU computes, is not planned; only where
+the machine lacks the memory for it, it counts as if the GPU had to have it, so that the model is refused.
 """
 
 from __future__ import annotations
@@ -163,23 +163,26 @@ class MachineSizing:
             _LOGGER.debug("model %s: %s", spec.name, error)
             return 0
         self._facts[spec.name] = facts
-        self._warn_of_host(spec, facts)
-        return self._book.estimate(spec.name, facts)
+        return self._book.estimate(spec.name, facts) + self._homeless_bytes(spec, facts)
 
     def _model_facts(self, spec: ModelSpec) -> memory.ModelFacts:
         return model_facts(spec, on_gpu=self._on_gpu, unified=self._is_unified)
 
-    def _warn_of_host(self, spec: ModelSpec, facts: memory.ModelFacts) -> None:
-        needed_bytes = memory.host_bytes(facts)
-        if self._hardware is None or not needed_bytes:
-            return
-        room_bytes = recommend(self._hardware, can_offload=False).budget_bytes
-        if needed_bytes > room_bytes:
-            _LOGGER.warning(
-                "model %s: the layers that the CPU computes need about %s, and models may take %s of the machine's "
-                "memory; choose a smaller model or context, or more gpu_layers",
-                *(spec.name, gigabytes(needed_bytes), gigabytes(room_bytes)),
-            )
+    def _homeless_bytes(self, spec: ModelSpec, facts: memory.ModelFacts) -> int:
+        """Return what the CPU has of the model if the machine, even with nothing else on it, has not enough memory."""
+        needed_bytes, hardware = memory.host_bytes(facts), self._hardware
+        if hardware is None or not needed_bytes:
+            return 0
+        idle = replace(hardware, memory_available_bytes=hardware.memory_total_bytes)
+        room_bytes = recommend(idle, can_offload=False).budget_bytes
+        if needed_bytes <= room_bytes:
+            return 0
+        _LOGGER.warning(
+            "model %s: the layers that the CPU computes need about %s, and models may take %s of the machine's memory; "
+            "choose a smaller model or context, or more gpu_layers",
+            *(spec.name, gigabytes(needed_bytes), gigabytes(room_bytes)),
+        )
+        return needed_bytes
 
     async def free_bytes(self) -> int | None:
         """Return what is free for GPUs, None where there is none of use; see `Sizing`."""

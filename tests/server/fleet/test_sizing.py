@@ -237,7 +237,7 @@ async def test_a_gpu_with_its_own_memory_has_its_layers_of_a_model(
     )
     monkeypatch.setattr(sizing, "_files_bytes", lambda _spec: facts.weights_bytes)
     card = gpu.Gpu("RTX", 24 * GIB, 23 * GIB)
-    machine(monkeypatch, replace(GPU_PC, gpus=(card,), memory_available_bytes=99 * GIB), offloads=True)
+    machine(monkeypatch, replace(GPU_PC, gpus=(card,), memory_total_bytes=64 * GIB), offloads=True)
     weighing, spec = MachineSizing(book), on_gpu_layers(n_gpu_layers)
     budget_bytes = await weighing.budget_bytes()
     size_bytes = await weighing.estimate(spec)
@@ -249,14 +249,13 @@ async def test_a_gpu_with_its_own_memory_has_its_layers_of_a_model(
     assert weighed_bytes == pytest.approx(max(GIB, share * 40 * GIB), abs=1)
 
 
-async def test_layers_for_which_the_machine_lacks_memory_are_a_warning(
+async def test_layers_that_the_machine_lacks_memory_for_count_for_the_gpu_too(
     book: MemoryBook, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(sizing, "_files_bytes", lambda _spec: 14 * GIB)
-    for available_gib, n_gpu_layers, warned in ((16, 0, False), (12, -1, False), (12, 0, True)):
-        hardware = replace(GPU_PC, memory_total_bytes=20 * GIB, memory_available_bytes=available_gib * GIB)
-        machine(monkeypatch, hardware, offloads=True)
+    for total_gib, n_gpu_layers, counted in ((20, 0, False), (16, -1, True), (16, 0, True)):
+        machine(monkeypatch, replace(GPU_PC, memory_total_bytes=total_gib * GIB), offloads=True)
         weighing = MachineSizing(book)
-        await weighing.budget_bytes()
-        await weighing.estimate(on_gpu_layers(n_gpu_layers))
-        assert ("layers that the CPU computes need about" in caplog.text) is warned
+        budget_bytes = await weighing.budget_bytes()
+        assert (await weighing.estimate(on_gpu_layers(n_gpu_layers)) > budget_bytes) is counted
+        assert ("layers that the CPU computes need about" in caplog.text) is (counted and n_gpu_layers == 0)
