@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import json
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -53,6 +54,8 @@ from zoe_server.protocol import (
     ToolCallStart,
 )
 
+MAX_LINE_BYTES: Final = 64 << 20
+
 _EVENT_NAMES: Final[dict[type, str]] = {
     Started: "started",
     Text: "text",
@@ -68,6 +71,19 @@ _EVENT_FORMS: Final[dict[str, TypeAdapter[Any]]] = {
 }
 _CHAT_FORM: Final = TypeAdapter(ChatRequest)
 _EMBED_FORM: Final = TypeAdapter(EmbedRequest)
+
+
+def to_line(message: Mapping[str, Any]) -> bytes:
+    """Return `message` as a line.
+
+    Raises:
+        errors.BodyTooLargeError: the other side would not read a line of this length.
+    """
+    line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+    if len(line) >= MAX_LINE_BYTES:
+        text = f"with its pictures, this takes {len(line) // 10**6} MB on the way to the engine or back; at most"
+        raise errors.BodyTooLargeError(f"{text} {MAX_LINE_BYTES // 10**6} MB are possible")
+    return line
 
 
 def encode_vector(vector: Sequence[float]) -> str:
