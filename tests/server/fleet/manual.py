@@ -80,6 +80,8 @@ class Workshop:
         self.slow: set[str] = set()
         self.undying: set[str] = set()
         self.gate = asyncio.Event()
+        self.stays_until: asyncio.Event | None = None
+        """Where it is there, engines that are stopped end only when it is set."""
 
     def create(self, spec: ModelSpec) -> ManualEngine:
         engine = ManualEngine(spec, self)
@@ -125,6 +127,8 @@ class ManualEngine(ScriptedEngine):
 
     async def stop(self) -> None:
         self.stopped = True
+        if self._workshop.stays_until is not None:
+            await self._workshop.stays_until.wait()
         await super().stop()
 
     @property
