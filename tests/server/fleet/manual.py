@@ -80,8 +80,9 @@ class Workshop:
         self.slow: set[str] = set()
         self.undying: set[str] = set()
         self.gate = asyncio.Event()
-        self.stays_until: asyncio.Event | None = None
-        """Where it is there, engines that are stopped end only when it is set."""
+        self.may_end = asyncio.Event()
+        """Set, unless the test makes engines that are stopped wait for it."""
+        self.may_end.set()
 
     def create(self, spec: ModelSpec) -> ManualEngine:
         engine = ManualEngine(spec, self)
@@ -127,8 +128,7 @@ class ManualEngine(ScriptedEngine):
 
     async def stop(self) -> None:
         self.stopped = True
-        if self._workshop.stays_until is not None:
-            await self._workshop.stays_until.wait()
+        await self._workshop.may_end.wait()
         await super().stop()
 
     @property

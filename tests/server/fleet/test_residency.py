@@ -61,6 +61,7 @@ async def make(clock: ManualClock, workshop: Workshop) -> AsyncGenerator[Make, N
         return made[-1]
 
     yield fleet
+    workshop.may_end.set()
     for one in made:
         await one.stop()
     assert all(engine.stopped for _, engine in workshop.made)
@@ -312,7 +313,7 @@ async def test_a_request_waits_for_the_end_of_an_unload_and_loads_the_model_agai
     make: Make, clock: ManualClock, workshop: Workshop, arrives: str
 ) -> None:
     fleet = await home(make, clock)
-    workshop.stays_until = asyncio.Event()
+    workshop.may_end.clear()
     async with fleet.lease("tools"):
         leaving = asyncio.create_task(fleet.unload("tools", wait_s=20.0))
         await until(fleet, lambda: fleet._models["tools"].is_dismissed)
@@ -324,7 +325,7 @@ async def test_a_request_waits_for_the_end_of_an_unload_and_loads_the_model_agai
         late = asyncio.create_task(ask(fleet, "tools"))
         await until(fleet, lambda: status(fleet, "tools").waiting_requests == 1)
     assert not leaving.done()
-    workshop.stays_until.set()
+    workshop.may_end.set()
     await leaving
     assert isinstance(await late, protocol.Finish)
     assert workshop.names.count("tools") == 2
