@@ -8,12 +8,13 @@ arguments.
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from llguidance import LLMatcher
+
+from zoe_server.llama.constraint.recent import remembered
 
 Schema = Mapping[str, Any]
 
@@ -265,14 +266,14 @@ def _merged(first: Schema, second: Schema) -> Schema:
     return result
 
 
-@functools.lru_cache(maxsize=512)
+@remembered(2 << 20)
 def _is_held(schema: str) -> bool:
     """Return whether llguidance can hold arguments to `schema`, which is JSON."""
     made = LLMatcher.grammar_from_json_schema(schema, overrides={"lenient": True})
     return not LLMatcher.validate_grammar(made)
 
 
-@functools.lru_cache(maxsize=512)
+@remembered(64 << 10)
 def _is_regular(pattern: str) -> bool:
     """Return whether llguidance can hold a text to `pattern`: it may not look ahead or behind, for example."""
     return not LLMatcher.validate_grammar(LLMatcher.grammar_from_json_schema({"type": "string", "pattern": pattern}))
