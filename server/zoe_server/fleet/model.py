@@ -13,6 +13,7 @@
     failed, quarantined          unloaded      forgive
     unloaded, loading, restarting  failed      refuse: there can be no room for it
     loading, restarting          unloaded      leave_out: there is no room now, and nobody asks
+    loading, restarting          unloaded      stay_away: its load has not begun, and nobody asks
     unloading, failed            lost          its process does not end, not even when it is killed
     unloaded, restarting, quarantined  lost    the same, after its engine was gone
     loading, ready               lost          the same, when the server stops
@@ -46,7 +47,7 @@ from zoe_server.fleet.sizing import Held
 from zoe_server.fleet.supervisor import Care, Supervisor
 
 _LOGGER: Final = logging.getLogger(__name__)
-_UNLOADING: Final = "it is being unloaded"
+_COMING: Final = (ModelState.LOADING, ModelState.RESTARTING)
 _ON_DEMAND: Final = "it is loaded when somebody asks for it"
 
 
@@ -167,10 +168,9 @@ class Model:
     def unavailable(self) -> errors.EngineUnavailableError | None:
         """Return why nobody can even wait for this model now, None if it makes sense to wait."""
         not_due = self._care.clock.now_s() < self.not_before_s
-        if self.state in (ModelState.STOPPED, ModelState.LOST):
-            return self.error(self.reason)
-        failed = self.state in (ModelState.FAILED, ModelState.QUARANTINED) and not_due
-        return self.error(self.reason) if failed else None
+        has_ended = self.state in (ModelState.STOPPED, ModelState.LOST)
+        has_failed = self.state in (ModelState.FAILED, ModelState.QUARANTINED) and not_due
+        return self.error(self.reason) if has_ended or has_failed else None
 
     def error(
         self, reason: str, kind: type[errors.EngineUnavailableError] = errors.EngineUnavailableError
@@ -211,7 +211,7 @@ class Model:
     def dismiss(self) -> Dismissal:
         """Say that it is to go, pinned or not, or need not come; new requests wait until it is gone."""
         self.draining = True
-        if self.state in (ModelState.LOADING, ModelState.RESTARTING):
+        if self.state in _COMING:
             self.leases.turn_away(self.error("it was to be unloaded before it was loaded"))
         return self.dismissals.add()
 
@@ -251,6 +251,8 @@ class Model:
     def stay_away(self) -> None:
         """Take note that it is not to come back without being asked for."""
         self.at_home = False
+        if self.state in _COMING and not self.takes_memory and not self.leases.waiting:
+            self._become(ModelState.UNLOADED, _ON_DEMAND)
 
     def fall_back_on(self, name: str | None) -> None:
         """Let the model `name` answer where this one cannot."""
@@ -270,7 +272,7 @@ class Model:
     def unload(self) -> Callable[[str], Awaitable[None]]:
         """Begin to unload it; the result goes on, for a reason, until it takes no memory any more, or is lost."""
         self.draining = True
-        self._become(ModelState.UNLOADING, _UNLOADING)
+        self._become(ModelState.UNLOADING, "it is being unloaded")
         return self._unload
 
     async def stop(self) -> None:

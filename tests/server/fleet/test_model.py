@@ -163,6 +163,10 @@ class Life(RuleBasedStateMachine):
     def leave_out(self) -> None:
         self.do(lambda: self.model.leave_out("there is no room now"))
 
+    @rule()
+    def stay_away(self) -> None:
+        self.do(self.model.stay_away)
+
     @precondition(lambda self: self.model.state is not ModelState.STOPPED)
     @rule()
     def forgive(self) -> None:

@@ -374,6 +374,18 @@ async def test_a_model_at_home_whose_load_was_given_up_stays_away_until_asked_fo
     assert isinstance(await ask(fleet, "tools"), protocol.Finish)
 
 
+async def test_a_load_that_has_not_begun_can_be_given_up(make: Make, workshop: Workshop) -> None:
+    workshop.slow = {"tools"}
+    fleet = make(TOOLS, CHAT)
+    await until(fleet, lambda: workshop.names == ["tools"])
+    await fleet.unload("chat")
+    assert states(fleet) == {"tools": "loading", "chat": "unloaded"}
+    workshop.gate.set()
+    await fleet.settled()
+    assert states(fleet) == {"tools": "ready", "chat": "unloaded"}
+    assert isinstance(await ask(fleet, "chat"), protocol.Finish)
+
+
 async def test_a_load_that_has_no_engine_yet_can_be_given_up(
     make: Make, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
