@@ -143,7 +143,9 @@ class Fleet:
             return
 
     async def unload(self, model: str, *, wait_s: float = 0.0) -> None:
-        """Take the model out of memory, pinned or not, once its requests have ended; until then it takes no others.
+        """Take the model out of memory, pinned or not, once its requests have ended; others wait until it is gone.
+
+        A load that is under way is given up, and who waits for it turned away.
 
         Raises:
             errors.ModelBusyError: they have not ended after `wait_s`, or somebody loads it again; it stays.
@@ -153,21 +155,21 @@ class Fleet:
         if not leaving.takes_memory:
             leaving.stay_away()
             return
+        if leaving.state is ModelState.LOST:
+            raise leaving.error(leaving.reason)
         dismissal = leaving.dismiss()
         self._wake()
         try:
             async with asyncio.timeout(wait_s if leaving.leases.n_used else None):
-                await self._reconciler.until(lambda: leaving.is_over(dismissal))
+                problem = await dismissal
         except TimeoutError as error:
             text = f"the model {model!r} still answers {leaving.leases.n_used} requests; try again later"
             raise errors.ModelBusyError(text) from error
         finally:
-            leaving.recall(dismissal)
+            leaving.dismissals.recall(dismissal)
             self._wake()
-        if leaving.state is ModelState.LOST:
-            raise leaving.error(leaving.reason)
-        if leaving.takes_memory:
-            raise errors.ModelBusyError(f"the model {model!r} stays, because somebody loads it again")
+        if problem is not None:
+            raise problem
 
     def pin(self, model: str, *, pinned: bool = True) -> None:
         """Say whether the model has to stay once it is in memory."""

@@ -124,6 +124,8 @@ class Reconciler:
         """Return what a request to this model waits for, in words."""
         if model.state in (ModelState.LOADING, ModelState.RESTARTING):
             return f"still {model.state.value}: {model.reason}"
+        if model.is_dismissed:
+            return "it is still being unloaded"
         if model.draining or model.takes_memory:
             return "others wait for its memory, and go first"
         return self._explain_room(model)
@@ -183,6 +185,9 @@ class Reconciler:
             case planner.Evict(name, wanted_by):
                 model = self._models[name]
                 self._begin(self._evict(model, wanted_by, model.unload()), f"evict {name}")
+            case planner.GiveUp(name):
+                model = self._models[name]
+                self._begin(self._give_up(self._move, model, model.unload()), f"give up {name}")
             case planner.Drain(name, wanted_by):
                 _LOGGER.info("model %s takes no new requests until %s had its turn", name, wanted_by)
                 self._models[name].drain()
@@ -222,6 +227,14 @@ class Reconciler:
                 model.resize(max(model.size_bytes, self._budget_bytes - taken_bytes + 1))
         else:
             model.estimate(await self._sizing.estimate(model.spec))
+
+    async def _give_up(
+        self, load: asyncio.Task[None] | None, model: Model, unload: Callable[[str], Awaitable[None]]
+    ) -> None:
+        if load is not None:
+            load.cancel()
+            await asyncio.wait({load})
+        await self._evict(model, None, unload)
 
     async def _evict(self, model: Model, wanted_by: str | None, unload: Callable[[str], Awaitable[None]]) -> None:
         why = f"{wanted_by} needed its memory" if wanted_by else "nobody used it"

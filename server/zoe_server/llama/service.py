@@ -28,6 +28,7 @@ from zoe_server import codec, errors, protocol
 from zoe_server.catalogue.model_info import ModelInfo
 from zoe_server.errors import EngineCrashedError, EngineError, EngineUnavailableError, OutOfMemoryError, ZoeError
 from zoe_server.llama import header
+from zoe_server.llama.byte_budget import ByteBudget
 from zoe_server.llama.model_file import ModelLoadError
 from zoe_server.llama.worker import open_worker
 
@@ -36,13 +37,15 @@ if TYPE_CHECKING:
 
     from zoe_server.llama.config import EngineConfig
     from zoe_server.llama.prompt.text_intake import TextIntake
-    from zoe_server.llama.worker import Worker
+    from zoe_server.llama.worker import SlowPart, Worker
     from zoe_server.protocol import Event
 
 _LOG: Final = logging.getLogger(__name__)
 _MAX_LINE_BYTES: Final = 64 << 20
 _LONG_LINE_BYTES: Final = 256 << 10
 """Longer requests are prepared beside the others, which would wait for them: a megabyte of text takes a second."""
+_HELD_BYTES: Final = 256 << 20
+"""What requests may hold between their slow part and their end: the vectors of pictures, some 16 MB each."""
 _STOP_WAIT_S: Final = 5.0
 EXIT_LEFT: Final = 0
 EXIT_NO_MODEL: Final = 3
@@ -67,6 +70,7 @@ class Service:
         self._worker: Worker[Any] | None = None
         self._open: set[str] = set()
         self._preparing: set[str] = set()
+        self._held = ByteBudget(_HELD_BYTES)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
@@ -203,7 +207,7 @@ class Service:
         job = await self._aio.run_in_executor(pool, worker.prepare, data, time.monotonic())
         try:
             if (slow_part := worker.slow_part(job)) is not None:
-                await self._aio.run_in_executor(self._slow_pool, slow_part)
+                await self._do_slow_part(request_id, slow_part)
             if request_id in self._preparing:
                 self._preparing.discard(request_id)
                 worker.submit(job)
@@ -212,6 +216,12 @@ class Service:
             worker.give_up(job)
             raise
         return worker.give_up(job)
+
+    async def _do_slow_part(self, request_id: str, part: SlowPart) -> None:
+        """Do it when there is room for what the request holds then, unless it is cancelled before."""
+        work, n_bytes = part
+        if request_id in self._preparing and await self._held.take(request_id, n_bytes):
+            await self._aio.run_in_executor(self._slow_pool, work)
 
     def _ready_worker(self) -> Worker[Any]:
         if self._worker is None:
@@ -234,6 +244,7 @@ class Service:
     def _cancel(self, request_id: str) -> None:
         if request_id in self._preparing:
             self._preparing.discard(request_id)
+            self._held.withdraw(request_id)
         elif self._worker is not None:
             self._worker.cancel(request_id)
 
@@ -241,6 +252,7 @@ class Service:
         if isinstance(events[-1], protocol.TERMINAL_EVENTS):
             self._open.discard(request_id)
             self._preparing.discard(request_id)
+            self._held.give_back(request_id)
         for event in events:
             self._send({"id": request_id, **codec.encode_event(event)})
 

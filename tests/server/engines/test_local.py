@@ -168,6 +168,21 @@ async def test_loading_without_a_report_ends(make: Make, before: str, loading: t
     assert not alive(engine.pid)
 
 
+@pytest.mark.parametrize(
+    ("before", "loading"), [("stall", ()), ("", ('{"event": "loading", "phase": "model"}', "stall"))]
+)
+async def test_a_load_that_is_given_up_ends_its_child(make: Make, before: str, loading: tuple[str, ...]) -> None:
+    engine = make(before=before, loading=loading, patience=Patience(leave_s=0.1, terminate_s=0.1))
+    starting = asyncio.create_task(engine.start())
+    while engine.pid is None if before else engine.loading is None:  # noqa: ASYNC110 -- another task's doing
+        await asyncio.sleep(0)
+    starting.cancel()
+    async with asyncio.timeout(30):
+        await asyncio.wait({starting})
+    assert starting.cancelled()
+    assert not alive(engine.pid)
+
+
 async def test_a_load_that_computes_without_a_word_goes_on(make: Make) -> None:
     await make(loading=("compute:2.5", READY), stall_s=0.5).start()
 

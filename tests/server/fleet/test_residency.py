@@ -61,6 +61,7 @@ async def make(clock: ManualClock, workshop: Workshop) -> AsyncGenerator[Make, N
         return made[-1]
 
     yield fleet
+    workshop.may_end.set()
     for one in made:
         await one.stop()
     assert all(engine.stopped for _, engine in workshop.made)
@@ -264,9 +265,7 @@ async def test_too_little_memory_is_remembered_and_tried_again_with_more_room(
     assert states(fleet) == {"tools": "ready", "chat": "unloaded", "vision": "ready"}
 
 
-async def test_unloading_waits_for_requests_refuses_new_ones_and_can_be_given_up(
-    make: Make, clock: ManualClock
-) -> None:
+async def test_unloading_waits_for_requests_and_can_be_given_up(make: Make, clock: ManualClock) -> None:
     fleet = await home(make, clock)
     async with fleet.lease("tools"):
         with pytest.raises(errors.ModelBusyError) as caught:
@@ -275,8 +274,6 @@ async def test_unloading_waits_for_requests_refuses_new_ones_and_can_be_given_up
         assert isinstance(await ask(fleet, "tools"), protocol.Finish)
         leaving = asyncio.create_task(fleet.unload("tools", wait_s=20.0))
         await until(fleet, lambda: fleet._models["tools"].is_dismissed)
-        with pytest.raises(errors.EngineUnavailableError, match="being unloaded"):
-            await ask(fleet, "tools")
     await leaving
     await fleet.unload("tools")
     clock.advance(1000.0)
@@ -292,8 +289,6 @@ async def test_who_gives_up_unloading_a_model_does_not_keep_it_for_another(make:
         await until(fleet, lambda: fleet._models["tools"].is_dismissed)
         with pytest.raises(errors.ModelBusyError):
             await fleet.unload("tools")
-        with pytest.raises(errors.EngineUnavailableError, match="being unloaded"):
-            await ask(fleet, "tools")
         equal = asyncio.create_task(fleet.unload("tools", wait_s=20.0))
         await asyncio.sleep(0)
     async with asyncio.timeout(5):
@@ -313,7 +308,101 @@ async def test_a_load_ends_the_wait_of_who_unloads(make: Make, clock: ManualCloc
     assert states(fleet)["tools"] == "ready"
 
 
-async def test_unloading_turns_away_who_waits_for_the_model(make: Make, clock: ManualClock) -> None:
+@pytest.mark.parametrize("arrives", ["while others still use it", "while its engine ends"])
+async def test_a_request_waits_for_the_end_of_an_unload_and_loads_the_model_again(
+    make: Make, clock: ManualClock, workshop: Workshop, arrives: str
+) -> None:
+    fleet = await home(make, clock)
+    workshop.may_end.clear()
+    async with fleet.lease("tools"):
+        leaving = asyncio.create_task(fleet.unload("tools", wait_s=20.0))
+        await until(fleet, lambda: fleet._models["tools"].is_dismissed)
+        if arrives == "while others still use it":
+            late = asyncio.create_task(ask(fleet, "tools"))
+            await until(fleet, lambda: status(fleet, "tools").waiting_requests == 1)
+    await until(fleet, lambda: status(fleet, "tools").state is ModelState.UNLOADING)
+    if arrives == "while its engine ends":
+        late = asyncio.create_task(ask(fleet, "tools"))
+        await until(fleet, lambda: status(fleet, "tools").waiting_requests == 1)
+    assert not leaving.done()
+    workshop.may_end.set()
+    await leaving
+    assert isinstance(await late, protocol.Finish)
+    assert workshop.names.count("tools") == 2
+
+
+async def test_who_waits_for_the_end_of_an_unload_does_so_for_a_bounded_time(make: Make, clock: ManualClock) -> None:
+    fleet = await home(make, clock, ready_wait_s=0.05)
+    async with fleet.lease("tools"):
+        leaving = asyncio.create_task(fleet.unload("tools", wait_s=20.0))
+        await until(fleet, lambda: fleet._models["tools"].is_dismissed)
+        with pytest.raises(errors.EngineUnavailableError, match=r"after 0\.05 s it is still being unloaded"):
+            await ask(fleet, "tools")
+    await leaving
+
+
+async def test_unloading_a_model_that_is_being_loaded_gives_the_load_up(
+    make: Make, clock: ManualClock, workshop: Workshop
+) -> None:
+    fleet = await home(make, clock, budget=100)
+    workshop.slow = {"vision"}
+    early = asyncio.create_task(ask(fleet, "vision"))
+    await until(fleet, lambda: status(fleet, "vision").state is ModelState.LOADING)
+    async with asyncio.timeout(5):
+        await fleet.unload("vision")
+        with pytest.raises(errors.EngineUnavailableError, match="unloaded before it was loaded"):
+            await early
+    assert states(fleet)["vision"] == "unloaded"
+    assert workshop.last("vision").stopped
+    workshop.slow = set()
+    assert isinstance(await ask(fleet, "vision"), protocol.Finish)
+    assert workshop.names.count("vision") == 2
+
+
+async def test_a_model_at_home_whose_load_was_given_up_stays_away_until_asked_for(
+    make: Make, clock: ManualClock, workshop: Workshop
+) -> None:
+    workshop.slow = {"tools"}
+    fleet = make(TOOLS, CHAT)
+    await until(fleet, lambda: workshop.names == ["tools"])
+    async with asyncio.timeout(5):
+        await fleet.unload("tools")
+    workshop.slow = set()
+    await until(fleet, lambda: states(fleet) == {"tools": "unloaded", "chat": "ready"})
+    clock.advance(1000.0)
+    await until(fleet, lambda: states(fleet) == {"tools": "unloaded", "chat": "ready"})
+    assert isinstance(await ask(fleet, "tools"), protocol.Finish)
+
+
+async def test_a_load_that_has_not_begun_can_be_given_up(make: Make, workshop: Workshop) -> None:
+    workshop.slow = {"tools"}
+    fleet = make(TOOLS, CHAT)
+    await until(fleet, lambda: workshop.names == ["tools"])
+    await fleet.unload("chat")
+    assert states(fleet) == {"tools": "loading", "chat": "unloaded"}
+    workshop.gate.set()
+    await fleet.settled()
+    assert states(fleet) == {"tools": "ready", "chat": "unloaded"}
+    assert isinstance(await ask(fleet, "chat"), protocol.Finish)
+
+
+async def test_a_load_that_has_no_engine_yet_can_be_given_up(
+    make: Make, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(_: GivenScales) -> None:
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(GivenScales, "free_bytes", never)
+        fleet = make(TOOLS)
+        await until(fleet, lambda: fleet._models["tools"].takes_memory)
+        async with asyncio.timeout(5):
+            await fleet.unload("tools")
+    assert (states(fleet), status(fleet, "tools").resident_bytes, workshop.names) == ({"tools": "unloaded"}, 0, [])
+    assert isinstance(await ask(fleet, "tools"), protocol.Finish)
+
+
+async def test_who_waited_before_an_unload_waits_on_and_gets_the_model_after_it(make: Make, clock: ManualClock) -> None:
     fleet = await home(make, clock)
     async with fleet.lease("tools"):
         wanted = asyncio.create_task(ask(fleet, "vision"))
@@ -323,12 +412,11 @@ async def test_unloading_turns_away_who_waits_for_the_model(make: Make, clock: M
         late = asyncio.create_task(ask(fleet, "tools"))
         await until(fleet, lambda: status(fleet, "tools").waiting_requests == 1)
         leaving = asyncio.create_task(fleet.unload("tools", wait_s=20.0))
-        with pytest.raises(errors.EngineUnavailableError, match="being unloaded"):
-            await late
     await leaving
     assert isinstance(await wanted, protocol.Finish)
+    assert not late.done()
     clock.advance(1000.0)
-    await until(fleet, lambda: states(fleet) == {"tools": "unloaded", "chat": "ready", "vision": "ready"})
+    assert isinstance(await late, protocol.Finish)
 
 
 async def test_a_pinned_model_stays_until_somebody_unloads_it(make: Make, clock: ManualClock) -> None:

@@ -21,7 +21,8 @@ from zoe_server.codec import decode_vector, encode_request
 from zoe_server.engines.process import python_env
 from zoe_server.llama import service
 from zoe_server.llama.config import EngineConfig
-from zoe_server.protocol import ChatRequest, EmbedRequest, Finish, Sampling, Usage
+from zoe_server.llama.worker import Emit, SlowPart
+from zoe_server.protocol import ChatRequest, EmbedRequest, Finish, Sampling, Started, Usage
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -297,9 +298,9 @@ class BrokenWorker:
         self._break("prepare")
         return "job"
 
-    def slow_part(self, _job: str) -> Callable[[], None] | None:
+    def slow_part(self, _job: str) -> SlowPart | None:
         self._break("slow_part")
-        return lambda: self._break("slow part's work")
+        return lambda: self._break("slow part's work"), 0
 
     def submit(self, _job: str) -> None:
         self._break("submit")
@@ -341,12 +342,39 @@ class SlowReader(BrokenWorker):
         pass
 
 
+class PictureWorker(BrokenWorker):
+    """The edge that is played: a worker whose jobs hold as many bytes as their requests say, until a test ends them."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+        self.encoded: list[str] = []
+        self.emit: Emit = lambda _name, _events: None
+
+    def prepare(self, data: Any, _arrived_s: float) -> Any:  # noqa: ANN401 -- what the gateway sent
+        return data
+
+    def slow_part(self, job: Any) -> SlowPart:  # noqa: ANN401
+        return lambda: self.encoded.append(job["name"]), job["n_bytes"]
+
+    def submit(self, job: Any) -> None:  # noqa: ANN401
+        self.emit(job["name"], [Started(1, 0)])
+
+    def end(self, name: str) -> None:
+        self.emit(name, [Finish("stop", Usage(0))])
+
+
 @asynccontextmanager
 async def served(
     worker: BrokenWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """Lend a connection to the service around `worker`, in this process."""
-    monkeypatch.setattr(service, "open_worker", lambda *_args, **_callbacks: worker)
+
+    def opened(*_args: object, emit: Emit, **_callbacks: object) -> BrokenWorker:
+        if isinstance(worker, PictureWorker):
+            worker.emit = emit
+        return worker
+
+    monkeypatch.setattr(service, "open_worker", opened)
     monkeypatch.setattr(service.Service, "_watch_stdin", lambda _self: None)
     config = EngineConfig(model_path=tmp_path / "unused", socket_path=tmp_path / "socket")
     serving = asyncio.create_task(service.Service(config).run())
@@ -369,6 +397,34 @@ async def test_a_long_request_is_prepared_beside_the_others(tmp_path: Path, monk
         assert json.loads(await reader.readline())["id"] == "short"
         worker.go_on.set()
         assert json.loads(await reader.readline())["id"] == "long"
+
+
+async def test_who_would_hold_too_much_waits_in_line_until_others_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = service._HELD_BYTES
+    worker = PictureWorker()
+    async with served(worker, tmp_path, monkeypatch) as (reader, writer):
+
+        async def told() -> tuple[str, str]:
+            message = json.loads(await reader.readline())
+            return message["id"], message["event"]
+
+        sizes = {"a": limit - 1, "b": 1, "large": 2 * limit, "leaves": 1, "small": 1}
+        for name, n_bytes in sizes.items():
+            request = {"name": name, "n_bytes": n_bytes}
+            writer.write(json.dumps({"op": "chat", "id": name, "request": request}).encode() + b"\n")
+        assert [await told(), await told()] == [("a", "started"), ("b", "started")]
+        writer.write(json.dumps({"op": "cancel", "id": "leaves"}).encode() + b"\n")
+        assert await told() == ("leaves", "finish")
+        worker.end("a")
+        assert await told() == ("a", "finish")
+        assert worker.encoded == ["a", "b"]  # the large one waits for all, and the small one waits behind it
+        worker.end("b")
+        assert [await told(), await told()] == [("b", "finish"), ("large", "started")]
+        worker.end("large")
+        assert [await told(), await told()] == [("large", "finish"), ("small", "started")]
+    assert worker.encoded == ["a", "b", "large", "small"]
 
 
 @pytest.mark.parametrize("part", ["prepare", "slow_part", "slow part's work", "submit"])

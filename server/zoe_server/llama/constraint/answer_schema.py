@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 from llguidance import LLMatcher, LLTokenizer
 
+from zoe_server.llama.constraint.recent import remembered
 from zoe_server.llama.constraint.schema_check import (
     BOUNDS,
     COUNTS,
@@ -27,7 +28,6 @@ from zoe_server.llama.constraint.schema_check import (
     SINGLE,
     SchemaError,
     problem_with,
-    remembered,
     step_to,
 )
 
@@ -76,7 +76,7 @@ def promised(schema: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-@remembered(64)
+@remembered(2 << 20)
 def _promised(schema: str) -> dict[str, Any] | SchemaError:
     """Return what `promised` returns or raises; `schema` is JSON, a cache key."""
     document = json.loads(schema)

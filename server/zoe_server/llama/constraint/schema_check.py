@@ -6,11 +6,10 @@ Source: JSON Schema 2020-12, "Validation".
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from llguidance import LLMatcher
 
@@ -40,24 +39,7 @@ _UNSUPPORTED: Final = frozenset(
     )
 )
 _LONGEST_NAME: Final = 60
-_LONGEST_REMEMBERED: Final = 32_768
-_Answer = TypeVar("_Answer")
 _PLAIN_NAME: Final = re.compile(r"[\w$-]{1,60}")
-
-
-def remembered(n_texts: int) -> Callable[[Callable[[str], _Answer]], Callable[[str], _Answer]]:
-    """Return a decorator that keeps the answers about the last `n_texts` texts, without those about very long ones."""
-
-    def decorate(ask: Callable[[str], _Answer]) -> Callable[[str], _Answer]:
-        known = functools.lru_cache(n_texts)(ask)
-
-        @functools.wraps(ask)
-        def answer(text: str) -> _Answer:
-            return known(text) if len(text) <= _LONGEST_REMEMBERED else ask(text)
-
-        return answer
-
-    return decorate
 
 
 class SchemaError(ValueError):

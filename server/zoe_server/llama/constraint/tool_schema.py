@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from llguidance import LLMatcher
 
-from zoe_server.llama.constraint.schema_check import remembered
+from zoe_server.llama.constraint.recent import remembered
 
 Schema = Mapping[str, Any]
 
@@ -274,14 +274,14 @@ def _merged(first: Schema, second: Schema) -> Schema:
     return result
 
 
-@remembered(512)
+@remembered(2 << 20)
 def _is_held(schema: str) -> bool:
     """Return whether llguidance can hold arguments to `schema`, which is JSON."""
     made = LLMatcher.grammar_from_json_schema(schema, overrides={"lenient": True})
     return not LLMatcher.validate_grammar(made)
 
 
-@remembered(512)
+@remembered(64 << 10)
 def _is_regular(pattern: str) -> bool:
     """Return whether llguidance can hold a text to `pattern`: it may not look ahead or behind, for example."""
     return not LLMatcher.validate_grammar(LLMatcher.grammar_from_json_schema({"type": "string", "pattern": pattern}))

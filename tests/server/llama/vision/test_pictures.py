@@ -102,6 +102,15 @@ def test_an_answer_is_llama_cpp_s_own(make_engine: Make, model: Model, n_picture
     assert answer.strip() == reference_answer(engine, model, "what is this", pictures)
 
 
+def test_what_vectors_take_is_known_before_they_are_there(make_engine: Make, model: Model) -> None:
+    engine = make_engine(**model.options)
+    pictures = engine.prepare("r", "what is this", pictures=[png(1), png(2, 200)]).sequence.pictures
+    encoder = engine.runner.picture_encoder
+    assert encoder is not None
+    taken = sum(picture.vectors.nbytes for picture in pictures if picture.vectors is not None)
+    assert encoder.n_bytes(pictures) == taken > 0
+
+
 def test_what_is_seen_counts(make_engine: Make, model: Model) -> None:
     engine = make_engine(**model.options)
     answers = {seed: engine.answer(f"r{seed}", "what is this", pictures=[png(seed)]) for seed in (1, 2, 3)}
