@@ -3,7 +3,7 @@
     from                         to            by
     unloaded, failed             loading       load
     loading, restarting          ready         load
-    loading, restarting          failed        load, when its engine cannot start
+    loading, restarting          failed        load, or fail: its engine cannot start
     ready                        unloading     unload
     loading, restarting          unloading     unload, which gives the load up
     unloading                    unloaded      unload, when its memory is free
@@ -64,7 +64,6 @@ class Model:
         self.at_home = spec.load == "start"
         self.state = ModelState.LOADING if self.at_home else ModelState.UNLOADED
         self.reason = "it is being loaded" if self.at_home else _ON_DEMAND
-        self.pinned = spec.pinned
         self.fits = True
         self.draining = False
         self.size_bytes = 0
@@ -74,7 +73,7 @@ class Model:
         self._estimated_bytes = 0
         self._supervisor = Supervisor(care, self, lambda: self.leases.n_used)
         self.takes_memory = False  # also on its way there or away
-        self._is_going = False  # the engine went by itself, or could not start, and is not stopped yet
+        self.is_going = False  # the engine went by itself, or could not start, and is not stopped yet
         self._info: ModelInfo | None = None
         self._n_ready = 0
         self._load_s = self._loaded_at_s = self._last_used_s = 0.0
@@ -117,9 +116,9 @@ class Model:
         return Resident(
             self.name,
             self.size_bytes,
-            ModelState.UNLOADING if self._is_going else self.state,
+            ModelState.UNLOADING if self.is_going else self.state,
             open_requests=self.leases.n_used,
-            pinned=self.pinned,
+            pinned=self.spec.pinned,
             at_home=self.spec.load == "start",
             draining=self.draining,
             dismissed=self.is_dismissed,
@@ -157,7 +156,7 @@ class Model:
             is_starting=is_loading and not self._n_ready and not self._is_newcomer,
             restarts=max(0, self._n_ready - 1),
             waiting_requests=len(self.leases.waiting),
-            pinned=self.pinned,
+            pinned=self.spec.pinned,
             size_bytes=self.size_bytes,
             resident_bytes=self.size_bytes if self.takes_memory else 0,
             checked_ago_s=None if supervisor.checked_s is None else now_s - supervisor.checked_s,
@@ -258,16 +257,20 @@ class Model:
         """Let the model `name` answer where this one cannot."""
         self.spec = replace(self.spec, fallback=name)
 
-    def pin(self, *, pinned: bool) -> None:
-        """Say whether it has to stay once it is in memory."""
-        self.pinned = pinned
-
     def load(self) -> Callable[[], Awaitable[errors.ZoeError | None]]:
         """Begin to load it; the result goes on, and returns why that failed. Nothing of the engine is left then."""
         self.takes_memory, self.draining = True, False
         if self.state is not ModelState.RESTARTING:
             self._become(ModelState.LOADING, "it is being loaded")
         return self._load
+
+    async def fail(self, error: errors.ZoeError) -> errors.ZoeError:
+        """Give up a load because of `error`, which is returned once nothing of the engine is left."""
+        self._cannot_start(error)
+        await self._supervisor.stop()
+        if self.is_going:  # there was no engine yet
+            self.engine_released(lost=False)
+        return error
 
     def unload(self) -> Callable[[str], Awaitable[None]]:
         """Begin to unload it; the result goes on, for a reason, until it takes no memory any more, or is lost."""
@@ -290,9 +293,7 @@ class Model:
         try:
             engine = await self._supervisor.start(self.spec)
         except errors.ZoeError as error:
-            self._cannot_start(error)
-            await self._supervisor.stop()
-            return error
+            return await self.fail(error)
         self._loaded_at_s = self._last_used_s = self._care.clock.now_s()
         self._load_s = self._loaded_at_s - begun_s
         self._info = engine.info
@@ -309,18 +310,17 @@ class Model:
             self._become(ModelState.UNLOADED, reason)
 
     def _cannot_start(self, error: errors.ZoeError) -> None:
-        lacks_memory = isinstance(error, errors.OutOfMemoryError)
+        lacks_memory = isinstance(error, kind := errors.OutOfMemoryError)
         self._failures.cannot_start(self._care.clock.now_s(), lacks_memory=lacks_memory)
-        self._is_going = True
+        self.is_going = True
         self._become(ModelState.FAILED, error.message)
         _LOGGER.error("model %s cannot be started: %s", self.name, error.message)
-        kind = errors.OutOfMemoryError if lacks_memory else errors.EngineUnavailableError
-        self.leases.turn_away(self.error(error.message, kind))
+        self.leases.turn_away(self.error(error.message, kind if lacks_memory else errors.EngineUnavailableError))
 
     def engine_gone(self, reason: str, *, unhealthy: bool) -> None:
         """Take note of the engine's end. See `Supervised`."""
         _LOGGER.error("the engine of model %s is gone: %s", self.name, reason)
-        self._is_going = True
+        self.is_going = True
         self.at_home = self.at_home and not self.is_dismissed
         if self._failures.crashed(self._care.clock.now_s(), unhealthy=unhealthy):
             minutes = self._care.restart.quarantine_s / 60
@@ -335,7 +335,7 @@ class Model:
 
     def engine_released(self, *, lost: bool) -> None:
         """Take note that its memory is free, unless it is lost. See `Supervised`."""
-        self.takes_memory, self._is_going = lost, False
+        self.takes_memory, self.is_going = lost, False
         if lost:
             reason = "its process does not end, not even when it is killed; what it takes counts until it does"
             self._become(ModelState.LOST, reason)

@@ -16,7 +16,6 @@ from zoe_server.catalogue.model_info import Capabilities
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Engine
 from zoe_server.fleet.fleet import Fleet
-from zoe_server.fleet.reconciler import FleetEvent
 from zoe_server.routing.router import RoutePlan
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -81,7 +80,6 @@ class _Walk:
     def _report(self, to: str) -> None:
         model, error = self.failed[-1]
         _LOGGER.warning("model %s answers instead of %s: %s", to, model, errors.in_one_line(error.message))
-        self.fleet.tell(FleetEvent("fell_back", model, to))
 
 
 def candidates(fleet: Fleet, plan: RoutePlan, needed: Capabilities = _NOTHING) -> list[ModelSpec]:

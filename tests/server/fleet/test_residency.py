@@ -11,7 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.fleet.manual import GivenScales, ManualClock, Workshop, ask, request, states, status, until
+from tests.server.fleet.manual import (
+    GivenScales,
+    ManualClock,
+    ManualEngine,
+    Workshop,
+    ask,
+    request,
+    states,
+    status,
+    until,
+)
 from zoe_server import errors, protocol
 from zoe_server.catalogue.engine_options import LlamaOptions
 from zoe_server.catalogue.spec import ModelSpec
@@ -19,7 +29,6 @@ from zoe_server.engines.base import Loading
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.model_state import ModelState
 from zoe_server.fleet.planner import FleetPolicy
-from zoe_server.fleet.reconciler import FleetEvent
 
 SPEC = ModelSpec("m", Path("unused"), engine="scripted", queue_limit=4, options=LlamaOptions(n_slots=4))
 TOOLS = replace(SPEC, name="tools", roles=("tools",))
@@ -122,8 +131,6 @@ async def test_loads_happen_one_after_the_other(make: Make, workshop: Workshop) 
 
 async def test_vision_is_swapped_in_and_home_comes_back(make: Make, clock: ManualClock, workshop: Workshop) -> None:
     fleet = await home(make, clock)
-    told: list[FleetEvent] = []
-    fleet.observe(told.append)
     assert isinstance(await ask(fleet, "chat"), protocol.Finish)
     assert isinstance(await ask(fleet, "vision"), protocol.Finish)
     assert states(fleet) == {"tools": "unloaded", "chat": "ready", "vision": "ready"}
@@ -132,12 +139,39 @@ async def test_vision_is_swapped_in_and_home_comes_back(make: Make, clock: Manua
     clock.advance(31.0)
     await until(fleet, lambda: status(fleet, "tools").state is ModelState.READY)
     assert states(fleet) == {"tools": "ready", "chat": "ready", "vision": "unloaded"}
-    assert [(event.kind, event.model) for event in told] == [
-        ("evicted", "tools"),
-        ("loaded", "vision"),
-        ("evicted", "vision"),
-        ("loaded", "tools"),
-    ]
+    assert workshop.names == ["tools", "chat", "vision", "tools"]
+
+
+async def test_a_load_that_breaks_off_inside_stops_only_its_model(
+    make: Make, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    fleet = await home(make, clock)
+    with monkeypatch.context() as patch:
+        patch.setattr(GivenScales, "free_bytes", broken)
+        with pytest.raises(errors.EngineUnavailableError, match="can't start new thread"):
+            await ask(fleet, "vision")
+    assert states(fleet)["vision"] == "failed"
+    assert status(fleet, "vision").resident_bytes == 0
+    assert isinstance(await ask(fleet, "chat"), protocol.Finish)
+    clock.advance(1000.0)
+    assert isinstance(await ask(fleet, "vision"), protocol.Finish)
+
+
+async def test_an_engine_that_cannot_be_stopped_in_good_order_holds_nobody_up(
+    make: Make, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(engine: ManualEngine) -> None:
+        engine.stopped = True
+        raise OSError("the socket is gone")
+
+    fleet = await home(make, clock)
+    with monkeypatch.context() as patch:
+        patch.setattr(ManualEngine, "stop", broken)
+        assert isinstance(await ask(fleet, "vision"), protocol.Finish)
+    assert states(fleet)["vision"] == "ready"
 
 
 async def test_a_busy_model_is_never_evicted_and_the_error_says_who_is_in_the_way(
@@ -234,9 +268,6 @@ async def test_what_never_fits_is_refused_at_once_with_the_way_out(make: Make) -
     for model in ("chat", "vision"):
         with pytest.raises(errors.EngineUnavailableError, match=r"pinned models \(tools\).*memory_budget_bytes"):
             await ask(fleet, model)
-    fleet.pin("tools", pinned=False)
-    with pytest.raises(errors.EngineUnavailableError, match="models may take"):
-        await ask(fleet, "chat")
     assert status(fleet, "tools").state is ModelState.READY
 
 
@@ -420,8 +451,8 @@ async def test_who_waited_before_an_unload_waits_on_and_gets_the_model_after_it(
 
 
 async def test_a_pinned_model_stays_until_somebody_unloads_it(make: Make, clock: ManualClock) -> None:
-    fleet = await home(make, clock)
-    fleet.pin("tools")
+    fleet = make(replace(TOOLS, pinned=True), CHAT, VISION)
+    await fleet.settled()
     assert status(fleet, "tools").pinned
     with pytest.raises(errors.EngineUnavailableError, match="pinned"):
         await ask(fleet, "vision")
