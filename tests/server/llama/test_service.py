@@ -12,11 +12,13 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.fixtures.random_embedder_gguf import write_random_embedder_gguf
+from zoe_server import codec
 from zoe_server.codec import decode_vector, encode_request
 from zoe_server.engines.process import python_env
 from zoe_server.llama import service
@@ -332,14 +334,20 @@ class SlowReader(BrokenWorker):
     def __init__(self) -> None:
         super().__init__("submit")
         self.go_on = threading.Event()
+        self.read: list[str] = []
+        self.intake: object = None
 
     def prepare(self, data: Any, _arrived_s: float) -> str:  # noqa: ANN401 -- what the gateway sent
+        self.read.append(data["text"][:10])
         if data["text"]:
             assert self.go_on.wait(10)
         return "job"
 
     def slow_part(self, _job: str) -> None:
         pass
+
+    def stats(self) -> dict[str, Any]:
+        return {}
 
 
 class PictureWorker(BrokenWorker):
@@ -389,11 +397,14 @@ async def served(
         assert await serving == service.EXIT_LEFT
 
 
-async def test_a_long_request_is_prepared_beside_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("long", [{"text": "x" * 300_000}, {"text": "x", "answer_schema": {"kind": "regex"}}])
+async def test_a_long_request_is_prepared_beside_the_others(
+    long: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     worker = SlowReader()
     async with served(worker, tmp_path, monkeypatch) as (reader, writer):
-        for name, text in (("long", "x" * 300_000), ("short", "")):
-            writer.write(json.dumps({"op": "chat", "id": name, "request": {"text": text}}).encode() + b"\n")
+        for name, request in (("long", long), ("short", {"text": ""})):
+            writer.write(json.dumps({"op": "chat", "id": name, "request": request}).encode() + b"\n")
         assert json.loads(await reader.readline())["id"] == "short"
         worker.go_on.set()
         assert json.loads(await reader.readline())["id"] == "long"
@@ -425,6 +436,34 @@ async def test_who_would_hold_too_much_waits_in_line_until_others_are_done(
         worker.end("large")
         assert [await told(), await told()] == [("large", "finish"), ("small", "started")]
     assert worker.encoded == ["a", "b", "large", "small"]
+
+
+async def test_who_leaves_before_its_turn_is_not_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = SlowReader()
+    async with served(worker, tmp_path, monkeypatch) as (reader, writer):
+        for name in ("first", "second"):
+            writer.write(json.dumps({"op": "chat", "id": name, "request": {"text": name}}).encode() + b"\n")
+        writer.write(json.dumps({"op": "cancel", "id": "second"}).encode() + b"\n")
+        writer.write(json.dumps({"op": "stats"}).encode() + b"\n")
+        assert json.loads(await reader.readline())["event"] == "stats"  # so the cancellation is read, too
+        worker.go_on.set()
+        ends = [json.loads(await reader.readline()) for _ in range(2)]
+        assert {end["id"]: end["event"] for end in ends} == {"first": "failure", "second": "finish"}
+    assert worker.read == ["first"]
+
+
+async def test_an_answer_that_is_too_long_to_be_read_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = SlowReader()
+    worker.intake = SimpleNamespace(detokenize=lambda tokens: "x" * len(tokens))
+    async with served(worker, tmp_path, monkeypatch) as (reader, writer):
+        monkeypatch.setattr(codec, "MAX_LINE_BYTES", 1000)
+        for n_tokens in (1000, 9):
+            writer.write(json.dumps({"op": "detokenize", "id": "q", "tokens": [1] * n_tokens}).encode() + b"\n")
+        failed, told = [json.loads(await reader.readline()) for _ in range(2)]
+    assert (failed["id"], failed["event"], failed["error"]["class"]) == ("q", "failure", "BodyTooLargeError")
+    assert told["text"] == "x" * 9
 
 
 @pytest.mark.parametrize("part", ["prepare", "slow_part", "slow part's work", "submit"])
