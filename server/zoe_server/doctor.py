@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from zoe_server import errors, protocol
+from zoe_server.catalogue.engine_options import LLAMA
 from zoe_server.catalogue.spec import BUNDLED_MODEL, ModelSpec
 from zoe_server.engines.base import Engine
 from zoe_server.engines.library import LibraryError, ask_library
@@ -113,7 +114,7 @@ def check_pulled(settings: Settings) -> list[Finding]:
 def check_model_file(spec: ModelSpec) -> Finding:
     """See whether the model's file is there, readable and of the right kind."""
     advice = "reinstall zoe-server" if spec.name == BUNDLED_MODEL else "correct its path in zoe.toml"
-    return _check_file(f"model {spec.name}", spec.path, advice, is_gguf=spec.engine == "llama")
+    return _check_file(f"model {spec.name}", spec.path, advice, is_gguf=spec.engine == LLAMA)
 
 
 def check_other_files(spec: ModelSpec) -> list[Finding]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from zoe_server.catalogue.engine_options import Adapter, LlamaOptions
+from zoe_server.catalogue.engine_options import LLAMA, Adapter, EngineName, LlamaOptions
 from zoe_server.catalogue.entry import ModelName, Roles
 from zoe_server.catalogue.spec import EMBEDDINGS_ROLE, Load
 
@@ -27,7 +27,7 @@ class Section(BaseModel):
 class _Serving(Section):
     """What the server has to know of a model, whatever its engine is."""
 
-    engine: Literal["llama", "scripted"] = "llama"
+    engine: EngineName = LLAMA
     path: Path | None = None
     aliases: tuple[ModelName, ...] = ()
     roles: Roles = ()
@@ -62,7 +62,7 @@ class ModelSettings(LlamaOptions, _Serving):
             raise ValueError(f"{_LATEST!r} is what Ollama's clients put behind any model's name; choose another name")
         if adapters and EMBEDDINGS_ROLE in info.data.get("roles", ()):
             raise ValueError(f"a model with the role {EMBEDDINGS_ROLE!r} takes none")
-        if adapters and info.data.get("engine") not in {"llama", None}:
+        if adapters and info.data.get("engine") not in {LLAMA, None}:
             raise ValueError(f"a model with the engine {info.data['engine']!r} takes none")
         return adapters
 

@@ -142,9 +142,9 @@ class Client:
 @contextmanager
 def running(config: Path | None, *options: str, wait: bool = True, **environment: str) -> Iterator[ZoeProcess]:
     """Run `zoe serve` on a free port; `wait` for the models. Nothing of it is left afterwards."""
-    command = [sys.executable, "-m", "zoe_server.cli", "serve", "--port", "0", *options]
+    command = [sys.executable, "-m", "tests.fixtures.scripted_cli", "serve", "--port", "0", *options]
     command += ["--config", str(config)] if config else []
-    source = str(Path(zoe_server.__file__).parents[1])
+    source = os.pathsep.join((str(Path(zoe_server.__file__).parents[1]), str(Path(__file__).parents[2])))
     with tempfile.TemporaryFile("w+") as stderr, tempfile.TemporaryDirectory() as cache:
         process = subprocess.Popen(
             command,

@@ -55,9 +55,9 @@ async def test_35_the_key_protects_everything_but_health(
 @pytest.mark.zoe_only("how it is started")
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.7.7"])  # noqa: S104 - this is what is refused
 def test_36_others_are_not_served_without_a_key(config: Path, host: str) -> None:
-    source = str(Path(zoe_server.__file__).parents[1])
+    source = os.pathsep.join((str(Path(zoe_server.__file__).parents[1]), str(Path(__file__).parents[2])))
     environment = {key: value for key, value in os.environ.items() if key != "ZOE_API_KEY"} | {"PYTHONPATH": source}
-    command = [sys.executable, "-m", "zoe_server.cli", "serve", "--config", str(config), "--host", host]
+    command = [sys.executable, "-m", "tests.fixtures.scripted_cli", "serve", "--config", str(config), "--host", host]
     run = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False)
     assert run.returncode == 1
     assert "ZOE_API_KEY" in run.stderr

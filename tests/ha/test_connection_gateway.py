@@ -13,10 +13,10 @@ from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers import issue_registry as ir
 
 from custom_components.zoe.const import DOMAIN
+from tests.fixtures.scripted_engine import Answer, ScriptedEngine
 from zoe_server import protocol
 from zoe_server.catalogue.engine_options import LlamaOptions
 from zoe_server.catalogue.spec import ModelSpec
-from zoe_server.engines.scripted import Answer, ScriptedEngine
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.gateway.app import create_app
 from zoe_server.gateway.services import Services

@@ -13,9 +13,9 @@ from homeassistant.exceptions import HomeAssistantError
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.zoe.const import DOMAIN
+from tests.fixtures.scripted_engine import Answer, ScriptedEngine, Step
 from zoe_server import protocol
 from zoe_server.catalogue.spec import ModelSpec
-from zoe_server.engines.scripted import Answer, ScriptedEngine, Step
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.gateway.app import create_app
 from zoe_server.gateway.services import Services

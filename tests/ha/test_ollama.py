@@ -11,10 +11,10 @@ from homeassistant.config_entries import ConfigEntryState, ConfigSubentryData
 from homeassistant.core import Context, HomeAssistant
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
+from tests.fixtures.scripted_engine import ScriptedEngine, Step
 from tests.server.gateway.pulling_server import CONFIGURATION, local_hub, serving
 from zoe_server import protocol, settings
 from zoe_server.catalogue.spec import ModelSpec
-from zoe_server.engines.scripted import ScriptedEngine, Step
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.gateway.app import create_app
 from zoe_server.gateway.services import Services

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import tests.fixtures.scripted_engine  # noqa: F401 - which makes it a kind of engine
 from tests.fixtures.random_gguf import write_random_gguf
 from tests.fixtures.random_projector_gguf import write_random_projector
 from zoe_server import settings
@@ -145,6 +146,7 @@ def test_a_blank_key_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
             "[models.a]\npath = 'a'\nengine = 'scripted'\nadapters.b = 'b'",
             "models.a.adapters: a model with the engine 'scripted' takes none",
         ),
+        ("[models.a]\npath = 'a'\nengine = 'steam'", "models.a.engine: there is no engine 'steam', only"),
         ("[models.a]\npath = 'a'\nload = 'never'", "models.a.load"),
         ("[models.a]\npath = 'a'\nkeep_alive_s = -1", "models.a.keep_alive_s"),
         ("[models.a]\npath = 'a'\nkeep_alive_s = inf", "models.a.keep_alive_s"),

@@ -14,6 +14,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 DEFAULT_CONTEXT_TOKENS: Final = 4096
 """Enough for a home; more costs memory."""
+LLAMA: Final = "llama"
+ENGINES: Final = {LLAMA}
+"""The kinds of engines that a model's table may name."""
 DIALECTS: Final = (
     *("hermes", "llama3", "mistral", "harmony", "gemma", "functiongemma", "gemma4"),
     *("functionary-v3.1", "functionary-v3.2", "json", "plain"),
@@ -27,6 +30,13 @@ def _known_dialect(name: str) -> str:
     return name
 
 
+def _known_engine(name: str) -> str:
+    if name not in ENGINES:
+        raise ValueError(f"there is no engine {name!r}, only {', '.join(sorted(ENGINES))}")
+    return name
+
+
+EngineName = Annotated[str, AfterValidator(_known_engine)]
 Dialect = Annotated[str, AfterValidator(_known_dialect)]
 AdapterName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
 

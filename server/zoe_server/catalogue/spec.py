@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Final, Literal
 
-from zoe_server.catalogue.engine_options import Adapter, LlamaOptions
+from zoe_server.catalogue.engine_options import LLAMA, Adapter, LlamaOptions
 from zoe_server.catalogue.model_info import Capabilities
 
 BUNDLED_MODEL: Final = "zoe-nano"
@@ -37,7 +37,7 @@ class ModelSpec:
 
     name: str
     path: Path
-    engine: str = "llama"
+    engine: str = LLAMA
     aliases: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     fallback: str | None = None

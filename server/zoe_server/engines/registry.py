@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from zoe_server.catalogue.engine_options import LLAMA
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Engine
 from zoe_server.engines.local import LocalEngine
-from zoe_server.engines.scripted import ScriptedEngine
 
 EngineFactory = Callable[[ModelSpec], Engine]
 
-_FACTORIES: Final[dict[str, EngineFactory]] = {"llama": LocalEngine, "scripted": ScriptedEngine}
+FACTORIES: Final[dict[str, EngineFactory]] = {LLAMA: LocalEngine}
 
 
 def create_engine(spec: ModelSpec) -> Engine:
@@ -21,4 +21,4 @@ def create_engine(spec: ModelSpec) -> Engine:
     Raises:
         KeyError: no such kind of engine; the configuration admits only kinds that exist.
     """
-    return _FACTORIES[spec.engine](spec)
+    return FACTORIES[spec.engine](spec)

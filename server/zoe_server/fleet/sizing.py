@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import psutil  # type: ignore[import-untyped]  # it comes without type information
 
+from zoe_server.catalogue.engine_options import LLAMA
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.catalogue.store import parts_of
 from zoe_server.engines.base import Engine
@@ -155,7 +156,7 @@ class MachineSizing:
 
     async def estimate(self, spec: ModelSpec) -> int:
         """Read the model's file and return what the book says of it; see `Sizing`. Without a file it is 0."""
-        if spec.engine != "llama":
+        if spec.engine != LLAMA:
             return 0
         try:
             facts = await asyncio.to_thread(self._model_facts, spec)
@@ -276,7 +277,7 @@ def model_facts(spec: ModelSpec, *, on_gpu: bool, unified: bool = False) -> memo
 
     encoder_bytes = _picture_encoder_bytes(spec)
     files_bytes = _files_bytes(spec)
-    if spec.engine != "llama":
+    if spec.engine != LLAMA:
         return memory.ModelFacts(files_bytes, 0, spec.n_ctx_tokens, overhead_bytes=0)
     try:
         facts = memory.facts_of(gguf_file.read(spec.path), spec.n_ctx_tokens, on_gpu=on_gpu)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.scripted_engine import Answer, Hold, ScriptedEngine
 from zoe_server import errors, protocol
 from zoe_server.catalogue.engine_options import LlamaOptions
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Engine
 from zoe_server.engines.local import LocalEngine
-from zoe_server.engines.scripted import Answer, Hold, ScriptedEngine
 
 Ask = Callable[..., protocol.ChatRequest]
 ENDLESS = Answer((*(protocol.Text(f"word{index} ") for index in range(40)), Hold()))

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.scripted_engine import Answer, ScriptedEngine
 from zoe_server import errors, protocol
 from zoe_server.catalogue.engine_options import LlamaOptions
 from zoe_server.catalogue.spec import EMBEDDINGS_ROLE, ModelSpec
 from zoe_server.engines.base import Engine
 from zoe_server.engines.local import LocalEngine
-from zoe_server.engines.scripted import Answer, ScriptedEngine
 
 Ask = Callable[..., protocol.ChatRequest]
 Input = str | tuple[int, ...]

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.scripted_engine import ScriptedEngine, parse_script
 from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Engine
-from zoe_server.engines.scripted import ScriptedEngine, parse_script
 
 Ask = Callable[..., protocol.ChatRequest]
 Collect = Callable[[Engine, protocol.ChatRequest], Awaitable[list[protocol.ChatEvent]]]

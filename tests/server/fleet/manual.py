@@ -6,11 +6,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
+from tests.fixtures.scripted_engine import Answer, Crash, Hold, ScriptedEngine
 from zoe_server import errors, protocol
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Engine, Health, Loading
 from zoe_server.engines.engine_log import LogLine
-from zoe_server.engines.scripted import Answer, Crash, Hold, ScriptedEngine
 from zoe_server.fleet.clock import Clock
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.model_state import ModelStatus

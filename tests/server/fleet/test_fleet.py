@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.scripted_engine import Answer, Crash, Hold, ScriptedEngine
 from zoe_server import errors, protocol
 from zoe_server.catalogue.engine_options import LlamaOptions
 from zoe_server.catalogue.spec import ModelSpec
-from zoe_server.engines.scripted import Answer, Crash, Hold, ScriptedEngine
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.model_state import ModelState
 from zoe_server.fleet.restart import RestartPolicy

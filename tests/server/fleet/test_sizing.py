@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import psutil  # type: ignore[import-untyped]  # it comes without type information
 import pytest
 
+from tests.fixtures.scripted_engine import ScriptedEngine
 from zoe_server.catalogue.spec import ModelSpec, bundled_model_path
-from zoe_server.engines.scripted import ScriptedEngine
 from zoe_server.fleet import device_memory, gpu, memory, sizing
 from zoe_server.fleet.hardware import Hardware, Machine
 from zoe_server.fleet.memory_book import MemoryBook

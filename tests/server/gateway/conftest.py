@@ -10,10 +10,10 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from tests.fixtures.scripted_engine import Answer, Crash, Hold, ScriptedEngine
 from zoe_server import protocol
 from zoe_server.catalogue.engine_options import LlamaOptions
 from zoe_server.catalogue.spec import ModelSpec
-from zoe_server.engines.scripted import Answer, Crash, Hold, ScriptedEngine
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.gateway.app import create_app
 from zoe_server.gateway.services import Services

@@ -15,10 +15,10 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from huggingface_hub import constants
 
+from tests.fixtures.scripted_engine import Answer, ScriptedEngine
 from tests.server.catalogue.local_hub import LocalHub
 from zoe_server import protocol
 from zoe_server.catalogue.spec import ModelSpec
-from zoe_server.engines.scripted import Answer, ScriptedEngine
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.sizing import Held, NoSizing
 from zoe_server.gateway.app import create_app

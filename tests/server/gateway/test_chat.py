@@ -15,8 +15,8 @@ from zoe_server.gateway.openai.chat import ChatWriter
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.fixtures.scripted_engine import ScriptedEngine
     from tests.server.gateway.conftest import Gateway, Start
-    from zoe_server.engines.scripted import ScriptedEngine
 
 
 async def sse(response: aiohttp.ClientResponse) -> list[str]:

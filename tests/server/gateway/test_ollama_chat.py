@@ -13,8 +13,8 @@ from zoe_server.fleet.model_state import ModelState
 if TYPE_CHECKING:
     import aiohttp
 
+    from tests.fixtures.scripted_engine import ScriptedEngine
     from tests.server.gateway.conftest import Gateway, Start
-    from zoe_server.engines.scripted import ScriptedEngine
 
 CALLS = [
     {"id": "call_a", "function": {"index": 0, "name": "turn_on", "arguments": {"name": "Lamp"}}},

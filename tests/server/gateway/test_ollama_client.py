@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import ollama
 import pytest
 
+from tests.fixtures.scripted_engine import Answer
 from zoe_server import protocol
-from zoe_server.engines.scripted import Answer
 
 if TYPE_CHECKING:
     from tests.server.gateway.conftest import Gateway, Start

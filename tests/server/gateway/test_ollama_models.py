@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.fixtures.scripted_engine import ScriptedEngine
 from zoe_server.catalogue.model_info import ModelInfo
 from zoe_server.catalogue.spec import bundled_model_path
-from zoe_server.engines.scripted import ScriptedEngine
 from zoe_server.gateway.ollama.models import _human
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from zoe_server.gateway.openai.responses_writer import ResponseHead, ResponseWri
 if TYPE_CHECKING:
     import aiohttp
 
+    from tests.fixtures.scripted_engine import ScriptedEngine
     from tests.server.gateway.conftest import Gateway, Start
-    from zoe_server.engines.scripted import ScriptedEngine
 
 ANY_EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 TOOLS = [{"type": "function", "name": name, "parameters": {"type": "object"}} for name in ("turn_on", "turn_off")]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.fixtures.scripted_engine import Answer, Hold
 from zoe_server import protocol
-from zoe_server.engines.scripted import Answer, Hold
 from zoe_server.gateway.openai import models
 
 if TYPE_CHECKING:

@@ -22,9 +22,9 @@ from zoe_server.gateway.tracking import KEPT_REQUESTS, REQUEST_LOG, request_id
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
 
+    from tests.fixtures.scripted_engine import ScriptedEngine
     from tests.server.gateway.conftest import Gateway, Start
     from zoe_server.catalogue.spec import ModelSpec
-    from zoe_server.engines.scripted import ScriptedEngine
     from zoe_server.gateway.services import Services
 
 TURN_ON = {"name": "turn_on", "parameters": {"type": "object", "required": ["name"]}}

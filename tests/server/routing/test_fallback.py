@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.scripted_engine import ScriptedEngine
 from zoe_server import errors, protocol
 from zoe_server.catalogue.engine_options import Adapter, LlamaOptions
 from zoe_server.catalogue.model_info import Capabilities
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Engine
-from zoe_server.engines.scripted import ScriptedEngine
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.restart import RestartPolicy
 from zoe_server.routing import fallback
