@@ -15,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from zoe_server.llama.dialects import Dialect
+from zoe_server.llama.pieces import joined
 from zoe_server.protocol import (
     ChatEvent,
     ChatRequest,
@@ -54,7 +55,7 @@ class OutputStream:
     @property
     def repaired_calls(self) -> tuple[int, ...]:
         """The indexes of the calls so far that were not written as they should be."""
-        return self._parser.repaired
+        return self._parser.repaired_calls
 
     def feed(self, piece: bytes, control: Iterable[str] = ()) -> list[ChatEvent]:
         """Return the events that the next bytes make certain; they may end in the middle of a character.
@@ -81,7 +82,7 @@ class OutputStream:
             reason = "stop"
         if reason == "stop" and any(map(_is_object, self._arguments.values())):
             reason = "tool_calls"
-        return _joined(events), reason
+        return joined(events), reason
 
     def _deliver(self, events: Sequence[ChatEvent]) -> list[ChatEvent]:
         delivered: list[ChatEvent] = []
@@ -101,7 +102,7 @@ class OutputStream:
             elif isinstance(event, ToolCallStart):
                 self._margins.cut()
             delivered.append(event)
-        return _joined(delivered)
+        return joined(delivered)
 
     def _say(self, kind: type[Text | Reasoning], text: str) -> list[ChatEvent]:
         """Return text or reasoning without control tokens and margins."""
@@ -121,18 +122,6 @@ def _is_object(text: str) -> bool:
         return isinstance(json.loads(text), dict)
     except ValueError:
         return False
-
-
-def _joined(events: Sequence[ChatEvent]) -> list[ChatEvent]:
-    """Return the events with neighbouring pieces of text in one."""
-    joined: list[ChatEvent] = []
-    for event in events:
-        last = joined[-1] if joined else None
-        if isinstance(event, Text) and isinstance(last, Text):
-            joined[-1] = Text(last.text + event.text)
-        else:
-            joined.append(event)
-    return joined
 
 
 class StopStrings:

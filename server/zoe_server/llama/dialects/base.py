@@ -13,10 +13,10 @@ class Parser(ABC):
 
     Nothing the model writes is an error: what is no proper call is text. The last brace of a call's arguments is sent
     only when the call is complete, so arguments that do not parse as JSON belong to a call that is to be ignored.
-    `repaired` are the indexes of those that were complete but not written the way of the dialect.
+    `repaired_calls` are the indexes of those that were complete but not written the way of the dialect.
     """
 
-    repaired: tuple[int, ...] = ()
+    repaired_calls: tuple[int, ...] = ()
     repeating = False
     """Whether the answer only repeats itself, so that nothing more is wanted of it."""
 

@@ -32,6 +32,7 @@ from zoe_server.call_check import fits
 from zoe_server.llama.dialects.base import Parser
 from zoe_server.llama.dialects.call_reader import CallReader
 from zoe_server.llama.dialects.enclosed_call import OPENERS, EnclosedCall
+from zoe_server.llama.pieces import joined
 from zoe_server.protocol import ChatEvent, Reasoning, Text, ToolCallArguments, ToolCallStart
 
 WHITE_SPACE: Final = " \t\r\n"
@@ -118,7 +119,7 @@ class CallParser(Parser):
         return self._take()
 
     def _take(self) -> list[ChatEvent]:
-        events, self._events = self._events, []
+        events, self._events = joined(self._events), []
         return events
 
     def _is_dropped(self, *, truncated: bool) -> bool:
@@ -128,17 +129,13 @@ class CallParser(Parser):
         return truncated and (self._calls_only or self._marked or self._call.likely)
 
     def _write(self, text: str) -> None:
-        """Send prose, joined to the prose before it."""
+        """Send prose."""
         if not text:
             return
         _, line_break, line = text.rpartition("\n")
         self._line_blank = (self._line_blank or bool(line_break)) and not line.strip(WHITE_SPACE)
         self._blank = self._blank and not text.strip(WHITE_SPACE)
-        last = self._events[-1] if self._events else None
-        if isinstance(last, Text | Reasoning) and type(last) is self._prose:
-            self._events[-1] = self._prose(last.text + text)
-        else:
-            self._events.append(self._prose(text))
+        self._events.append(self._prose(text))
 
     def _read_prose(self, char: str) -> None:
         self._held += char
@@ -205,7 +202,7 @@ class CallParser(Parser):
         if name is not None and not self._started and not self._printed and not self._start_call(name):
             return
         if self._call.fragment and self._started:
-            self._send(ToolCallArguments(self._index, self._call.fragment))
+            self._events.append(ToolCallArguments(self._index, self._call.fragment))
         if self._call.complete:
             self._finish_call()
 
@@ -216,7 +213,7 @@ class CallParser(Parser):
             return False
         self._index += 1
         self._started = True
-        self._send(ToolCallStart(self._index, self._call_ids(), name))
+        self._events.append(ToolCallStart(self._index, self._call_ids(), name))
         return True
 
     def _finish_call(self) -> None:
@@ -233,27 +230,19 @@ class CallParser(Parser):
             self._give_back()
             return
         if self._started:
-            self._send(ToolCallArguments(self._index, "}"))
+            self._events.append(ToolCallArguments(self._index, "}"))
         elif self._start_call(name):
-            self._send(ToolCallArguments(self._index, arguments))
+            self._events.append(ToolCallArguments(self._index, arguments))
         else:
             return
-        if self._printed or self._call.mended:
-            self.repaired += (self._index,)
+        if self._printed or self._call.repaired:
+            self.repaired_calls += (self._index,)
         self._prose, self._blank, self._line_blank = Text, False, True
         self._held, self._ends, self._following = "", list(self._call.ends), self._call.following
         self._read = self._read_call_end if self._ends or self._following else self._read_prose
 
     def _ignore(self, _char: str) -> None:
         """Read what is not wanted any more."""
-
-    def _send(self, event: ToolCallStart | ToolCallArguments) -> None:
-        """Send an event of a call, joined to the piece of arguments before it."""
-        last = self._events[-1] if self._events else None
-        if isinstance(event, ToolCallArguments) and isinstance(last, ToolCallArguments) and last.index == event.index:
-            self._events[-1] = ToolCallArguments(event.index, last.text + event.text)
-        else:
-            self._events.append(event)
 
     def _give_back(self) -> None:
         """Send the raw text of what is no call; behind the beginning of a call without a marker, another may begin."""

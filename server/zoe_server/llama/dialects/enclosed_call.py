@@ -75,13 +75,6 @@ class EnclosedCall(CallReader):
         return self._inner is not None and self._inner.likely
 
     @property
-    def ends(self) -> tuple[str, ...]:
-        """What closes the list and the fence."""
-        inner = self._inner.ends if self._inner else ()
-        around = (("}", self._doubled), ("]", self._in_list), (FENCE, self._fenced))
-        return (*inner, *(end for end, wanted in around if wanted))
-
-    @property
     def following(self) -> Mapping[str, Callable[[], CallReader]]:
         """What stands before the next call; in a fence, the next call itself may follow."""
         separator = "," if self._in_list else self._separator
@@ -102,8 +95,12 @@ class EnclosedCall(CallReader):
 
     def call(self) -> Call | None:
         """Return the call that is complete."""
-        call = self._inner.call() if self._inner else None
-        self.mended = self._doubled or (self._inner is not None and self._inner.mended)
+        if self._inner is None:
+            return None
+        call = self._inner.call()
+        self.repaired = self._doubled or self._inner.repaired
+        around = (("}", self._doubled), ("]", self._in_list), (FENCE, self._fenced))
+        self.ends = (*self._inner.ends, *(end for end, wanted in around if wanted))
         return call
 
     def _begin(self, char: str) -> bool:

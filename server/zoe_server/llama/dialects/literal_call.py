@@ -43,16 +43,11 @@ class LiteralCall(CallReader):
     """Reads the one call that a script describes."""
 
     def __init__(self, script: Callable[[_Characters], Script[tuple[str, Arguments]]], *ends: str) -> None:
-        self._ends = ends
+        self.ends = ends
         self._characters = _Characters()
         self._script = script(self._characters)
         self._call: tuple[str, Arguments] | None = None
         next(self._script)
-
-    @property
-    def ends(self) -> tuple[str, ...]:
-        """The marker behind the call."""
-        return self._ends
 
     @property
     def likely(self) -> bool:
