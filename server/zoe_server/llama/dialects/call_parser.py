@@ -14,7 +14,8 @@ A call printed as plain text is found where a line begins with it; in reasoning,
 it, or in any line if the dialect has no other way of calling: a line that reasons about a call is none.
 
 A call without its marker, in a dialect with markers, is sent when it is complete, and only if it fits the schema of its
-tool: where no grammar held the model to it, it is text.
+tool: where no grammar held the model to it, it is text. So is one that names no tool for `MAX_HELD` characters; in what
+was taken for a call, others are looked for, but not so often that reading a text takes more than a few times its length.
 
 A call counts as repaired if it was printed as plain text in a dialect with markers, or had to be mended to be read.
 
@@ -38,6 +39,10 @@ from zoe_server.protocol import ChatEvent, Reasoning, Text, ToolCallArguments, T
 WHITE_SPACE: Final = " \t\r\n"
 MAX_EQUAL_CALLS: Final = 2
 """An answer that makes the same call more often repeats itself; the rest of it is not wanted."""
+MAX_HELD: Final = 4000
+"""How many characters may wait for the tool of a call without its marker, and how many are read again at once."""
+REREADINGS: Final = 2
+"""How often a character is read again on average, where calls without markers that turn out to be none are nested."""
 
 NewReader = Callable[[], CallReader]
 
@@ -59,7 +64,7 @@ class Form:
     """What the parser has to know of a dialect: which marker starts a call, and who reads what follows the marker.
 
     `calls_at_start` and `skipped_at_start` count only where the answer begins; what is skipped is no text. `plain`
-    reads calls without any marker. The longest marker counts.
+    reads calls without any marker, which begin with one of `openers`. The longest marker counts.
     """
 
     calls: Mapping[str, NewReader] = field(default_factory=dict)
@@ -68,6 +73,7 @@ class Form:
     skipped_at_start: tuple[str, ...] = ()
     thinking: tuple[Thinking, ...] = (THINK,)
     plain: NewReader = EnclosedCall
+    openers: tuple[str, ...] = OPENERS
     plain_in_reasoning: bool = False
 
 
@@ -75,7 +81,8 @@ class CallParser(Parser):
     """Reads one answer.
 
     In prose, at most the beginning of a marker is held back. In a call the raw text is kept until the call is complete,
-    to be given back if it turns out not to be one.
+    to be given back if it turns out not to be one. What is to be read again waits in `_unread`, the next character
+    last.
     """
 
     def __init__(
@@ -96,6 +103,8 @@ class CallParser(Parser):
         self._blank = self._line_blank = True
         self._read: Callable[[str], None] = self._read_prose
         self._held = ""
+        self._unread: list[str] = []
+        self._may_reread = 0
         self._call: CallReader = EnclosedCall()
         self._marked = self._continuing = self._started = self._printed = False
         self._ends: list[str] = []
@@ -106,17 +115,24 @@ class CallParser(Parser):
     def feed(self, text: str) -> list[ChatEvent]:
         """Return the events that `text` makes certain."""
         for char in text:
-            self._read(char)
+            self._may_reread = min(self._may_reread + REREADINGS, MAX_HELD)
+            self._unread.append(char)
+            self._read_all()
         return self._take()
 
     def close(self, *, truncated: bool = False) -> list[ChatEvent]:
         """Return what was held back; if truncated, no half call, and no half marker where only a call could follow."""
         while self._read == self._read_call and not self._is_dropped(truncated=truncated):
             self._give_back()
+            self._read_all()
         if self._read == self._read_prose and not (truncated and self._calls_only):
             self._write(self._held)
         self._held, self._read = "", self._read_prose
         return self._take()
+
+    def _read_all(self) -> None:
+        while self._unread:
+            self._read(self._unread.pop())
 
     def _take(self) -> list[ChatEvent]:
         events, self._events = joined(self._events), []
@@ -145,17 +161,13 @@ class CallParser(Parser):
                 return
             found = [marker for marker in markers if self._held.startswith(marker)]
             if found:
-                self._enter_and_go_on(max(found, key=len))
+                marker = max(found, key=len)
+                self._unread += reversed(self._held[len(marker) :])
+                self._held = marker
+                self._enter(marker)
                 return
             self._write(self._held[0])
             self._held = self._held[1:]
-
-    def _enter_and_go_on(self, marker: str) -> None:
-        """Enter with `marker`, and read on what was held to see whether it becomes a longer one."""
-        rest, self._held = self._held[len(marker) :], marker
-        self._enter(marker)
-        for char in rest:
-            self._read(char)
 
     def _markers(self) -> list[str]:
         """Return the markers that mean something here."""
@@ -165,7 +177,7 @@ class CallParser(Parser):
         if self._schemas:
             markers += [*form.calls, *(form.calls_at_start if self._blank else ())]
             if self._line_blank and (not reasoning or self._blank or form.plain_in_reasoning):
-                markers += OPENERS
+                markers += form.openers
         here = [thinking for thinking in form.thinking if self._blank or thinking.anywhere]
         markers += [thinking.end for thinking in (form.thinking if reasoning else here)]
         markers += [] if reasoning else [thinking.start for thinking in here]
@@ -194,8 +206,8 @@ class CallParser(Parser):
 
     def _read_call(self, char: str) -> None:
         if not self._call.feed(char):
+            self._unread.append(char)
             self._give_back()
-            self._read(char)
             return
         self._held += char
         name = self._call.name
@@ -205,6 +217,8 @@ class CallParser(Parser):
             self._events.append(ToolCallArguments(self._index, self._call.fragment))
         if self._call.complete:
             self._finish_call()
+        elif len(self._held) > MAX_HELD and not self._marked and self._call.tool not in self._schemas:
+            self._give_back()
 
     def _start_call(self, name: str) -> bool:
         """Announce the call if there is such a tool, else give its text back."""
@@ -247,10 +261,10 @@ class CallParser(Parser):
     def _give_back(self) -> None:
         """Send the raw text of what is no call; behind the beginning of a call without a marker, another may begin."""
         held, self._held, self._read = self._held, "", self._read_prose
-        rest = "" if self._marked or self._started else held[1:]
-        self._write(held[: len(held) - len(rest)])
-        for char in rest:
-            self._read(char)
+        again = "" if self._marked or self._started or len(held) > self._may_reread else held[1:]
+        self._may_reread -= len(again)
+        self._write(held[: len(held) - len(again)])
+        self._unread += reversed(again)
 
     def _read_call_end(self, char: str) -> None:
         """Swallow white space and the end markers; another call may follow; anything else is prose again."""
@@ -263,6 +277,5 @@ class CallParser(Parser):
             self._held, self._following = "", {}
             self._read = self._read_call_end if self._ends else self._read_prose
         elif not any(end.startswith(marker) for end in (*self._ends, *self._following)):
-            text, self._held, self._read = self._held, "", self._read_prose
-            for each in text:
-                self._read(each)
+            self._unread += reversed(self._held)
+            self._held, self._read = "", self._read_prose

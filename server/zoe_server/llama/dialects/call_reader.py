@@ -50,6 +50,11 @@ class CallReader(ABC):
         """Return the call that is complete; None if it turned out to be none."""
 
     @property
+    def tool(self) -> str | None:
+        """The name, as soon as it is known."""
+        return self.name
+
+    @property
     def begun(self) -> bool:
         """Whether more came than what may stand before a call."""
         return True

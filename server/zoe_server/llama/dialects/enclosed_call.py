@@ -25,8 +25,8 @@ OPENERS: Final = ("{", "[", FENCE)
 Choice = Callable[[str, bool], CallReader | None]
 """Says who reads a call from its first character on, and whether it is enclosed; None if nobody does."""
 
-_BEFORE_FIRST: Final = re.compile(r"(?:`{1,2}|```[a-z_]*(?:\n\s*\[?\s*)?|\s*\[?\s*)")
-_BEFORE_NEXT: Final = re.compile(r"\s*[,;]?\s*")
+_BEFORE_FIRST: Final = re.compile(r"(?:`{1,2}|```[a-z_]*+(?:\n\s*+\[?\s*+)?|\s*+\[?\s*+)")
+_BEFORE_NEXT: Final = re.compile(r"\s*+[,;]?\s*+")
 _FENCE_LINE: Final = re.compile(r"`+[a-z_]*")
 _FIRSTS: Final = "{_" + ascii_letters
 
@@ -63,6 +63,11 @@ class EnclosedCall(CallReader):
         self._before = ""
         self._fenced = self._in_list = self._doubled = False
         self._inner: CallReader | None = None
+
+    @property
+    def tool(self) -> str | None:
+        """The name of the call itself."""
+        return self._inner.tool if self._inner else None
 
     @property
     def begun(self) -> bool:

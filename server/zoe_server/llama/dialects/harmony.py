@@ -44,7 +44,7 @@ class HarmonyParser(CallParser):
     def _markers(self) -> list[str]:
         markers = [*ENDS, START, CHANNEL, *([TO] if self._blank else [])]
         if self._schemas and self._line_blank and self._prose is Text:
-            markers += OPENERS
+            markers += self._form.openers
         return markers
 
     def _enter(self, marker: str) -> None:
