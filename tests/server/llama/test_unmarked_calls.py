@@ -1,4 +1,4 @@
-"""Calls without markers: what begins like one costs little to read, is given back in time."""
+"""Calls without markers: what begins like one costs little to read, is given back in time, and an answer is none."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from zoe_server.llama import dialects
 from zoe_server.llama.dialects.call_parser import MAX_HELD, REREADINGS
 from zoe_server.llama.dialects.enclosed_call import EnclosedCall
 from zoe_server.protocol import (
+    AnswerSchema,
     ChatEvent,
     ChatRequest,
     Text,
     Tool,
     ToolCallArguments,
     ToolCallStart,
+    ToolChoice,
 )
 
 LONG = "x" * (2 * MAX_HELD)
@@ -99,3 +101,32 @@ def test_a_long_call_of_a_tool_is_one(name: str, before: str, behind: str) -> No
 def test_a_call_inside_objects_that_are_none() -> None:
     text = f'{{"id":\n{{"id":\n{NAMED}'
     assert read("hermes", text + "}}") == ['{"id":\n{"id":\n', "{}", "}}"]
+
+
+MARKED = {
+    "hermes": f"<tool_call>\n{NAMED}\n</tool_call>",
+    "mistral": f"[TOOL_CALLS][{NAMED}]",
+    "harmony": "<|channel|>commentary to=functions.on<|message|>{}<|call|>",
+    "functionary-v3.1": "<function=on>{}</function>",
+}
+HEADERS = {"harmony": "<|channel|>final<|message|>"}
+WANTED = AnswerSchema({"type": "object", "properties": {"name": {"type": "string"}}}, "response_format")
+
+
+@pytest.mark.parametrize("name", MARKED)
+@pytest.mark.parametrize("tool_choice", [ToolChoice(), ToolChoice("required")])
+def test_where_a_schema_is_wanted_only_a_marked_call_is_one(name: str, tool_choice: ToolChoice) -> None:
+    answer = HEADERS.get(name, "") + NAMED
+    assert read(name, answer, tool_choice=tool_choice, answer_schema=WANTED) == [NAMED]
+    assert read(name, MARKED[name], answer_schema=WANTED) == ["", "{}", ""]
+    assert read(name, answer) == ["", "{}", ""]
+
+
+def test_where_a_schema_is_wanted_its_answer_is_not_held_back() -> None:
+    for some, char in zip(events("hermes", NAMED, answer_schema=WANTED), NAMED, strict=False):
+        assert some == [Text(char)]
+
+
+@pytest.mark.parametrize("name", ["llama3", "json", "gemma"])
+def test_a_dialect_without_markers_calls_without_them(name: str) -> None:
+    assert read(name, NAMED, answer_schema=WANTED) == ["", "{}", ""]

@@ -15,7 +15,7 @@ it, or in any line if the dialect has no other way of calling: a line that reaso
 
 A call without its marker, in a dialect with markers, is sent when it is complete, and only if it fits the schema of its
 tool: where no grammar held the model to it, it is text. So is one that names no tool for `MAX_HELD` characters; in what
-was taken for a call, others are looked for, but not so often that reading a text takes more than a few times its length.
+was taken for a call others are looked for, but not so often that reading a text takes more than a few times its length.
 
 A call counts as repaired if it was printed as plain text in a dialect with markers, or had to be mended to be read.
 
