@@ -5,6 +5,7 @@ It owns scheduler, runner and sampler, and knows no sockets.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Callable
@@ -142,7 +143,12 @@ class EngineLoop(WorkLoop[Job]):
 
     def _read(self, job: Job, tokens: list[int]) -> list[ChatEvent]:
         vocab = self.runner.vocab
-        events = job.output.feed(vocab.detokenize(tokens), vocab.control_texts(tokens))
+        events: list[ChatEvent] = []
+        for is_control, run in itertools.groupby(tokens, vocab.control_tokens.__contains__):
+            if is_control:
+                events += [event for token in run for event in job.output.feed_control(vocab.piece(token))]
+            else:
+                events += job.output.feed(vocab.detokenize(run))
         return events if job.ledger is None else job.ledger.annotate(events)
 
     def stats(self) -> dict[str, Any]:

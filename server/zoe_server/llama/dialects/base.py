@@ -24,6 +24,11 @@ class Parser(ABC):
     def feed(self, text: str) -> list[ChatEvent]:
         """Return the events that `text`, the next piece of the answer, makes certain."""
 
+    def feed_marker(self, marker: str) -> list[ChatEvent]:
+        """Return the events that a control token makes certain; it is one of the dialect's markers, and never text."""
+        del marker
+        return []
+
     @abstractmethod
     def close(self, *, truncated: bool = False) -> list[ChatEvent]:
         """Return what was held back. A truncated answer was cut by a limit: what began as a call is dropped."""
@@ -43,7 +48,10 @@ class Dialect(ABC):
     """Markers that a call begins with, wherever it stands."""
 
     markers: tuple[str, ...] = ("<think>", "</think>")
-    """What an answer may have around calls, reasoning and text, and a vocabulary may have control tokens for."""
+    """What an answer may have around calls, reasoning and text, and a vocabulary may have control tokens for.
+
+    Other control tokens are dropped before a parser sees the answer.
+    """
 
     def reasoning(self, template: str) -> tuple[str, str] | None:
         """Return what stands before and behind reasoning; None if a model with this chat template does not reason."""

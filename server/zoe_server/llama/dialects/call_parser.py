@@ -25,8 +25,9 @@ White space around calls is handed on: whoever shows the text removes it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Final
 
 from zoe_server.call_check import fits
@@ -80,9 +81,9 @@ class Form:
 class CallParser(Parser):
     """Reads one answer.
 
-    In prose, at most the beginning of a marker is held back. In a call the raw text is kept until the call is complete,
-    to be given back if it turns out not to be one. What is to be read again waits in `_unread`, the next character
-    last.
+    It reads units: characters, and whole markers where they are control tokens. In prose, at most the beginning of a
+    marker is held back. In a call the raw text is kept until the call is complete, to be given back if it turns out not
+    to be one. What is to be read again waits in `_unread`, the next unit last.
     """
 
     def __init__(
@@ -102,21 +103,29 @@ class CallParser(Parser):
         self._prose: type[Text | Reasoning] = Reasoning if reasoning_open else Text
         self._blank = self._line_blank = True
         self._read: Callable[[str], None] = self._read_prose
-        self._held = ""
+        self._held: list[str] = []
         self._unread: list[str] = []
         self._may_reread = 0
         self._call: CallReader = EnclosedCall()
         self._marked = self._continuing = self._started = self._printed = False
         self._ends: list[str] = []
+        self._behind = ""
         self._following: Mapping[str, NewReader] = {}
         self._index = -1
         self._events: list[ChatEvent] = []
 
     def feed(self, text: str) -> list[ChatEvent]:
         """Return the events that `text` makes certain."""
-        for char in text:
+        return self._feed(text)
+
+    def feed_marker(self, marker: str) -> list[ChatEvent]:
+        """Return the events that a control token makes certain; what does not mean anything where it stands is lost."""
+        return self._feed([marker])
+
+    def _feed(self, units: Iterable[str]) -> list[ChatEvent]:
+        for unit in units:
             self._may_reread = min(self._may_reread + REREADINGS, MAX_HELD)
-            self._unread.append(char)
+            self._unread.append(unit)
             self._read_all()
         return self._take()
 
@@ -127,7 +136,7 @@ class CallParser(Parser):
             self._read_all()
         if self._read == self._read_prose and not (truncated and self._calls_only):
             self._write(self._held)
-        self._held, self._read = "", self._read_prose
+        self._held, self._read = [], self._read_prose
         return self._take()
 
     def _read_all(self) -> None:
@@ -144,8 +153,9 @@ class CallParser(Parser):
             return True
         return truncated and (self._calls_only or self._marked or self._call.likely)
 
-    def _write(self, text: str) -> None:
-        """Send prose."""
+    def _write(self, units: Iterable[str]) -> None:
+        """Send prose, of which control tokens are no part."""
+        text = "".join(unit for unit in units if len(unit) == 1)
         if not text:
             return
         _, line_break, line = text.rpartition("\n")
@@ -153,21 +163,22 @@ class CallParser(Parser):
         self._blank = self._blank and not text.strip(WHITE_SPACE)
         self._events.append(self._prose(text))
 
-    def _read_prose(self, char: str) -> None:
-        self._held += char
+    def _read_prose(self, unit: str) -> None:
+        self._held.append(unit)
         while self._held:
             markers = self._markers()
-            if any(marker.startswith(self._held) and marker != self._held for marker in markers):
+            *shorter, held = accumulate(self._held)
+            if any(marker.startswith(held) and marker != held for marker in markers):
                 return
-            found = [marker for marker in markers if self._held.startswith(marker)]
+            found = [(n, text) for n, text in enumerate([*shorter, held], 1) if text in markers]
             if found:
-                marker = max(found, key=len)
-                self._unread += reversed(self._held[len(marker) :])
-                self._held = marker
+                n_units, marker = found[-1]
+                self._unread += reversed(self._held[n_units:])
+                del self._held[n_units:]
                 self._enter(marker)
                 return
-            self._write(self._held[0])
-            self._held = self._held[1:]
+            self._write(self._held[:1])
+            del self._held[:1]
 
     def _markers(self) -> list[str]:
         """Return the markers that mean something here."""
@@ -191,7 +202,7 @@ class CallParser(Parser):
         elif marker in OPENERS:
             self._open(form.plain(), marked=False, text=marker)
         else:
-            self._held = ""
+            self._held = []
             if marker not in form.skipped + form.skipped_at_start:
                 starts = any(thinking.start == marker for thinking in form.thinking)
                 self._prose = Reasoning if starts else Text
@@ -204,17 +215,20 @@ class CallParser(Parser):
         for char in text:
             call.feed(char)
 
-    def _read_call(self, char: str) -> None:
-        if not self._call.feed(char):
-            self._unread.append(char)
-            self._give_back()
-            return
-        self._held += char
+    def _read_call(self, unit: str) -> None:
+        fragment = ""
+        for char in unit:
+            if not self._call.feed(char):
+                self._unread.append(unit)
+                self._give_back()
+                return
+            fragment += self._call.fragment
+        self._held.append(unit)
         name = self._call.name
         if name is not None and not self._started and not self._printed and not self._start_call(name):
             return
-        if self._call.fragment and self._started:
-            self._events.append(ToolCallArguments(self._index, self._call.fragment))
+        if fragment and self._started:
+            self._events.append(ToolCallArguments(self._index, fragment))
         if self._call.complete:
             self._finish_call()
         elif len(self._held) > MAX_HELD and not self._marked and self._call.tool not in self._schemas:
@@ -238,7 +252,7 @@ class CallParser(Parser):
         name, arguments = call
         self._seen[call] += 1
         if self._seen[call] > MAX_EQUAL_CALLS:
-            self.repeating, self._held, self._read = True, "", self._ignore  # its last brace is never sent
+            self.repeating, self._held, self._read = True, [], self._ignore  # its last brace is never sent
             return
         if self._printed and name in self._schemas and not fits(arguments, self._schemas[name]):
             self._give_back()
@@ -252,30 +266,31 @@ class CallParser(Parser):
         if self._printed or self._call.repaired:
             self.repaired_calls += (self._index,)
         self._prose, self._blank, self._line_blank = Text, False, True
-        self._held, self._ends, self._following = "", list(self._call.ends), self._call.following
+        self._held, self._behind = [], ""
+        self._ends, self._following = list(self._call.ends), self._call.following
         self._read = self._read_call_end if self._ends or self._following else self._read_prose
 
-    def _ignore(self, _char: str) -> None:
+    def _ignore(self, _unit: str) -> None:
         """Read what is not wanted any more."""
 
     def _give_back(self) -> None:
         """Send the raw text of what is no call; behind the beginning of a call without a marker, another may begin."""
-        held, self._held, self._read = self._held, "", self._read_prose
-        again = "" if self._marked or self._started or len(held) > self._may_reread else held[1:]
+        held, self._held, self._read = self._held, [], self._read_prose
+        again = [] if self._marked or self._started or len(held) > self._may_reread else held[1:]
         self._may_reread -= len(again)
         self._write(held[: len(held) - len(again)])
         self._unread += reversed(again)
 
-    def _read_call_end(self, char: str) -> None:
+    def _read_call_end(self, unit: str) -> None:
         """Swallow white space and the end markers; another call may follow; anything else is prose again."""
-        self._held += char
-        marker = self._held.lstrip(WHITE_SPACE)
+        self._held.append(unit)
+        marker = self._behind = (self._behind + unit).lstrip(WHITE_SPACE)
         if marker in self._following:
             self._open(self._following[marker](), marked=False, text=marker, continuing=True)
         elif marker in self._ends:
             self._ends.remove(marker)
-            self._held, self._following = "", {}
+            self._held, self._behind, self._following = [], "", {}
             self._read = self._read_call_end if self._ends else self._read_prose
         elif not any(end.startswith(marker) for end in (*self._ends, *self._following)):
             self._unread += reversed(self._held)
-            self._held, self._read = "", self._read_prose
+            self._held, self._read = [], self._read_prose
