@@ -275,7 +275,7 @@ def test_text_about_a_marker_stays_where_the_marker_is_a_control_token(dialect: 
     events = stream.feed_control(start.removesuffix("thought").encode())
     events += stream.feed(start.partition(">")[2].encode() + b"hm")
     events += stream.feed_control(end.encode())
-    about = "Write <think> before it, <|im_end|> or </think> behind it."
+    about = f"Write <think> before it, <|im_end|> or {end} behind it."
     events += stream.feed(about.encode())
     assert list(together([*events, *stream.close("stop")[0]])) == [("reasoning", "hm"), ("text", about)]
 

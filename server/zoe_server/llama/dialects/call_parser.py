@@ -105,6 +105,7 @@ class CallParser(Parser):
         self._read: Callable[[str], None] = self._read_prose
         self._held: list[str] = []
         self._unread: list[str] = []
+        self._tokens: set[str] = set()  # markers that have come as control tokens, and so are text in characters
         self._may_reread = 0
         self._call: CallReader = EnclosedCall()
         self._marked = self._continuing = self._started = self._printed = False
@@ -120,6 +121,7 @@ class CallParser(Parser):
 
     def feed_marker(self, marker: str) -> list[ChatEvent]:
         """Return the events that a control token makes certain; what does not mean anything where it stands is lost."""
+        self._tokens.add(marker)
         return self._feed([marker])
 
     def _feed(self, units: Iterable[str]) -> list[ChatEvent]:
@@ -170,7 +172,8 @@ class CallParser(Parser):
             *shorter, held = accumulate(self._held)
             if any(marker.startswith(held) and marker != held for marker in markers):
                 return
-            found = [(n, text) for n, text in enumerate([*shorter, held], 1) if text in markers]
+            beginnings = enumerate([*shorter, held], 1)
+            found = [(n, text) for n, text in beginnings if text in markers and (n == 1 or text not in self._tokens)]
             if found:
                 n_units, marker = found[-1]
                 self._unread += reversed(self._held[n_units:])
