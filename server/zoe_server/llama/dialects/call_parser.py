@@ -25,9 +25,10 @@ White space around calls is handed on: whoever shows the text removes it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, groupby
+from operator import itemgetter
 from typing import Any, Final
 
 from zoe_server.call_check import fits
@@ -102,6 +103,7 @@ class CallParser(Parser):
         self._calls_only = calls_only
         self._prose: type[Text | Reasoning] = Reasoning if reasoning_open else Text
         self._blank = self._line_blank = True
+        self._known: dict[tuple[type[Text | Reasoning], bool, bool], Mapping[str, Sequence[str]]] = {}
         self._read: Callable[[str], None] = self._read_prose
         self._held: list[str] = []
         self._unread: list[str] = []
@@ -168,20 +170,34 @@ class CallParser(Parser):
     def _read_prose(self, unit: str) -> None:
         self._held.append(unit)
         while self._held:
-            markers = self._markers()
-            *shorter, held = accumulate(self._held)
-            if any(marker.startswith(held) and marker != held for marker in markers):
-                return
-            beginnings = enumerate([*shorter, held], 1)
-            found = [(n, text) for n, text in beginnings if text in markers and (n == 1 or text not in self._tokens)]
-            if found:
-                n_units, marker = found[-1]
-                self._unread += reversed(self._held[n_units:])
-                del self._held[n_units:]
-                self._enter(marker)
+            markers = self._here().get(self._held[0][0])
+            if markers and self._takes(markers):
                 return
             self._write(self._held[:1])
             del self._held[:1]
+
+    def _takes(self, markers: Sequence[str]) -> bool:
+        """Return whether what is held may become one of the markers, or begins with one, which is entered then."""
+        *shorter, held = accumulate(self._held)
+        if any(marker.startswith(held) and marker != held for marker in markers):
+            return True
+        beginnings = enumerate([*shorter, held], 1)
+        found = [(n, text) for n, text in beginnings if text in markers and (n == 1 or text not in self._tokens)]
+        if not found:
+            return False
+        n_units, marker = found[-1]
+        self._unread += reversed(self._held[n_units:])
+        del self._held[n_units:]
+        self._enter(marker)
+        return True
+
+    def _here(self) -> Mapping[str, Sequence[str]]:
+        """Return the markers that mean something here, by their first character."""
+        state = self._prose, self._blank, self._line_blank
+        if state not in self._known:
+            by_first = groupby(sorted(self._markers()), key=itemgetter(0))
+            self._known[state] = {first: list(markers) for first, markers in by_first}
+        return self._known[state]
 
     def _markers(self) -> list[str]:
         """Return the markers that mean something here."""
