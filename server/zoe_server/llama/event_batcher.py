@@ -10,10 +10,11 @@ no clock.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
-from zoe_server.protocol import ChatEvent, Reasoning, Text, ToolCallArguments
+from zoe_server.llama.pieces import joined
+from zoe_server.protocol import ChatEvent
 
 HELD_S: Final = 0.04
 """Twenty-five times a second is fluent to read, and shorter than a syllable."""
@@ -73,29 +74,3 @@ class EventBatcher:
         for request_id, line in self._lines.items():
             if line.held:
                 self._emit(request_id, line.take())
-
-
-def joined(events: list[ChatEvent]) -> list[ChatEvent]:
-    """Return the events with neighbouring pieces of the same text in one."""
-    if len(events) == 1:
-        return events
-    result: list[ChatEvent] = []
-    for event in events:
-        one = _one(result[-1], event) if result else None
-        if one is None:
-            result.append(event)
-        else:
-            result[-1] = one
-    return result
-
-
-def _one(first: ChatEvent, second: ChatEvent) -> ChatEvent | None:
-    """Return both as one event, None if they are not pieces of the same text."""
-    match first, second:
-        case Text(), Text():
-            return Text(first.text + second.text, first.tokens + second.tokens)
-        case Reasoning(), Reasoning():
-            return Reasoning(first.text + second.text)
-        case ToolCallArguments(index), ToolCallArguments(other) if index == other:
-            return replace(first, text=first.text + second.text)
-    return None

@@ -5,13 +5,14 @@ It owns scheduler, runner and sampler, and knows no sockets.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from zoe_server.errors import InvalidRequestError, ZoeError
+from zoe_server.errors import EngineError, InvalidRequestError, ZoeError
 from zoe_server.llama.event_batcher import EventBatcher
 from zoe_server.llama.runner import FatalDecodeError, NoFreeCellError
 from zoe_server.llama.work_loop import WorkLoop
@@ -109,8 +110,8 @@ class EngineLoop(WorkLoop[Job]):
                 drawn = zip(said, self.sampler.take_drawn(sequence.request_id), strict=False)
                 control = self.runner.vocab.control_tokens
                 job.ledger.add(one for token, one in drawn if token not in control)
-            if job.reads_each_token:
-                self._outbox.put(sequence.request_id, self._read(job))
+            if job.reads_each_token and not self._put(job):
+                continue
             if job.output.stopped and ended is None:
                 self.scheduler.finish(sequence, now)
                 ended = "stop"
@@ -124,17 +125,30 @@ class EngineLoop(WorkLoop[Job]):
 
     def _put_unread(self, now: float = float("inf")) -> None:
         """Read what may leave at `now`; of a preempted request, too, which gets no tokens for a while."""
-        for request_id, job in self._jobs.items():
+        for request_id, job in list(self._jobs.items()):
             if job.unread and self._outbox.is_due(request_id, now):
-                self._outbox.put(request_id, self._read(job))
+                self._put(job)
 
-    def _read(self, job: Job) -> list[ChatEvent]:
-        """Return what the unread tokens of a job say."""
-        if not job.unread:
-            return []
+    def _put(self, job: Job) -> bool:
+        """Put what the unread tokens of a job say; return False if reading them failed, which ends this job alone."""
+        tokens, job.unread = job.unread, []
+        try:
+            events = self._read(job, tokens) if tokens else []
+        except Exception:  # noqa: BLE001 -- whatever it is, the other answers go on
+            _LOG.exception("the answer to request %s cannot be read", job.sequence.request_id)
+            self._give_up(job)
+            return False
+        self._outbox.put(job.sequence.request_id, events)
+        return True
+
+    def _read(self, job: Job, tokens: list[int]) -> list[ChatEvent]:
         vocab = self.runner.vocab
-        events = job.output.feed(vocab.detokenize(job.unread), vocab.control_texts(job.unread))
-        job.unread.clear()
+        events: list[ChatEvent] = []
+        for is_control, run in itertools.groupby(tokens, vocab.control_tokens.__contains__):
+            if is_control:
+                events += [event for token in run for event in job.output.feed_control(vocab.piece(token))]
+            else:
+                events += job.output.feed(vocab.detokenize(run))
         return events if job.ledger is None else job.ledger.annotate(events)
 
     def stats(self) -> dict[str, Any]:
@@ -179,20 +193,31 @@ class EngineLoop(WorkLoop[Job]):
             self._emit(sequence.request_id, [Started(sequence.n_prompt, sequence.cached_tokens)])
 
     def _finish(self, job: Job, reason: FinishReason) -> None:
-        said = self._read(job)
-        events, reason = job.output.close(reason)
-        if job.ledger is not None:
-            events = job.ledger.annotate(events)
+        if not self._put(job):
+            return
         sequence = job.sequence
+        try:
+            events, reason = job.output.close(reason)
+            if job.ledger is not None:
+                events = job.ledger.annotate(events)
+        except Exception:  # noqa: BLE001 -- whatever it is, the other answers go on
+            _LOG.exception("the end of the answer to request %s cannot be read", sequence.request_id)
+            self._give_up(job)
+            return
         self._forget(job)
         timings = sequence.timings(self._clock())
         finish = Finish(reason, sequence.usage(), timings, job.output.repaired_calls)
-        self._outbox.end(sequence.request_id, [*said, *events, finish])
+        self._outbox.end(sequence.request_id, [*events, finish])
+
+    def _give_up(self, job: Job) -> None:
+        """End a job whose answer cannot be read."""
+        self.scheduler.finish(job.sequence, self._clock())
+        self._fail(job, EngineError("the engine failed to read this answer; its log has the details"))
 
     def _fail(self, job: Job, error: ZoeError) -> None:
-        said = self._read(job)
-        self._forget(job)
-        self._outbox.end(job.sequence.request_id, [*said, Failure(error)])
+        if self._put(job):
+            self._forget(job)
+            self._outbox.end(job.sequence.request_id, [Failure(error)])
 
     def _forget(self, job: Job) -> None:
         del self._jobs[job.sequence.request_id]

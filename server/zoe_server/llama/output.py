@@ -4,17 +4,18 @@
 
 The concatenated events do not depend on where the bytes were cut. Stop strings apply to text only, not to tool calls or
 reasoning, and a stop string ends the text where it is complete first. White space between text, reasoning and calls is
-dropped, and so are control tokens that the dialect did not read. This module knows no model.
+dropped, and so are control tokens that are no markers of the dialect. This module knows no model.
 """
 
 from __future__ import annotations
 
 import codecs
 import json
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 
 from zoe_server.llama.dialects import Dialect
+from zoe_server.llama.pieces import joined
 from zoe_server.protocol import (
     ChatEvent,
     ChatRequest,
@@ -36,15 +37,14 @@ class OutputStream:
         self._characters = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._parser = dialect.parser(request, reasoning_open=reasoning_open)
         self._stops = StopStrings(request.stop)
-        self._control = ControlTexts()
+        self._markers = frozenset(dialect.markers)
         self._margins = Margins()
-        self._kind: type[Text | Reasoning] = Text
         self._arguments: defaultdict[int, str] = defaultdict(str)
 
     @property
     def may_stop(self) -> bool:
         """Whether there are stop strings to be found."""
-        return self._stops.wanted
+        return bool(self._stops.wanted)
 
     @property
     def stopped(self) -> bool:
@@ -54,16 +54,21 @@ class OutputStream:
     @property
     def repaired_calls(self) -> tuple[int, ...]:
         """The indexes of the calls so far that were not written as they should be."""
-        return self._parser.repaired
+        return self._parser.repaired_calls
 
-    def feed(self, piece: bytes, control: Iterable[str] = ()) -> list[ChatEvent]:
-        """Return the events that the next bytes make certain; they may end in the middle of a character.
-
-        `control` are the texts of the control tokens in them. A dialect reads them as it reads any text, because its
-        markers may or may not be such tokens; what it does not use of them is dropped.
-        """
-        self._control.expect(control)
+    def feed(self, piece: bytes) -> list[ChatEvent]:
+        """Return the events that the next bytes make certain; they may end in the middle of a character."""
         return self._deliver(self._parser.feed(self._characters.decode(piece)))
+
+    def feed_control(self, piece: bytes) -> list[ChatEvent]:
+        """Return the events that a control token makes certain; only one that is a stop string is text."""
+        text = piece.decode(errors="replace")
+        events = self._parser.feed(self._characters.decode(b"", final=True))
+        if text in self._markers:
+            events += self._parser.feed_marker(text)
+        elif text in self._stops.wanted:
+            events += self._parser.feed(text)
+        return self._deliver(events)
 
     def close(self, reason: FinishReason) -> tuple[list[ChatEvent], FinishReason]:
         """Return what was held back, and the reason to report.
@@ -75,13 +80,12 @@ class OutputStream:
         rest = "" if truncated else self._characters.decode(b"", final=True)
         events = self._deliver(self._parser.feed(rest))
         events += self._deliver(self._parser.close(truncated=truncated))
-        events += self._say(Text, self._stops.release()) + self._release()
-        events += self._margins.end()
+        events += [*self._margins.prose(Text(self._stops.release())), *self._margins.end()]
         if self.stopped and reason == "length":
             reason = "stop"
         if reason == "stop" and any(map(_is_object, self._arguments.values())):
             reason = "tool_calls"
-        return _joined(events), reason
+        return joined(events), reason
 
     def _deliver(self, events: Sequence[ChatEvent]) -> list[ChatEvent]:
         delivered: list[ChatEvent] = []
@@ -89,31 +93,18 @@ class OutputStream:
             if self._stops.found:
                 break
             if isinstance(event, Text):
-                delivered += self._say(Text, self._stops.feed(event.text))
+                delivered += self._margins.prose(Text(self._stops.feed(event.text)))
                 continue
-            delivered += self._say(Text, self._stops.release())
+            delivered += self._margins.prose(Text(self._stops.release()))
             if isinstance(event, Reasoning):
-                delivered += self._say(Reasoning, event.text)
+                delivered += self._margins.prose(event)
                 continue
-            delivered += self._release()
             if isinstance(event, ToolCallArguments):
                 self._arguments[event.index] += event.text
             elif isinstance(event, ToolCallStart):
                 self._margins.cut()
             delivered.append(event)
-        return _joined(delivered)
-
-    def _say(self, kind: type[Text | Reasoning], text: str) -> list[ChatEvent]:
-        """Return text or reasoning without control tokens and margins."""
-        if not text:
-            return []
-        events = [] if kind is self._kind else self._release()
-        self._kind = kind
-        return [*events, *self._margins.prose(kind(self._control.feed(text)))]
-
-    def _release(self) -> list[ChatEvent]:
-        """Return what turned out to be no control token, because another kind of event follows."""
-        return list(self._margins.prose(self._kind(self._control.release())))
+        return joined(delivered)
 
 
 def _is_object(text: str) -> bool:
@@ -123,35 +114,22 @@ def _is_object(text: str) -> bool:
         return False
 
 
-def _joined(events: Sequence[ChatEvent]) -> list[ChatEvent]:
-    """Return the events with neighbouring pieces of text in one."""
-    joined: list[ChatEvent] = []
-    for event in events:
-        last = joined[-1] if joined else None
-        if isinstance(event, Text) and isinstance(last, Text):
-            joined[-1] = Text(last.text + event.text)
-        else:
-            joined.append(event)
-    return joined
-
-
 class StopStrings:
     """Ends a text at the stop string that is complete first (of several, the longest), and never shows part of one."""
 
     def __init__(self, stops: Sequence[str]) -> None:
-        self._stops = tuple(stop for stop in stops if stop)
+        self.wanted = tuple(stop for stop in stops if stop)
         self._held = ""
-        self.wanted = bool(self._stops)
         self.found = False
 
     def feed(self, text: str) -> str:
         """Return the text that is certainly no part of a stop string."""
         text = self._held + text
-        ends = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
+        ends = [(at + len(stop), at) for stop in self.wanted if (at := text.find(stop)) >= 0]
         if ends:
             self.found, self._held = True, ""
             return text[: min(ends)[1]]
-        held = max((_overlap(text, stop) for stop in self._stops), default=0)
+        held = max((_overlap(text, stop) for stop in self.wanted), default=0)
         self._held = text[len(text) - held :]
         return text[: len(text) - held]
 
@@ -164,34 +142,6 @@ class StopStrings:
 def _overlap(text: str, stop: str) -> int:
     """Return how many characters at the end of `text` are a beginning of `stop`, but not all of it."""
     return next((n for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n])), 0)
-
-
-class ControlTexts:
-    """Drops control tokens from a text, as often as they are expected: who only writes about one may do so."""
-
-    def __init__(self) -> None:
-        self._expected: Counter[str] = Counter()
-        self._held = ""
-
-    def expect(self, texts: Iterable[str]) -> None:
-        """Take note of control tokens that were written."""
-        self._expected.update(texts)
-
-    def feed(self, text: str) -> str:
-        """Return the text without control tokens, as far as it is certainly no part of one."""
-        text = self._held + text
-        while found := min(((at, c) for c in self._expected if (at := text.find(c)) >= 0), default=None):
-            at, control = found
-            text = text[:at] + text[at + len(control) :]
-            self._expected -= Counter([control])
-        held = max((_overlap(text, control) for control in self._expected), default=0)
-        self._held = text[len(text) - held :]
-        return text[: len(text) - held]
-
-    def release(self) -> str:
-        """Return what was held back, because the text ends here."""
-        held, self._held = self._held, ""
-        return held
 
 
 class Margins:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zoe_server.catalogue.engine_options import DIALECTS
 from zoe_server.llama import dialects
 from zoe_server.llama.dialects.mistral import new_call_id
 from zoe_server.protocol import (
@@ -33,7 +34,7 @@ ON_JSON = f'{{"name": "on", "parameters": {LAMP}}}'
 OFF_JSON = '{"name": "off", "parameters": {}}'
 SAME: Expected = []
 """All of the transcript is text."""
-WITH_CALLS = tuple(name for name in dialects.names() if name != "plain")
+WITH_CALLS = tuple(name for name in DIALECTS if name != "plain")
 
 LLAMA3: dict[str, tuple[str, Expected]] = {
     "call": (ON_JSON, [ON]),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoe_server.llama.event_batcher import EventBatcher, joined
+from zoe_server.llama.event_batcher import EventBatcher
+from zoe_server.llama.pieces import joined
 from zoe_server.protocol import (
     ChatEvent,
     DrawnToken,

@@ -12,7 +12,7 @@ import pytest
 
 from tests.fixtures import random_gguf
 from tests.fixtures.random_gguf import whole_words
-from zoe_server.errors import ContextSizeError, EngineCrashedError, QueueFullError
+from zoe_server.errors import ContextSizeError, EngineCrashedError, EngineError, QueueFullError
 from zoe_server.llama.cache.kv_cache import MemoryOperation
 from zoe_server.llama.runner import FatalDecodeError
 from zoe_server.llama.scheduling.batch import Batch
@@ -266,6 +266,40 @@ def test_fatal_failure_reaches_every_open_request_once(engine: Engine) -> None:
         assert isinstance(engine.events[name][-1].error, EngineCrashedError)
         assert sum(isinstance(event, Failure) for event in engine.events[name]) == 1
     engine.scheduler.memory.ledger.keep(0, 5)  # so that the books agree with the library again
+
+
+@pytest.mark.parametrize("end", ["in the middle", "at the end", "with the engine"])
+@pytest.mark.parametrize("logprobs", [None, 0])
+def test_an_answer_that_cannot_be_read_fails_alone(
+    make_engine: Callable[..., Engine],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    end: str,
+    logprobs: int | None,
+) -> None:
+    """Its tokens are read one by one if their probabilities are asked for, else in batches."""
+
+    def unreadable(*_: object) -> None:
+        raise ValueError("unreadable")
+
+    engine, fresh = make_engine(), make_engine(prefix_cache=False)
+    job = engine.prepare("bad", "hello", max_tokens=30, logprobs=logprobs)
+    monkeypatch.setattr(job.output, "close" if end == "at the end" else "feed", unreadable)
+    engine.ask("good", "good morning", max_tokens=30)
+    engine.loop.submit(job)
+    if end == "with the engine":
+        monkeypatch.setattr(engine.loop, "emit", lambda *_: job.unread.append(5) or _broken(Batch((), (), (), 0.0)))
+        with pytest.raises(FatalDecodeError):
+            engine.loop.run()
+        assert isinstance(engine.events["good"][-1].error, EngineCrashedError)
+    else:
+        engine.run()
+        assert engine.text("good") == fresh.answer("good", "good morning", max_tokens=30)
+    failures = [event.error for event in engine.events["bad"] if isinstance(event, Failure)]
+    assert [type(error) for error in failures] == [EngineError]
+    assert isinstance(engine.events["bad"][-1], Failure)
+    assert "ValueError: unreadable" in caplog.text
+    assert engine.scheduler.n_running == (1 if end == "with the engine" else 0)
 
 
 def test_empty_batch_is_false() -> None:

@@ -11,7 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zoe_server.llama.dialects.base import Dialect
+from zoe_server.llama.dialects.gemma import Gemma4
+from zoe_server.llama.dialects.harmony import Harmony
 from zoe_server.llama.dialects.hermes import Hermes
+from zoe_server.llama.dialects.mistral import Mistral
+from zoe_server.llama.dialects.plain import Plain
 from zoe_server.llama.output import OutputStream, StopStrings
 from zoe_server.protocol import (
     ChatEvent,
@@ -195,30 +200,94 @@ def test_reasoning_that_the_prompt_opened() -> None:
     assert stream.close("stop") == ([], "stop")
 
 
-@pytest.mark.parametrize("together_in_steps", [1, 3, 1000])
-def test_control_tokens_that_nobody_read_are_dropped(together_in_steps: int) -> None:
-    """Also if they stand in reasoning, behind a call, or end like the beginning of a marker."""
-    control = ("<|user|>", "<|x<", "<tool_call>")
-    text = f"<think>hm<|user|>m</think><|x<On<|user|> <|x<it. {CALL}<|user|>\nDone<tool_call>"
-    tokens = re.findall("|".join([*map(re.escape, control), "."]), text, re.DOTALL)
-    stream = OutputStream(request(), Hermes())
+def spoken(dialect: Dialect, text: str, *control: str, size: int = 1, **more: Any) -> list[tuple[str, ...]]:  # noqa: ANN401
+    """Return what is said where `control` are tokens of their own, and the text between them comes in pieces."""
+    stream = OutputStream(request(**more), dialect)
     events: list[ChatEvent] = []
-    for step in itertools.batched(tokens, together_in_steps):
-        events += stream.feed("".join(step).encode(), [token for token in step if token in control])
-    events += stream.close("stop")[0]
+    for part in re.split(f"({'|'.join(map(re.escape, control))})", text):
+        if part in control:
+            events += stream.feed_control(part.encode())
+            continue
+        for piece in itertools.batched(part.encode(), size):
+            events += stream.feed(bytes(piece))
+    return list(together([*events, *stream.close("stop")[0]]))
+
+
+THINK = ("<think>", "</think>")
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_control_tokens_that_mean_nothing_are_dropped(size: int) -> None:
+    """Also if they stand in reasoning, in or behind a call, or end like the beginning of a marker."""
+    control = ("<|user|>", "<|x<", "<tool_call>")
+    call = CALL.replace("Lä", "L<|user|>ä")
+    text = f"<think>hm<|user|>m</think><|x<On<|user|> <|x<it. {call}<|user|>\nDone<tool_call>"
     said = [("reasoning", "hmm"), ("text", "On it."), ("call", *ARGUMENTS[1:]), ("text", "Done")]
-    assert list(together(events)) == said
+    assert spoken(Hermes(), text, *control, size=size) == said
 
 
-def test_text_about_a_control_token_stays() -> None:
+@pytest.mark.parametrize(
+    ("dialect", "control", "text", "said"),
+    [
+        (Hermes(), THINK, "<think>hm</think>Yes.", [("reasoning", "hm"), ("text", "Yes.")]),
+        (Hermes(), THINK, "Yes <think>and</think> no.", [("text", "Yes and no.")]),
+        (Hermes(), THINK, "<<think>and", [("text", "<and")]),
+        (Hermes(), ("<tool_call>",), "<tool_call>no call", [("text", "no call")]),
+        (
+            Mistral(),
+            ("[ARGS]", "[TOOL_CALLS]"),
+            "[ARGS]Hm [TOOL_CALLS]on[ARGS]{}",
+            [("text", "Hm"), ("call", "on", "{}")],
+        ),
+        (
+            Gemma4(),
+            ("<|channel>", "<channel|>"),
+            "<|channel>thought\nhm<channel|>Yes.",
+            [("reasoning", "hm"), ("text", "Yes.")],
+        ),
+        (Gemma4(), ("<|channel>",), "Yes,<|channel>no.", [("text", "Yes,no.")]),
+        (
+            Gemma4(),
+            ("<|tool_call>", "<tool_call|>", '<|"|>'),
+            'On it.<|tool_call>call:on{name:<|"|>Lämp<|"|>}<tool_call|>',
+            [("text", "On it."), ARGUMENTS],
+        ),
+        (
+            Harmony(),
+            ("<|start|>", "<|channel|>", "<|message|>", "<|end|>"),
+            "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Yes.",
+            [("reasoning", "Hm."), ("text", "Yes.")],
+        ),
+        (Plain(), THINK, "<think>hm</think> yes", [("text", "hm yes")]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("size", [1, 1000])
+def test_a_marker_that_is_a_control_token_is_read_or_dropped(
+    dialect: Dialect, control: tuple[str, ...], text: str, said: list[tuple[str, ...]], size: int
+) -> None:
+    assert spoken(dialect, text, *control, size=size) == said
+
+
+@pytest.mark.parametrize("dialect", [Hermes(), Gemma4()])
+def test_text_about_a_marker_stays_where_the_marker_is_a_control_token(dialect: Dialect) -> None:
+    stream = OutputStream(request(), dialect)
+    start, end = ("<think>", "</think>") if isinstance(dialect, Hermes) else ("<|channel>thought", "<channel|>")
+    events = stream.feed_control(start.removesuffix("thought").encode())
+    events += stream.feed(start.partition(">")[2].encode() + b"hm")
+    events += stream.feed_control(end.encode())
+    about = f"Write <think> before it, <|im_end|> or {end} behind it."
+    events += stream.feed(about.encode())
+    assert list(together([*events, *stream.close("stop")[0]])) == [("reasoning", "hm"), ("text", about)]
+
+
+def test_a_character_that_a_control_token_cuts_is_none() -> None:
     stream = OutputStream(request(), Hermes())
-    events = stream.feed(b"Turns end with <|im_end|>.")
-    events += stream.feed(b" Good<|im_end|>bye.", ["<|im_end|>"])
-    assert list(together([*events, *stream.close("stop")[0]])) == [("text", "Turns end with <|im_end|>. Goodbye.")]
+    events = [*stream.feed("Grü".encode()[:-1]), *stream.feed_control(b"<|user|>"), *stream.feed("ü".encode()[1:])]
+    assert list(together(events)) == [("text", "Gr\ufffd\ufffd")]
 
 
 def test_a_stop_string_may_be_a_control_token() -> None:
     stream = OutputStream(request(stop=("<|user|>",)), Hermes())
-    events = stream.feed(b"On it.<|user|>", ["<|user|>"])
+    events = [*stream.feed(b"On it."), *stream.feed_control(b"<|system|>"), *stream.feed_control(b"<|user|>")]
     assert stream.stopped
     assert list(together(events)) == [("text", "On it.")]

@@ -153,6 +153,20 @@ def test_an_answer_that_begins_within_reasoning() -> None:
     assert alarm.feed(b'\n{"n": 1') == b'{"n": 1'
 
 
+@pytest.mark.parametrize("size", [1, 16, 10_000])
+@pytest.mark.parametrize(
+    ("before", "inside", "wakes"), [(0, 0, True), (0, 60, True), (5000, 60, True), (0, 100, False), (0, 5000, False)]
+)
+def test_white_space_in_an_opening_is_waited_for_only_so_long(
+    size: int, before: int, inside: int, *, wakes: bool
+) -> None:
+    alarm = Alarm(Grammar("start: /.*/", lazy=True, json_openings=('{"name": "on", ',)))
+    text = b" " * before + b'{"name":' + b" " * inside + b'"on", '
+    found = [alarm.feed(text[start : start + size]) for start in range(0, len(text), size)]
+    assert any(found) == wakes
+    assert len(alarm._line) <= max(size, 100)
+
+
 def test_an_opening_wakes_the_grammar(engine: Engine) -> None:
     held = held_to(OPENING, engine)
     assert accept(held, engine, 'Sure.\n{"n": 1')

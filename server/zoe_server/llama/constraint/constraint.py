@@ -33,6 +33,8 @@ _BITS: Final = 32
 _MAX_FORCED_BYTES: Final = 64 * 1024
 _N_FORCED: Final = 64
 """More of what must come next is not told at once; nobody computes that much in a step."""
+_MORE_SPACE: Final = 64
+"""How many bytes a line may be longer than the longest JSON opening, and still become one."""
 
 
 class Constraint(Protocol):
@@ -164,6 +166,7 @@ class Alarm:
         self._triggers = _encoded(grammar.triggers)
         self._openings = _encoded(grammar.openings)
         self._json_openings = {_packed(opening): opening for opening in _encoded(grammar.json_openings)}
+        self._n_json = max(map(len, self._json_openings.values()), default=0) + _MORE_SPACE
         self._starts = _encoded(start for start, _ in grammar.thinking)
         self._ends = _encoded(end for _, end in grammar.thinking)
         self._n_kept = max(map(len, (*self._triggers, *self._ends)), default=1) - 1
@@ -183,7 +186,7 @@ class Alarm:
             return None
         self._line += piece
         while self._read_reasoning() or self._read_rest_of_line():
-            begun = self._line.lstrip()
+            self._line = begun = self._line.lstrip()
             if begun.startswith(self._openings):
                 return begun
             if (opened := self._opened_json(begun)) is not None:
@@ -196,8 +199,10 @@ class Alarm:
         """Return the JSON opening that `begun` has, as the grammar writes it, and what follows; None if it has none."""
         if not begun.startswith((b"{", b"[")):
             return None
-        for end in range(1, len(begun) + 1):
-            opening = self._json_openings.get(_packed(begun[:end]))
+        packed = b""
+        for end in range(1, min(len(begun), self._n_json) + 1):
+            packed += begun[end - 1 : end].strip()
+            opening = self._json_openings.get(packed)
             if opening is not None:
                 return opening + begun[end:].lstrip()
         return None
@@ -229,10 +234,10 @@ class Alarm:
     def _may_begin(self, begun: bytes) -> bool:
         """Return whether what a line begins with may still become an opening; if not, the line does not count."""
         texts = (*self._openings, *(self._starts if self._blank else ()))
-        packed = _packed(begun)
-        if any(text.startswith(begun) for text in texts) or any(
-            text.startswith(packed) for text in self._json_openings
-        ):
+        if any(text.startswith(begun) for text in texts):
+            return True
+        packed = _packed(begun) if len(begun) < self._n_json else begun
+        if any(text.startswith(packed) for text in self._json_openings):
             return True
         self._at_start_of_line = self._blank = False
         return False

@@ -15,7 +15,7 @@ from zoe_server.llama.dialects.mistral import Mistral
 from zoe_server.llama.dialects.plain import Plain
 from zoe_server.llama.dialects.plain_json import PlainJson
 
-__all__ = ["Dialect", "Parser", "by_name", "detect", "names"]
+__all__ = ["Dialect", "Parser", "by_name", "detect"]
 
 _DIALECTS: dict[str, type[Dialect]] = {
     cls.name: cls
@@ -43,19 +43,8 @@ _TAUGHT: Final[tuple[tuple[type[Dialect], re.Pattern[str]], ...]] = tuple(
 """What the templates of each family have and those after it in this table may lack: the first match counts."""
 
 
-def names() -> tuple[str, ...]:
-    """Return the names that `by_name` knows."""
-    return tuple(_DIALECTS)
-
-
 def by_name(name: str) -> Dialect:
-    """Return the dialect of that name.
-
-    Raises:
-        KeyError: there is none; the message lists those that exist.
-    """
-    if name not in _DIALECTS:
-        raise KeyError(f"no dialect is called {name!r}; there are {', '.join(_DIALECTS)}")
+    """Return the dialect of that name, one of those that the settings accept."""
     return _DIALECTS[name]()
 
 

@@ -13,16 +13,21 @@ class Parser(ABC):
 
     Nothing the model writes is an error: what is no proper call is text. The last brace of a call's arguments is sent
     only when the call is complete, so arguments that do not parse as JSON belong to a call that is to be ignored.
-    `repaired` are the indexes of those that were complete but not written the way of the dialect.
+    `repaired_calls` are the indexes of those that were complete but not written the way of the dialect.
     """
 
-    repaired: tuple[int, ...] = ()
+    repaired_calls: tuple[int, ...] = ()
     repeating = False
     """Whether the answer only repeats itself, so that nothing more is wanted of it."""
 
     @abstractmethod
     def feed(self, text: str) -> list[ChatEvent]:
         """Return the events that `text`, the next piece of the answer, makes certain."""
+
+    def feed_marker(self, marker: str) -> list[ChatEvent]:
+        """Return the events that a control token makes certain; it is one of the dialect's markers, and never text."""
+        del marker
+        return []
 
     @abstractmethod
     def close(self, *, truncated: bool = False) -> list[ChatEvent]:
@@ -43,7 +48,10 @@ class Dialect(ABC):
     """Markers that a call begins with, wherever it stands."""
 
     markers: tuple[str, ...] = ("<think>", "</think>")
-    """What an answer may have around calls, reasoning and text, and a vocabulary may have control tokens for."""
+    """What an answer may have around calls, reasoning and text, and a vocabulary may have control tokens for.
+
+    Other control tokens are dropped before a parser sees the answer.
+    """
 
     def reasoning(self, template: str) -> tuple[str, str] | None:
         """Return what stands before and behind reasoning; None if a model with this chat template does not reason."""

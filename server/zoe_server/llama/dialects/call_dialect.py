@@ -11,6 +11,7 @@ import json
 import secrets
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from zoe_server.llama.constraint import tool_schema
@@ -122,6 +123,8 @@ class CallDialect(Dialect):
         }
         calls_only = request.tool_choice.mode == "required"
         form = self.form(frozenset(schemas))
+        if request.answer_schema is not None and not form.plain_in_reasoning:
+            form = replace(form, openers=())  # its grammar admits calls only with their markers
         return self.parser_class(form, schemas, self._call_ids, reasoning_open=reasoning_open, calls_only=calls_only)
 
 

@@ -14,7 +14,8 @@ A call printed as plain text is found where a line begins with it; in reasoning,
 it, or in any line if the dialect has no other way of calling: a line that reasons about a call is none.
 
 A call without its marker, in a dialect with markers, is sent when it is complete, and only if it fits the schema of its
-tool: where no grammar held the model to it, it is text.
+tool: where no grammar held the model to it, it is text. So is one that names no tool for `MAX_HELD` characters; in what
+was taken for a call others are looked for, but not so often that reading a text takes more than a few times its length.
 
 A call counts as repaired if it was printed as plain text in a dialect with markers, or had to be mended to be read.
 
@@ -24,19 +25,26 @@ White space around calls is handed on: whoever shows the text removes it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, groupby
+from operator import itemgetter
 from typing import Any, Final
 
 from zoe_server.call_check import fits
 from zoe_server.llama.dialects.base import Parser
 from zoe_server.llama.dialects.call_reader import CallReader
 from zoe_server.llama.dialects.enclosed_call import OPENERS, EnclosedCall
+from zoe_server.llama.pieces import joined
 from zoe_server.protocol import ChatEvent, Reasoning, Text, ToolCallArguments, ToolCallStart
 
 WHITE_SPACE: Final = " \t\r\n"
 MAX_EQUAL_CALLS: Final = 2
 """An answer that makes the same call more often repeats itself; the rest of it is not wanted."""
+MAX_HELD: Final = 4000
+"""How many characters may wait for the tool of a call without its marker, and how many are read again at once."""
+REREADINGS: Final = 2
+"""How often a character is read again on average, where calls without markers that turn out to be none are nested."""
 
 NewReader = Callable[[], CallReader]
 
@@ -58,7 +66,7 @@ class Form:
     """What the parser has to know of a dialect: which marker starts a call, and who reads what follows the marker.
 
     `calls_at_start` and `skipped_at_start` count only where the answer begins; what is skipped is no text. `plain`
-    reads calls without any marker. The longest marker counts.
+    reads calls without any marker, which begin with one of `openers`. The longest marker counts.
     """
 
     calls: Mapping[str, NewReader] = field(default_factory=dict)
@@ -67,14 +75,16 @@ class Form:
     skipped_at_start: tuple[str, ...] = ()
     thinking: tuple[Thinking, ...] = (THINK,)
     plain: NewReader = EnclosedCall
+    openers: tuple[str, ...] = OPENERS
     plain_in_reasoning: bool = False
 
 
 class CallParser(Parser):
     """Reads one answer.
 
-    In prose, at most the beginning of a marker is held back. In a call the raw text is kept until the call is complete,
-    to be given back if it turns out not to be one.
+    It reads units: characters, and whole markers where they are control tokens. In prose, at most the beginning of a
+    marker is held back. In a call the raw text is kept until the call is complete, to be given back if it turns out not
+    to be one. What is to be read again waits in `_unread`, the next unit last.
     """
 
     def __init__(
@@ -93,32 +103,52 @@ class CallParser(Parser):
         self._calls_only = calls_only
         self._prose: type[Text | Reasoning] = Reasoning if reasoning_open else Text
         self._blank = self._line_blank = True
+        self._known: dict[tuple[type[Text | Reasoning], bool, bool], Mapping[str, Sequence[str]]] = {}
         self._read: Callable[[str], None] = self._read_prose
-        self._held = ""
+        self._held: list[str] = []
+        self._unread: list[str] = []
+        self._tokens: set[str] = set()  # markers that have come as control tokens, and so are text in characters
+        self._may_reread = 0
         self._call: CallReader = EnclosedCall()
         self._marked = self._continuing = self._started = self._printed = False
         self._ends: list[str] = []
+        self._behind = ""
         self._following: Mapping[str, NewReader] = {}
         self._index = -1
         self._events: list[ChatEvent] = []
 
     def feed(self, text: str) -> list[ChatEvent]:
         """Return the events that `text` makes certain."""
-        for char in text:
-            self._read(char)
+        return self._feed(text)
+
+    def feed_marker(self, marker: str) -> list[ChatEvent]:
+        """Return the events that a control token makes certain; what does not mean anything where it stands is lost."""
+        self._tokens.add(marker)
+        return self._feed([marker])
+
+    def _feed(self, units: Iterable[str]) -> list[ChatEvent]:
+        for unit in units:
+            self._may_reread = min(self._may_reread + REREADINGS, MAX_HELD)
+            self._unread.append(unit)
+            self._read_all()
         return self._take()
 
     def close(self, *, truncated: bool = False) -> list[ChatEvent]:
         """Return what was held back; if truncated, no half call, and no half marker where only a call could follow."""
         while self._read == self._read_call and not self._is_dropped(truncated=truncated):
             self._give_back()
+            self._read_all()
         if self._read == self._read_prose and not (truncated and self._calls_only):
             self._write(self._held)
-        self._held, self._read = "", self._read_prose
+        self._held, self._read = [], self._read_prose
         return self._take()
 
+    def _read_all(self) -> None:
+        while self._unread:
+            self._read(self._unread.pop())
+
     def _take(self) -> list[ChatEvent]:
-        events, self._events = self._events, []
+        events, self._events = joined(self._events), []
         return events
 
     def _is_dropped(self, *, truncated: bool) -> bool:
@@ -127,38 +157,47 @@ class CallParser(Parser):
             return True
         return truncated and (self._calls_only or self._marked or self._call.likely)
 
-    def _write(self, text: str) -> None:
-        """Send prose, joined to the prose before it."""
+    def _write(self, units: Iterable[str]) -> None:
+        """Send prose, of which control tokens are no part."""
+        text = "".join(unit for unit in units if len(unit) == 1)
         if not text:
             return
         _, line_break, line = text.rpartition("\n")
         self._line_blank = (self._line_blank or bool(line_break)) and not line.strip(WHITE_SPACE)
         self._blank = self._blank and not text.strip(WHITE_SPACE)
-        last = self._events[-1] if self._events else None
-        if isinstance(last, Text | Reasoning) and type(last) is self._prose:
-            self._events[-1] = self._prose(last.text + text)
-        else:
-            self._events.append(self._prose(text))
+        self._events.append(self._prose(text))
 
-    def _read_prose(self, char: str) -> None:
-        self._held += char
+    def _read_prose(self, unit: str) -> None:
+        self._held.append(unit)
         while self._held:
-            markers = self._markers()
-            if any(marker.startswith(self._held) and marker != self._held for marker in markers):
+            markers = self._here().get(self._held[0][0])
+            if markers and self._takes(markers):
                 return
-            found = [marker for marker in markers if self._held.startswith(marker)]
-            if found:
-                self._enter_and_go_on(max(found, key=len))
-                return
-            self._write(self._held[0])
-            self._held = self._held[1:]
+            self._write(self._held[:1])
+            del self._held[:1]
 
-    def _enter_and_go_on(self, marker: str) -> None:
-        """Enter with `marker`, and read on what was held to see whether it becomes a longer one."""
-        rest, self._held = self._held[len(marker) :], marker
+    def _takes(self, markers: Sequence[str]) -> bool:
+        """Return whether what is held may become one of the markers, or begins with one, which is entered then."""
+        *shorter, held = accumulate(self._held)
+        if any(marker.startswith(held) and marker != held for marker in markers):
+            return True
+        beginnings = enumerate([*shorter, held], 1)
+        found = [(n, text) for n, text in beginnings if text in markers and (n == 1 or text not in self._tokens)]
+        if not found:
+            return False
+        n_units, marker = found[-1]
+        self._unread += reversed(self._held[n_units:])
+        del self._held[n_units:]
         self._enter(marker)
-        for char in rest:
-            self._read(char)
+        return True
+
+    def _here(self) -> Mapping[str, Sequence[str]]:
+        """Return the markers that mean something here, by their first character."""
+        state = self._prose, self._blank, self._line_blank
+        if state not in self._known:
+            by_first = groupby(sorted(self._markers()), key=itemgetter(0))
+            self._known[state] = {first: list(markers) for first, markers in by_first}
+        return self._known[state]
 
     def _markers(self) -> list[str]:
         """Return the markers that mean something here."""
@@ -168,7 +207,7 @@ class CallParser(Parser):
         if self._schemas:
             markers += [*form.calls, *(form.calls_at_start if self._blank else ())]
             if self._line_blank and (not reasoning or self._blank or form.plain_in_reasoning):
-                markers += OPENERS
+                markers += form.openers
         here = [thinking for thinking in form.thinking if self._blank or thinking.anywhere]
         markers += [thinking.end for thinking in (form.thinking if reasoning else here)]
         markers += [] if reasoning else [thinking.start for thinking in here]
@@ -182,7 +221,7 @@ class CallParser(Parser):
         elif marker in OPENERS:
             self._open(form.plain(), marked=False, text=marker)
         else:
-            self._held = ""
+            self._held = []
             if marker not in form.skipped + form.skipped_at_start:
                 starts = any(thinking.start == marker for thinking in form.thinking)
                 self._prose = Reasoning if starts else Text
@@ -195,19 +234,24 @@ class CallParser(Parser):
         for char in text:
             call.feed(char)
 
-    def _read_call(self, char: str) -> None:
-        if not self._call.feed(char):
-            self._give_back()
-            self._read(char)
-            return
-        self._held += char
+    def _read_call(self, unit: str) -> None:
+        fragment = ""
+        for char in unit:
+            if not self._call.feed(char):
+                self._unread.append(unit)
+                self._give_back()
+                return
+            fragment += self._call.fragment
+        self._held.append(unit)
         name = self._call.name
         if name is not None and not self._started and not self._printed and not self._start_call(name):
             return
-        if self._call.fragment and self._started:
-            self._send(ToolCallArguments(self._index, self._call.fragment))
+        if fragment and self._started:
+            self._events.append(ToolCallArguments(self._index, fragment))
         if self._call.complete:
             self._finish_call()
+        elif len(self._held) > MAX_HELD and not self._marked and self._call.tool not in self._schemas:
+            self._give_back()
 
     def _start_call(self, name: str) -> bool:
         """Announce the call if there is such a tool, else give its text back."""
@@ -216,7 +260,7 @@ class CallParser(Parser):
             return False
         self._index += 1
         self._started = True
-        self._send(ToolCallStart(self._index, self._call_ids(), name))
+        self._events.append(ToolCallStart(self._index, self._call_ids(), name))
         return True
 
     def _finish_call(self) -> None:
@@ -227,53 +271,45 @@ class CallParser(Parser):
         name, arguments = call
         self._seen[call] += 1
         if self._seen[call] > MAX_EQUAL_CALLS:
-            self.repeating, self._held, self._read = True, "", self._ignore  # its last brace is never sent
+            self.repeating, self._held, self._read = True, [], self._ignore  # its last brace is never sent
             return
         if self._printed and name in self._schemas and not fits(arguments, self._schemas[name]):
             self._give_back()
             return
         if self._started:
-            self._send(ToolCallArguments(self._index, "}"))
+            self._events.append(ToolCallArguments(self._index, "}"))
         elif self._start_call(name):
-            self._send(ToolCallArguments(self._index, arguments))
+            self._events.append(ToolCallArguments(self._index, arguments))
         else:
             return
-        if self._printed or self._call.mended:
-            self.repaired += (self._index,)
+        if self._printed or self._call.repaired:
+            self.repaired_calls += (self._index,)
         self._prose, self._blank, self._line_blank = Text, False, True
-        self._held, self._ends, self._following = "", list(self._call.ends), self._call.following
+        self._held, self._behind = [], ""
+        self._ends, self._following = list(self._call.ends), self._call.following
         self._read = self._read_call_end if self._ends or self._following else self._read_prose
 
-    def _ignore(self, _char: str) -> None:
+    def _ignore(self, _unit: str) -> None:
         """Read what is not wanted any more."""
-
-    def _send(self, event: ToolCallStart | ToolCallArguments) -> None:
-        """Send an event of a call, joined to the piece of arguments before it."""
-        last = self._events[-1] if self._events else None
-        if isinstance(event, ToolCallArguments) and isinstance(last, ToolCallArguments) and last.index == event.index:
-            self._events[-1] = ToolCallArguments(event.index, last.text + event.text)
-        else:
-            self._events.append(event)
 
     def _give_back(self) -> None:
         """Send the raw text of what is no call; behind the beginning of a call without a marker, another may begin."""
-        held, self._held, self._read = self._held, "", self._read_prose
-        rest = "" if self._marked or self._started else held[1:]
-        self._write(held[: len(held) - len(rest)])
-        for char in rest:
-            self._read(char)
+        held, self._held, self._read = self._held, [], self._read_prose
+        again = [] if self._marked or self._started or len(held) > self._may_reread else held[1:]
+        self._may_reread -= len(again)
+        self._write(held[: len(held) - len(again)])
+        self._unread += reversed(again)
 
-    def _read_call_end(self, char: str) -> None:
+    def _read_call_end(self, unit: str) -> None:
         """Swallow white space and the end markers; another call may follow; anything else is prose again."""
-        self._held += char
-        marker = self._held.lstrip(WHITE_SPACE)
+        self._held.append(unit)
+        marker = self._behind = (self._behind + unit).lstrip(WHITE_SPACE)
         if marker in self._following:
             self._open(self._following[marker](), marked=False, text=marker, continuing=True)
         elif marker in self._ends:
             self._ends.remove(marker)
-            self._held, self._following = "", {}
+            self._held, self._behind, self._following = [], "", {}
             self._read = self._read_call_end if self._ends else self._read_prose
         elif not any(end.startswith(marker) for end in (*self._ends, *self._following)):
-            text, self._held, self._read = self._held, "", self._read_prose
-            for each in text:
-                self._read(each)
+            self._unread += reversed(self._held)
+            self._held, self._read = [], self._read_prose

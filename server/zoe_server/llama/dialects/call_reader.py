@@ -36,8 +36,10 @@ class CallReader(ABC):
     name: str | None = None
     fragment = ""
     complete = False
-    mended = False
+    repaired = False
     """Whether `call` had to correct what it returned."""
+    ends: tuple[str, ...] = ()
+    """What may follow a complete call, each once, and is no text."""
 
     @abstractmethod
     def feed(self, char: str) -> bool:
@@ -48,6 +50,11 @@ class CallReader(ABC):
         """Return the call that is complete; None if it turned out to be none."""
 
     @property
+    def tool(self) -> str | None:
+        """The name, as soon as it is known."""
+        return self.name
+
+    @property
     def begun(self) -> bool:
         """Whether more came than what may stand before a call."""
         return True
@@ -56,11 +63,6 @@ class CallReader(ABC):
     def likely(self) -> bool:
         """Whether what came so far can hardly be anything but a call."""
         return True
-
-    @property
-    def ends(self) -> tuple[str, ...]:
-        """What may follow a complete call, each once, and is no text."""
-        return ()
 
     @property
     def following(self) -> Mapping[str, Callable[[], CallReader]]:
@@ -75,15 +77,10 @@ class JsonCall(CallReader):
     """
 
     def __init__(self, *ends: str) -> None:
-        self._ends = ends
+        self.ends = ends
         self.text = ""
         self._scanner = JsonScanner()
         self._streaming = False
-
-    @property
-    def ends(self) -> tuple[str, ...]:
-        """The marker behind the call."""
-        return self._ends
 
     def feed(self, char: str) -> bool:
         """Take the next character; False if no JSON object goes on like this."""
@@ -108,7 +105,7 @@ class JsonCall(CallReader):
         function = call.get("function")
         call = function if isinstance(function, dict) else call
         name, arguments = call.get("name"), _arguments(call)
-        self.mended = function is call or call.get("arguments", call.get("parameters")) is not arguments
+        self.repaired = function is call or call.get("arguments", call.get("parameters")) is not arguments
         return (name, json_text(arguments)) if isinstance(name, str) and arguments is not None else None
 
     def _find_name(self) -> bool:
@@ -123,14 +120,9 @@ class ArgumentsCall(CallReader):
 
     def __init__(self, name: str, *ends: str) -> None:
         self._tool = name
-        self._ends = ends
+        self.ends = ends
         self._text = ""
         self._scanner = JsonScanner()
-
-    @property
-    def ends(self) -> tuple[str, ...]:
-        """The marker behind the call."""
-        return self._ends
 
     def feed(self, char: str) -> bool:
         """Take the next character; False if no JSON object goes on like this."""

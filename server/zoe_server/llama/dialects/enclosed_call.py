@@ -25,8 +25,8 @@ OPENERS: Final = ("{", "[", FENCE)
 Choice = Callable[[str, bool], CallReader | None]
 """Says who reads a call from its first character on, and whether it is enclosed; None if nobody does."""
 
-_BEFORE_FIRST: Final = re.compile(r"(?:`{1,2}|```[a-z_]*(?:\n\s*\[?\s*)?|\s*\[?\s*)")
-_BEFORE_NEXT: Final = re.compile(r"\s*[,;]?\s*")
+_BEFORE_FIRST: Final = re.compile(r"(?:`{1,2}|```[a-z_]*+(?:\n\s*+\[?\s*+)?|\s*+\[?\s*+)")
+_BEFORE_NEXT: Final = re.compile(r"\s*+[,;]?\s*+")
 _FENCE_LINE: Final = re.compile(r"`+[a-z_]*")
 _FIRSTS: Final = "{_" + ascii_letters
 
@@ -65,6 +65,11 @@ class EnclosedCall(CallReader):
         self._inner: CallReader | None = None
 
     @property
+    def tool(self) -> str | None:
+        """The name of the call itself."""
+        return self._inner.tool if self._inner else None
+
+    @property
     def begun(self) -> bool:
         """Whether the call itself began."""
         return self._inner is not None
@@ -73,13 +78,6 @@ class EnclosedCall(CallReader):
     def likely(self) -> bool:
         """Whether the call itself is likely one."""
         return self._inner is not None and self._inner.likely
-
-    @property
-    def ends(self) -> tuple[str, ...]:
-        """What closes the list and the fence."""
-        inner = self._inner.ends if self._inner else ()
-        around = (("}", self._doubled), ("]", self._in_list), (FENCE, self._fenced))
-        return (*inner, *(end for end, wanted in around if wanted))
 
     @property
     def following(self) -> Mapping[str, Callable[[], CallReader]]:
@@ -102,8 +100,12 @@ class EnclosedCall(CallReader):
 
     def call(self) -> Call | None:
         """Return the call that is complete."""
-        call = self._inner.call() if self._inner else None
-        self.mended = self._doubled or (self._inner is not None and self._inner.mended)
+        if self._inner is None:
+            return None
+        call = self._inner.call()
+        self.repaired = self._doubled or self._inner.repaired
+        around = (("}", self._doubled), ("]", self._in_list), (FENCE, self._fenced))
+        self.ends = (*self._inner.ends, *(end for end, wanted in around if wanted))
         return call
 
     def _begin(self, char: str) -> bool:

@@ -44,22 +44,23 @@ class HarmonyParser(CallParser):
     def _markers(self) -> list[str]:
         markers = [*ENDS, START, CHANNEL, *([TO] if self._blank else [])]
         if self._schemas and self._line_blank and self._prose is Text:
-            markers += OPENERS
+            markers += self._form.openers
         return markers
 
     def _enter(self, marker: str) -> None:
         if marker in OPENERS:
             super()._enter(marker)
         elif marker in ENDS:
-            self._held, self._prose = "", Text
+            self._held, self._prose = [], Text
         else:
             self._read = self._read_header
 
-    def _read_header(self, char: str) -> None:
-        self._held += char
-        if self._held.endswith(MESSAGE):
-            self._begin_message(self._held)
-        elif len(self._held) > _MAX_HEADER:
+    def _read_header(self, unit: str) -> None:
+        self._held.append(unit)
+        header = "".join(self._held)
+        if header.endswith(MESSAGE):
+            self._begin_message(header)
+        elif len(header) > _MAX_HEADER:
             self._marked = True
             self._give_back()
 
@@ -70,7 +71,7 @@ class HarmonyParser(CallParser):
         if name in self._schemas:
             self._open(ArgumentsCall(name, *ENDS), marked=True)
             return
-        self._held, self._read = "", self._read_prose
+        self._held, self._read = [], self._read_prose
         self._prose = Reasoning if recipient or channels[-1:] == ["analysis"] else Text
 
 

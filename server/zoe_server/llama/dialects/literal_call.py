@@ -43,21 +43,21 @@ class LiteralCall(CallReader):
     """Reads the one call that a script describes."""
 
     def __init__(self, script: Callable[[_Characters], Script[tuple[str, Arguments]]], *ends: str) -> None:
-        self._ends = ends
+        self.ends = ends
         self._characters = _Characters()
         self._script = script(self._characters)
         self._call: tuple[str, Arguments] | None = None
         next(self._script)
 
     @property
-    def ends(self) -> tuple[str, ...]:
-        """The marker behind the call."""
-        return self._ends
+    def tool(self) -> str | None:
+        """The name, as soon as the arguments begin."""
+        return self._characters.tool
 
     @property
     def likely(self) -> bool:
         """Whether the arguments began."""
-        return self._characters.in_arguments
+        return self.tool is not None
 
     def feed(self, char: str) -> bool:
         """Take the next character; False if the call does not go on like this."""
@@ -79,7 +79,7 @@ class _Characters:
 
     def __init__(self) -> None:
         self._back = ""
-        self.in_arguments = False
+        self.tool: str | None = None
 
     def take(self) -> Script[str]:
         """Return the next character."""
@@ -114,14 +114,15 @@ def keyword_call(suffix: str = "") -> Callable[[_Characters], Script[tuple[str, 
         name = yield from _name(characters, "(")
         if not name.endswith(suffix):
             raise NotACallError(name)
-        return name.removesuffix(suffix), (yield from _members(characters, "=", ")", 1))
+        characters.tool = name.removesuffix(suffix)
+        return characters.tool, (yield from _members(characters, "=", ")", 1))
 
     return script
 
 
 def braces_call(characters: _Characters) -> Script[tuple[str, Arguments]]:
     """Read `name{key:value,...}`."""
-    name = yield from _name(characters, "{")
+    characters.tool = name = yield from _name(characters, "{")
     return name, (yield from _members(characters, ":", "}", 1))
 
 
@@ -131,7 +132,6 @@ def _name(characters: _Characters, end: str) -> Script[str]:
         name += char
         if not _NAME.fullmatch(name):
             raise NotACallError(name)
-    characters.in_arguments = True
     return name
 
 

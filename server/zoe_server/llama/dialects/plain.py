@@ -22,6 +22,7 @@ class Plain(Dialect):
     """Text only; tools are ignored."""
 
     name = "plain"
+    markers = ()
 
     def grammar(self, request: ChatRequest, *, reasoning_open: bool = False) -> None:
         """Return None: the answer is free."""

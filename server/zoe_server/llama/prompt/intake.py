@@ -10,7 +10,7 @@ import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from zoe_server.errors import ContextSizeError, EngineUnavailableError, InvalidRequestError
+from zoe_server.errors import ContextSizeError, InvalidRequestError
 from zoe_server.llama import dialects
 from zoe_server.llama.constraint.constraint import Compiler
 from zoe_server.llama.dialects.answer_grammar import grammar_for
@@ -30,7 +30,6 @@ from zoe_server.llama.vision.picture_encoder import PicturePrompt
 if TYPE_CHECKING:
     from zoe_server.llama.config import EngineConfig
     from zoe_server.llama.constraint.grammar import Grammar
-    from zoe_server.llama.dialects import Dialect
     from zoe_server.llama.runner import Runner
     from zoe_server.protocol import ChatRequest
 
@@ -47,7 +46,7 @@ class Intake(TextIntake):
     """Knows how one model wants to be spoken to. `prepare` is called from one thread at a time.
 
     Raises:
-        EngineUnavailableError: the model's chat template is broken, or the configured dialect does not exist.
+        EngineUnavailableError: the model's chat template is broken.
     """
 
     def __init__(self, runner: Runner, config: EngineConfig) -> None:
@@ -59,7 +58,7 @@ class Intake(TextIntake):
         self._template_for_tools = self._compiled(for_tools) if for_tools else self._template
         self._takes_tools = self._template_for_tools.abilities.tools
         if config.dialect:
-            self.dialect = _dialect(config.dialect)
+            self.dialect = dialects.by_name(config.dialect)
         else:
             self.dialect = dialects.detect(for_tools or source) if self._takes_tools else PlainJson()
         self._reasoning = self.dialect.reasoning(source)
@@ -177,13 +176,6 @@ class Intake(TextIntake):
         markers = tuple(marker.encode() for marker in self.dialect.triggers)
         ordinary = (token for token in range(self._vocab.n_tokens) if token not in self._vocab.eog_tokens)
         return tuple(token for token in ordinary if markers and self._vocab.piece(token).startswith(markers))
-
-
-def _dialect(name: str) -> Dialect:
-    try:
-        return dialects.by_name(name)
-    except KeyError as error:
-        raise EngineUnavailableError(str(error.args[0])) from error
 
 
 def _model_defaults(runner: Runner) -> dict[str, float]:

@@ -61,10 +61,6 @@ class Vocab:
         """What tells these tokens from content that looks like them."""
         return ControlText({self._text(token): self._strips(token) for token in self.control_tokens})
 
-    def control_texts(self, tokens: Iterable[int]) -> list[str]:
-        """Return the texts of the control tokens among `tokens`."""
-        return [self.piece(t).decode("utf-8", errors="replace") for t in tokens if t in self.control_tokens]
-
     def tokenize_chat(self, prompt: str) -> list[int]:
         """Return the tokens of a rendered chat, or of some of it, in which sentinels mark what is content."""
         pieces = self.control_text.pieces(prompt)
