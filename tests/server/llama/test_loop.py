@@ -81,12 +81,9 @@ def test_context_fills_while_generating(make_engine: Callable[..., Engine]) -> N
 
 def test_prompt_longer_than_the_context(make_engine: Callable[..., Engine]) -> None:
     engine = make_engine(n_ctx_tokens=256)
-    engine.ask("long", "x " * 300)
-    engine.run()
-    (failure,) = engine.events["long"]
-    assert isinstance(failure.error, ContextSizeError)
-    assert failure.error.details["n_ctx"] == 256
-    assert "exceeds the available context size" in failure.error.message
+    with pytest.raises(ContextSizeError, match="exceeds the available context size") as caught:
+        engine.prepare("long", "x " * 300)
+    assert caught.value.details["n_ctx"] == 256
 
 
 def test_queue_bound(make_engine: Callable[..., Engine]) -> None:
