@@ -165,18 +165,26 @@ class Runner:
         self._decode(urgent=not batch.has_prompts and any(c.sequence.priority == "interactive" for c in batch.chunks))
         return outputs
 
-    def read_state(self, slot: int, length: int) -> NDArray[np.uint8]:
+    def read_state(self, slot: int, length: int, limit_bytes: int) -> NDArray[np.uint8] | None:
         """Return the library's state of the first `length` tokens of `slot`, for `write_state`.
 
+        None if it has more than `limit_bytes`, for which nothing is allocated.
+
         Raises:
+            MemoryError: there is no memory for it.
             FatalDecodeError: the library wrote less than it said.
         """
         spare = self._config.n_slots
         llama_cpp.llama_memory_seq_cp(self._memory, slot, spare, 0, length)
-        state = np.empty(llama_cpp.llama_state_seq_get_size(self.context, spare), dtype=np.uint8)
-        buffer = _pointer(state, ctypes.POINTER(ctypes.c_uint8))
-        n_bytes = llama_cpp.llama_state_seq_get_data(self.context, buffer, state.nbytes, spare)
-        llama_cpp.llama_memory_seq_rm(self._memory, spare, -1, -1)
+        try:
+            size = llama_cpp.llama_state_seq_get_size(self.context, spare)
+            if size > limit_bytes:
+                return None
+            state = np.empty(size, dtype=np.uint8)
+            buffer = _pointer(state, ctypes.POINTER(ctypes.c_uint8))
+            n_bytes = llama_cpp.llama_state_seq_get_data(self.context, buffer, state.nbytes, spare)
+        finally:
+            llama_cpp.llama_memory_seq_rm(self._memory, spare, -1, -1)
         if n_bytes != state.nbytes:
             raise FatalDecodeError(f"the state of a sequence has {n_bytes} bytes instead of {state.nbytes}")
         return state
