@@ -223,7 +223,7 @@ class Scheduler:
 
     def _text_chunks(self, adapter: str | None, prompts: list[Sequence]) -> list[Chunk]:
         """Steps 4 and 5 of the module's docstring."""
-        chunks = [self._chunk(sequence, self._decode_tokens(sequence)) for sequence in self._decoding(adapter)]
+        chunks = [self._chunk(sequence, 1) for sequence in self._decoding(adapter)]
         chunks = self._with_guesses(chunks, looked_up=not prompts)
         return chunks + self._prefill_chunks(prompts, sum(chunk.n_tokens for chunk in chunks)) if prompts else chunks
 
@@ -231,8 +231,7 @@ class Scheduler:
         """Steps 2 and 3 of the module's docstring; whoever is preempted may be the last that had a claim."""
         while self._running:
             adapter = self._turns.choose(self._claims())
-            n_needed = sum(map(self._decode_tokens, self._decoding(adapter)))
-            if self.memory.n_free_cells >= n_needed or not self.relieve():
+            if self.memory.n_free_cells >= len(self._decoding(adapter)) or not self.relieve():
                 return adapter
         return None
 
@@ -257,10 +256,6 @@ class Scheduler:
         prefilling = [sequence for sequence in self._running if sequence.is_prefilling]
         urgent = [sequence for sequence in prefilling if self._is_urgent(sequence)]
         return sorted(urgent or prefilling, key=lambda s: s.order)
-
-    def _decode_tokens(self, sequence: Sequence) -> int:
-        """Return how many tokens of a decoding sequence go into a batch that has room for all of them."""
-        return min(sequence.n_uncomputed, self.limits.n_batch_tokens // self.limits.n_slots)
 
     def _with_guesses(self, chunks: list[Chunk], *, looked_up: bool) -> list[Chunk]:
         """Add drafts, or what is looked up, to decode chunks, as far as cells are free that nobody else needs."""

@@ -117,6 +117,7 @@ class Harness:
     def step(self, duration_s: float = 0.0) -> list[Update]:
         self.now += 0.01
         batch = self.scheduler.schedule(self.now)
+        assert all(s.n_uncomputed == 1 for s in self.scheduler._running if not s.is_prefilling)
         if not batch:
             return []
         self.batches.append(batch)
