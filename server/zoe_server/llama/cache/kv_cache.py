@@ -2,7 +2,7 @@
 
 With `kv_unified` all sequences of llama.cpp share one pool of cells; copying a prefix to another sequence adds that
 sequence to the cells' owners and takes no new ones. `CellLedger` mirrors this cell by cell, so that the number of free
-cells is exact. `KvMemory` adds the prefix cache and the cached holders: finished sequences that keep their cells until
+cells is exact. `KvMemory` adds the prefix cache and the cached sequences, which are finished and keep their cells until
 somebody needs them. It decides nothing about queues and calls no C library: what the library has to do is collected as
 `MemoryOperation`s, in order.
 """
@@ -118,7 +118,7 @@ NO_DONOR = Donor(-1, 0)
 
 
 class KvMemory:
-    """Owner of slots and cells. A slot is free, running (a sequence works in it) or cached (a holder of tokens).
+    """Owner of slots and cells. A slot is free, running (a sequence works in it) or cached (its sequence has ended).
 
     The cells of running slots are pinned: they are not to be had by evicting anybody.
     """
@@ -153,7 +153,7 @@ class KvMemory:
         return operations
 
     def find_donor(self, shared: dict[int, int]) -> Donor:
-        """Return who has computed most of the tokens that `PrefixCache.match` says are shared; cached holders first."""
+        """Return who has computed most of the tokens that `PrefixCache.match` says are shared; who is cached first."""
         ready = [(min(n, self.ledger.length(slot)), slot in self._cached, slot) for slot, n in shared.items()]
         length, _, slot = max(ready, default=(0, False, -1))
         return Donor(slot, length) if length else NO_DONOR
@@ -163,7 +163,7 @@ class KvMemory:
 
         `layout` is that of the prefix.
 
-        There is room if `n_wanted` cells beside the reused ones are free after evicting cached holders; `n_wanted` is
+        There is room if `n_wanted` cells beside the reused ones are free after evicting cached sequences; `n_wanted` is
         what this sequence and all running ones may still write. Without room nothing is evicted. A donor that is cached
         and used up wholly, or in the way, is taken over; else its tokens are copied, which costs no cells.
         """
@@ -195,7 +195,7 @@ class KvMemory:
         self._operations.append(MemoryOperation("keep", slot, self._layout(slot).position(length)))
 
     def release(self, slot: int, now: float) -> None:
-        """End the work in `slot`: what is computed stays as a cached holder."""
+        """End the work in `slot`: what is computed stays as a cached sequence."""
         self.ledger.unpin(slot)
         length = self.ledger.length(slot) if self.cache.keeps else 0
         self.cache.truncate(slot, length)
@@ -230,11 +230,11 @@ class KvMemory:
         self._free.append(slot)
 
     def evict_one(self) -> bool:
-        """Empty the cached holder that was of no use for the longest time; return whether there was one."""
+        """Empty the cached sequence that was of no use for the longest time; return whether there was one."""
         return self._evict(except_slot=-1)
 
     def clear_cached(self) -> None:
-        """Empty every cached holder."""
+        """Empty every cached sequence."""
         while self.evict_one():
             pass
 

@@ -61,7 +61,7 @@ class SavedPrefixes:
         self._retry_s = -math.inf
 
     def restore(self) -> int:
-        """Make saved prefixes cached holders, in at most half of the cells and slots; return how many tokens."""
+        """Make saved prefixes cached sequences, in at most half of the cells and slots; return how many tokens."""
         cells, slots = self._memory.ledger.n_cells // 2, max(1, self._memory.n_slots // 2)
         n_restored = 0
         try:

@@ -23,9 +23,9 @@ class Sequence:
     """Tokens of a prompt and of the answer so far. Times are in seconds of one monotonic clock.
 
     `tokens[:computed]` have KV cells in `slot`; the rest waits to be computed. After the last one was computed, a token
-    is sampled, unless the limit of `limit_tokens` generated tokens is reached; where guesses were right, more than one.
-    `draft` are tokens that its grammar says must follow. A preempted sequence has no slot and nothing computed, but
-    keeps its tokens, so that its answer goes on where it stopped. All of it is computed with `adapter`; None is the
+    is sampled, unless the limit of `limit_tokens` generated tokens is reached; more than one if a draft was accepted.
+    `grammar_draft` are tokens that its grammar says must follow. A preempted sequence has no slot and nothing computed,
+    but keeps its tokens, so that its answer goes on where it stopped. All of it is computed with `adapter`; None is the
     model without one. `layout` says which tokens stand for `pictures`.
     """
 
@@ -42,7 +42,7 @@ class Sequence:
     slot: int | None = None
     computed: int = 0
     cached_tokens: int = 0
-    draft: tuple[int, ...] = ()
+    grammar_draft: tuple[int, ...] = ()
     lookup: PromptLookup | None = None
     preemptions: int = 0
     started_s: float | None = None
@@ -92,12 +92,12 @@ class Sequence:
         """Return the picture that begins with token `index`, if one does."""
         return next((picture for picture in self.pictures if picture.span.start == index), None)
 
-    def guess(self, limit: int, *, looked_up: bool) -> tuple[int, ...]:
-        """Return at most `limit` tokens that may follow the sampled ones and still fit this request's own limit."""
+    def propose(self, limit: int, *, with_lookup: bool) -> tuple[int, ...]:
+        """Return a draft of at most `limit` tokens, and of no more than may follow within this request's own limit."""
         limit = max(0, min(limit, self.limit_tokens - self.n_generated - 1))
-        if self.draft or self.lookup is None or not looked_up:
-            return self.draft[:limit]
-        return tuple(self.lookup.guess(self.tokens, limit))
+        if self.grammar_draft or self.lookup is None or not with_lookup:
+            return self.grammar_draft[:limit]
+        return tuple(self.lookup.propose(self.tokens, limit))
 
     def usage(self) -> Usage:
         """Return the token counts; `cached_tokens` are those of the first admission."""

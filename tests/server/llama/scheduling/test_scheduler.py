@@ -74,22 +74,22 @@ class Library:
             assert {cell.adapter for cell in cells} == {chunk.sequence.adapter}, "another adapter was at work"
             held.extend(chunk.tokens)
             if chunk.samples:
-                drawn.append(self.draw(held, chunk.guessed))
-            held.extend(chunk.guessed)
+                drawn.append(self.draw(held, chunk.draft))
+            held.extend(chunk.draft)
         assert self.n_used <= self.n_cells, "more cells than there are"
         return drawn
 
-    def draw(self, held: list[int], guessed: tuple[int, ...]) -> Drawn:
-        """Draw as the sampler does: on and on while what was drawn is what was guessed."""
+    def draw(self, held: list[int], draft: tuple[int, ...]) -> Drawn:
+        """Draw as the sampler does: on and on while what was drawn is the draft."""
         drawn: tuple[int, ...] = ()
-        while drawn == guessed[: len(drawn)] and len(drawn) <= len(guessed):
+        while drawn == draft[: len(drawn)] and len(drawn) <= len(draft):
             so_far = [*held, *drawn]
             drawn += tuple(expected(so_far, 1, self.model)[len(so_far) :])
         so_far = [*held, *drawn]
-        draft = expected(so_far, self.n_forced, self.model)[len(so_far) :]
+        forced = expected(so_far, self.n_forced, self.model)[len(so_far) :]
         if self.n_forced > 5:  # a draft need not be what the model would say
-            draft[3] = 0
-        return Drawn(drawn, tuple(draft))
+            forced[3] = 0
+        return Drawn(drawn, tuple(forced))
 
     @property
     def n_used(self) -> int:
@@ -212,12 +212,12 @@ def test_drafts_are_computed_together_and_first() -> None:
     h.submit("long", prompt(4, 1000))
     h.step()
     chunk = h.batches[-1].chunks[0]
-    assert (chunk.sequence, len(chunk.tokens), len(chunk.guessed), chunk.is_draft) == (voice, 1, 3, True)
+    assert (chunk.sequence, len(chunk.tokens), len(chunk.draft), chunk.is_from_grammar) == (voice, 1, 3, True)
     assert h.batches[-1].chunks[1].n_tokens <= 60
     assert voice.n_generated == 5
     h.run()
     assert voice.tokens == expected(prompt(3, 10), 50)
-    assert h.scheduler.forced_tokens > 30
+    assert h.scheduler.drafts.accepted_from_grammar > 30
 
 
 def test_long_drafts_leave_room_for_every_sequence() -> None:
@@ -228,24 +228,24 @@ def test_long_drafts_leave_room_for_every_sequence() -> None:
     assert [sequence.tokens for sequence in sequences] == [expected(prompt(i, 5), 50) for i in range(8)]
 
 
-def test_right_guesses_save_steps_and_change_nothing() -> None:
+def test_accepted_drafts_save_steps_and_change_nothing() -> None:
     names = prompt(5, 60)
     h = Harness(model=repeating)
     sequence = h.submit("again", names * 3, limit=100)
     h.run()
     assert sequence.tokens == expected(names * 3, 100, repeating)
-    assert h.scheduler.right_guesses > 10
-    assert len(h.batches) <= 102 - h.scheduler.right_guesses
+    assert h.scheduler.drafts.accepted_from_lookup > 10
+    assert len(h.batches) <= 102 - h.scheduler.drafts.accepted_from_lookup
 
 
-def test_nothing_is_guessed_while_a_prompt_waits() -> None:
+def test_nothing_is_looked_up_while_a_prompt_waits() -> None:
     h = Harness(batch=64, model=repeating)
     h.submit("voice", prompt(5, 20) * 3, limit=50)
     h.step()
     h.submit("long", prompt(4, 1000))
     for _ in range(5):
         h.step()
-        assert not any(chunk.guessed for chunk in h.batches[-1].chunks)
+        assert not any(chunk.draft for chunk in h.batches[-1].chunks)
 
 
 def test_a_step_beside_a_voice_stream_stays_short() -> None:
