@@ -60,7 +60,9 @@ class Scheduler:
         self._waiting: list[Sequence] = []
         self._running: list[Sequence] = []
         self._reserved: dict[int, int] = {}  # slot -> length up to which cells are set aside for it
-        self._awaited: set[int] = set()  # slots whose prefill an interactive sequence waits for
+        self._flights: dict[int, int] = {}  # slot whose prefill is waited for -> length that somebody waits for
+        self._awaited: set[int] = set()  # those of them that an interactive sequence waits for
+        self._may_admit = False  # whether anything has come or gone since nobody could be admitted
         self._n_submitted = 0
         self._typical_s = 1.0
 
@@ -92,10 +94,11 @@ class Scheduler:
         sequence.order = self._n_submitted
         self._n_submitted += 1
         self._waiting.append(sequence)
+        self._may_admit = True
 
     def schedule(self, now: float) -> Batch:
         """Return the next step; it is empty when there is nothing to do."""
-        started = self._admit_waiting(now)
+        started = self._admit_waiting(now) if self._may_admit or self._has_landed() else []
         adapter = self._choose_adapter()
         prompts = [sequence for sequence in self._prompts() if sequence.adapter == adapter]
         chunks = self._picture_chunk(adapter, prompts) or self._text_chunks(adapter, prompts)
@@ -132,6 +135,7 @@ class Scheduler:
     def finish(self, sequence: Sequence, now: float) -> None:
         """End `sequence`, wherever it is; what it computed stays cached."""
         sequence.finished_s = now
+        self._may_admit = True
         if sequence in self._waiting:
             self._waiting.remove(sequence)
         elif sequence in self._running:
@@ -143,6 +147,7 @@ class Scheduler:
 
     def relieve(self) -> bool:
         """Free cells: evict one cached sequence, else preempt the youngest sequence unless it is the only one."""
+        self._may_admit = True
         if self.memory.evict_one():
             return True
         if len(self._running) <= 1:
@@ -151,15 +156,21 @@ class Scheduler:
         return True
 
     def _admit_waiting(self, now: float) -> list[Sequence]:
-        """Step 1 of the module's docstring."""
+        """Step 1 of the module's docstring.
+
+        Who is not admitted waits until a sequence comes or goes, or a flight lands: a step takes from what is free
+        what it takes from what is set aside.
+        """
+        self._may_admit = False
+        self._flights.clear()
         self._awaited.clear()
         started: list[Sequence] = []
         for sequence in sorted(self._waiting, key=_rank):
             prompt = sequence.tokens[:-1]
             shared = self.memory.cache.match(prompt, sequence.adapter)
             donor = self.memory.find_donor(shared)
-            flight = self._flight(shared)
-            if flight is not None:
+            if (flight := self._flight(shared)) is not None:
+                self._flights[flight] = min(shared[flight], self._flights.get(flight, shared[flight]))
                 if sequence.priority == "interactive":
                     self._awaited.add(flight)
                 continue
@@ -190,6 +201,10 @@ class Scheduler:
         if promised - settled.length < MIN_WAIT_TOKENS or self.memory.ledger.length(slot) >= promised:
             return None
         return slot
+
+    def _has_landed(self) -> bool:
+        """Whether somebody who waits for a flight need not wait any longer."""
+        return any(self.memory.ledger.length(slot) >= length for slot, length in self._flights.items())
 
     def _reserve_tokens(self, sequence: Sequence) -> int:
         return min(sequence.limit_tokens - sequence.n_generated, MAX_RESERVED_TOKENS)

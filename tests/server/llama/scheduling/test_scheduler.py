@@ -370,6 +370,48 @@ def test_waiting_for_a_flight_survives_its_cancellation() -> None:
     assert second.cached_tokens == 64
 
 
+class CountingTree(RadixTree):
+    """Counts how often somebody asks who has a prompt's beginning, which takes as long as the prompt is."""
+
+    n_matches = 0
+
+    def match(self, tokens: list[int], adapter: str | None = None) -> dict[int, int]:
+        self.n_matches += 1
+        return super().match(tokens, adapter)
+
+
+def test_who_waits_for_a_flight_is_looked_at_again_when_it_lands() -> None:
+    tree = CountingTree()
+    h = Harness(batch=32, cache=tree)
+    sequences = [h.submit(f"r{i}", SHARED + prompt(10 + i, 20)) for i in range(6)]
+    h.step()
+    n_matches = tree.n_matches
+    for _ in range(300 // 32):
+        h.step()
+    assert (tree.n_matches, h.scheduler.n_waiting) == (n_matches, 5)
+    h.step()
+    assert h.scheduler.n_waiting == 0
+    h.run()
+    assert [sequence.cached_tokens for sequence in sequences] == [0, *[300] * 5]
+
+
+def test_who_waits_for_room_is_looked_at_again_when_somebody_ends() -> None:
+    tree = CountingTree()
+    h = Harness(cells=400, cache=tree)
+    h.submit("voice", prompt(3, 100), limit=150)
+    h.submit("long", prompt(4, 200), limit=5)
+    h.step()
+    n_matches = tree.n_matches
+    for _ in range(100):
+        h.step()
+    assert (tree.n_matches, h.scheduler.n_waiting) == (n_matches, 1)
+    h.submit("short", prompt(5, 10), limit=5)
+    h.step()
+    assert tree.n_matches == n_matches + 1  # the one before it in the queue
+    h.run()
+    assert h.finished["long"][0].tokens == expected(prompt(4, 200), 5)
+
+
 def adapters_of(batches: list[Batch]) -> list[str | None]:
     return [batch.adapter for batch in batches]
 
