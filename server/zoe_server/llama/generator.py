@@ -23,6 +23,7 @@ from zoe_server.protocol import Finish, Usage
 if TYPE_CHECKING:
     from zoe_server.llama.config import EngineConfig
     from zoe_server.llama.loop import Job
+    from zoe_server.llama.model_file import HeaderValue
     from zoe_server.llama.worker import Emit, Progress
 
 
@@ -61,7 +62,7 @@ class Generator:
         )
         return self._runner.info() | self.intake.info() | {"capabilities": capabilities}
 
-    def header(self) -> dict[str, str]:
+    def header(self) -> dict[str, HeaderValue]:
         """Return the header of the model file."""
         return self._runner.header()
 

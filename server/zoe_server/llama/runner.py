@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from zoe_server.llama.cache.kv_cache import MemoryOperation
     from zoe_server.llama.config import EngineConfig
+    from zoe_server.llama.model_file import HeaderValue
     from zoe_server.llama.scheduling.batch import Batch, Chunk
     from zoe_server.llama.scheduling.sequence import Sequence
     from zoe_server.llama.vision.picture_encoder import PromptPicture
@@ -121,8 +122,8 @@ class Runner:
         """Return a value of the model file's header as text, None if it is not there."""
         return model_file.metadata(self._model, key)
 
-    def header(self) -> dict[str, str]:
-        """Return the values of the model file's header as text; lists are not among them."""
+    def header(self) -> dict[str, HeaderValue]:
+        """Return the header of the model file."""
         return model_file.header(self._model)
 
     def info(self) -> dict[str, Any]:
@@ -286,14 +287,7 @@ class Runner:
         params.kv_unified = True  # a partial seq_cp aborts the process without it
         params.swa_full = True  # a shared prefix must stay whole where the model's attention has a window
         params.no_perf = True
-        context: int | None = llama_cpp.llama_init_from_model(self._model, params)
-        if not context:
-            llama_cpp.llama_model_free(self._model)
-            raise ModelLoadError(
-                f"no context of {config.n_ctx_tokens} tokens for {config.model_path.name}: {library_log.reasons()}. "
-                "If memory is short, give the model a smaller context."
-            )
-        return context
+        return model_file.make_context(self._model, params, config.model_path)
 
 
 def _pointer(array: np.ndarray[Any, Any], kind: Any) -> Any:  # noqa: ANN401 -- ctypes builds pointer types at run time

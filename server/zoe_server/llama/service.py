@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any, Final
 from zoe_server import codec, errors, protocol
 from zoe_server.catalogue.model_info import ModelInfo
 from zoe_server.errors import EngineCrashedError, EngineError, EngineUnavailableError, OutOfMemoryError, ZoeError
-from zoe_server.llama import header
 from zoe_server.llama.model_file import ModelLoadError
 from zoe_server.llama.worker import open_worker
 
@@ -109,7 +108,7 @@ class Service:
             message = f"the model could not be started: {error}"
             await self._fatal(EngineUnavailableError(message), EXIT_NO_MODEL)
         else:
-            facts = {"header": header.typed(worker.header()), "load_s": round(time.monotonic() - started_s, 3)}
+            facts = {"header": worker.header(), "load_s": round(time.monotonic() - started_s, 3)}
             info = ModelInfo.model_validate(worker.info() | facts)
             self._send({"event": "ready", "info": info.model_dump(mode="json", exclude_unset=True)})
 

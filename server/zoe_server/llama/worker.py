@@ -15,6 +15,7 @@ from zoe_server.protocol import Event, Finish
 
 if TYPE_CHECKING:
     from zoe_server.llama.config import EngineConfig
+    from zoe_server.llama.model_file import HeaderValue
 
 Emit = Callable[[str, Sequence[Event]], None]
 """Called with a request's id and its next events, from the worker's thread; it must not block."""
@@ -40,8 +41,8 @@ class Worker(Protocol[JobT]):
         """Return what is told of the model."""
         ...
 
-    def header(self) -> dict[str, str]:
-        """Return the values of the model file's header as text."""
+    def header(self) -> dict[str, HeaderValue]:
+        """Return the values of the model file's header."""
         ...
 
     def refusal(self) -> ZoeError:
