@@ -127,7 +127,7 @@ class Service:
     def _run_worker(self, worker: Worker[Any]) -> None:
         """The engine thread."""
         try:
-            worker.run()
+            worker.loop.run()
         except Exception as error:  # noqa: BLE001 -- whatever it is, the gateway has to be told
             _LOG.exception("the engine loop failed")
             self._from_thread(self._loop_failed, f"the engine loop failed: {error}")
@@ -137,7 +137,7 @@ class Service:
 
     async def _stop_loop(self) -> None:
         if self._worker is not None and self._running is not None:
-            self._worker.stop()
+            self._worker.loop.stop()
             await asyncio.wait({asyncio.wrap_future(self._running)}, timeout=_STOP_WAIT_S)
             await asyncio.to_thread(self._worker.close)
 
@@ -167,7 +167,7 @@ class Service:
         elif message["op"] in ("tokenize", "detokenize"):
             self._spawn(self._answer_question(message, pool))
         elif message["op"] == "stats":
-            self._send({"event": "stats", **(self._worker.stats() if self._worker else {})})
+            self._send({"event": "stats", **(self._worker.loop.stats() if self._worker else {})})
         else:
             raise ValueError(f"unknown op {message['op']!r}")
 
@@ -205,7 +205,7 @@ class Service:
                 await self._aio.run_in_executor(self._slow_pool, slow_part)
             if request_id in self._preparing:
                 self._preparing.discard(request_id)
-                worker.submit(job)
+                worker.loop.submit(job)
                 return None
         except Exception:
             worker.give_up(job)
@@ -234,7 +234,7 @@ class Service:
         if request_id in self._preparing:
             self._preparing.discard(request_id)
         elif self._worker is not None:
-            self._worker.cancel(request_id)
+            self._worker.loop.cancel(request_id)
 
     def _deliver(self, request_id: str, events: Sequence[Event]) -> None:
         if isinstance(events[-1], protocol.TERMINAL_EVENTS):

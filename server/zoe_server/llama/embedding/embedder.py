@@ -47,6 +47,11 @@ class Embedder(WorkLoop[EmbedJob]):
         self._steps = 0
         self._computed_tokens = 0
 
+    @property
+    def loop(self) -> WorkLoop[EmbedJob]:
+        """The loop that it is itself."""
+        return self
+
     def info(self) -> dict[str, Any]:
         """Return what is told of the model."""
         return {**self.runner.info(), "capabilities": Capabilities(embeddings=True, tokenizer=True)}

@@ -34,7 +34,7 @@ def test_the_newest_of_several_places_counts(tokens: list[int]) -> None:
     assert PromptLookup().propose(tokens, 1) == wanted
 
 
-def test_right_guesses_grow_and_wrong_ones_pause() -> None:
+def test_accepted_drafts_grow_and_wrong_ones_pause() -> None:
     lookup = PromptLookup()
     tokens = [1, 2, 3, 4, 5, 6, 7, 8, 9] * 3
     assert len(lookup.propose(tokens, 100)) == 4
