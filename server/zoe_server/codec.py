@@ -31,34 +31,30 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import json
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from pydantic import TypeAdapter
+
 from zoe_server import errors
 from zoe_server.protocol import (
-    AnswerGrammar,
-    AnswerSchema,
     ChatEvent,
     ChatRequest,
-    DrawnToken,
     Embedding,
     EmbedRequest,
     Event,
     Failure,
     Finish,
     Reasoning,
-    Sampling,
     Started,
     Text,
-    Timings,
-    TokenProbability,
-    Tool,
     ToolCallArguments,
     ToolCallStart,
-    ToolChoice,
-    Usage,
 )
+
+MAX_LINE_BYTES: Final = 64 << 20
 
 _EVENT_NAMES: Final[dict[type, str]] = {
     Started: "started",
@@ -70,7 +66,24 @@ _EVENT_NAMES: Final[dict[type, str]] = {
     Finish: "finish",
     Failure: "failure",
 }
-_EVENT_TYPES: Final[dict[str, Any]] = {name: cls for cls, name in _EVENT_NAMES.items()}
+_EVENT_FORMS: Final[dict[str, TypeAdapter[Any]]] = {
+    name: TypeAdapter(cls) for cls, name in _EVENT_NAMES.items() if cls not in (Embedding, Failure)
+}
+_CHAT_FORM: Final = TypeAdapter(ChatRequest)
+_EMBED_FORM: Final = TypeAdapter(EmbedRequest)
+
+
+def to_line(message: Mapping[str, Any]) -> bytes:
+    """Return `message` as a line.
+
+    Raises:
+        errors.BodyTooLargeError: the other side would not read a line of this length.
+    """
+    line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+    if len(line) >= MAX_LINE_BYTES:
+        text = f"with its pictures, this takes {len(line) // 10**6} MB on the way to the engine or back; at most"
+        raise errors.BodyTooLargeError(f"{text} {MAX_LINE_BYTES // 10**6} MB are possible")
+    return line
 
 
 def encode_vector(vector: Sequence[float]) -> str:
@@ -99,26 +112,15 @@ def decode_event(data: Mapping[str, Any]) -> Event:
     """Return the event that `encode_event` wrote.
 
     Raises:
-        KeyError, TypeError: `data` is not such an object (the two sides are of different versions).
+        KeyError, ValueError: `data` is not such an object (the two sides are of different versions).
     """
-    fields = {key: value for key, value in data.items() if key not in ("event", "id")}
-    cls = _EVENT_TYPES[data["event"]]
-    if cls is Failure:
-        return Failure(errors.from_wire(fields["error"]))
-    if cls is Finish:
-        repaired = tuple(fields.get("repaired_calls", ()))
-        return Finish(fields["reason"], Usage(**fields["usage"]), Timings(**fields["timings"]), repaired)
-    if cls is Text:
-        return Text(fields["text"], tuple(_drawn_token(token) for token in fields.get("tokens", ())))
-    if cls is Embedding:
-        return Embedding(fields["index"], decode_vector(fields["vector"]))
-    event: ChatEvent = cls(**fields)
+    name = data["event"]
+    if name == "failure":
+        return Failure(errors.from_wire(data["error"]))
+    if name == "embedding":
+        return Embedding(data["index"], decode_vector(data["vector"]))
+    event: ChatEvent = _EVENT_FORMS[name].validate_python(data)
     return event
-
-
-def _drawn_token(data: Mapping[str, Any]) -> DrawnToken:
-    token, *top = (TokenProbability(tuple(one["data"]), one["logprob"]) for one in (data["token"], *data["top"]))
-    return DrawnToken(token, tuple(top))
 
 
 def encode_request(request: ChatRequest | EmbedRequest) -> dict[str, Any]:
@@ -130,30 +132,15 @@ def decode_request(data: Mapping[str, Any]) -> ChatRequest:
     """Return the chat that `encode_request` wrote.
 
     Raises:
-        KeyError, TypeError: `data` is not such an object (the two sides are of different versions).
+        ValueError: `data` is not such an object (the two sides are of different versions).
     """
-    fields = dict(data)
-    fields["messages"] = tuple(fields["messages"])
-    fields["tools"] = tuple(Tool(**tool) for tool in fields["tools"])
-    fields["tool_choice"] = ToolChoice(**fields["tool_choice"])
-    fields["stop"] = tuple(fields["stop"])
-    fields["sampling"] = Sampling(**fields["sampling"])
-    fields["argument_values"] = {
-        key: None if values is None else tuple(values) for key, values in fields["argument_values"].items()
-    }
-    if isinstance(fields["prompt"], list):
-        fields["prompt"] = tuple(fields["prompt"])
-    if fields["answer_schema"] is not None:
-        wanted = AnswerGrammar if "kind" in fields["answer_schema"] else AnswerSchema
-        fields["answer_schema"] = wanted(**fields["answer_schema"])
-    return ChatRequest(**fields)
+    return _CHAT_FORM.validate_python(data)
 
 
 def decode_embed_request(data: Mapping[str, Any]) -> EmbedRequest:
     """Return the request for embeddings that `encode_request` wrote.
 
     Raises:
-        KeyError, TypeError: `data` is not such an object (the two sides are of different versions).
+        ValueError: `data` is not such an object (the two sides are of different versions).
     """
-    inputs = tuple(tuple(item) if isinstance(item, list) else item for item in data["inputs"])
-    return EmbedRequest(**{**data, "inputs": inputs})
+    return _EMBED_FORM.validate_python(data)

@@ -17,10 +17,10 @@ from zoe_server.catalogue.spec import BUNDLED_MODEL, ModelSpec
 from zoe_server.engines.base import Engine
 from zoe_server.engines.library import LibraryError, ask_library
 from zoe_server.engines.registry import create_engine
-from zoe_server.fleet import memory
 from zoe_server.fleet.description import describe_hardware, describe_policy, gigabytes
 from zoe_server.fleet.hardware import Hardware, detect
 from zoe_server.fleet.hardware_policy import Policy, recommend
+from zoe_server.fleet.memory import ALL_LAYERS, ModelFacts, gpu_layers, host_bytes, kv_bytes, model_bytes
 from zoe_server.fleet.memory_book import MemoryBook
 from zoe_server.fleet.sizing import model_facts
 from zoe_server.settings import Settings, SettingsError, check_bind
@@ -79,7 +79,7 @@ async def check_library() -> LibraryFinding:
 
 
 def check_hardware(hardware: Hardware, policy: Policy, library: LibraryFinding) -> list[Finding]:
-    """Say what this machine is and what is recommended for it, also where the library cannot use all of it."""
+    """Say what this machine is and what models may use of it, also where the library cannot use all of it."""
     text = describe_policy(policy)
     if hardware.gpus and library.ok and not library.can_offload:
         text += f"; the GPU stays idle, because llama.cpp is built without it: {_TO_USE_GPU}"
@@ -138,24 +138,34 @@ def _check_file(subject: str, path: Path, advice: str, *, is_gguf: bool) -> Find
 def check_memory(spec: ModelSpec, hardware: Hardware, policy: Policy, book: MemoryBook) -> Finding:
     """Compare what the model takes, its KV cache included, with the memory that is available now."""
     subject = f"memory for {spec.name}"
-    on_gpu = policy.gpu_layers != 0 and spec.options.n_gpu_layers != 0
+    on_gpu = policy.gpu_layers != 0
     try:
         facts = model_facts(spec, on_gpu=on_gpu, unified=hardware.unified)
     except OSError as error:
         return Finding(False, subject, f"unknown, its files cannot be read: {error.strerror or error}")
-    needed_bytes = book.estimate(spec.name, facts)
-    available_bytes, what = hardware.memory_available_bytes, "memory"
-    if on_gpu and not hardware.unified:
-        available_bytes, what = sum(gpu.free_bytes or 0 for gpu in hardware.gpus), "GPU memory"
-    text = f"{gigabytes(available_bytes)} of {what} available, about {gigabytes(needed_bytes)} needed"
-    text += f" (its context: {gigabytes(memory.kv_bytes(facts))})"
-    fitting = memory.gpu_layers(facts, available_bytes) if on_gpu else 0
-    if needed_bytes <= available_bytes or 0 < spec.options.n_gpu_layers <= fitting:
-        return Finding(True, subject, text)
+    needed_bytes, available_bytes = book.estimate(spec.name, facts), hardware.memory_available_bytes
+    needs = [("memory", available_bytes, needed_bytes)]
     advice = "close other programs, choose a smaller model, or give it a smaller context"
     if on_gpu and not hardware.unified:
-        advice += f", or let the CPU do a part: gpu_layers = {memory.gpu_layers(facts, policy.budget_bytes)}"
-    return Finding(False, subject, f"{text}; {advice}")
+        free_bytes = sum(gpu.free_bytes or 0 for gpu in hardware.gpus)
+        needs = [("GPU memory", free_bytes, needed_bytes), ("memory", available_bytes, host_bytes(facts))]
+        advice += _advise_layers(facts, policy, hardware)
+    text = " and ".join(
+        f"{gigabytes(available)} of {what} available, about {gigabytes(needed)} needed"
+        for what, available, needed in needs
+        if needed
+    )
+    text += f" (its context: {gigabytes(kv_bytes(facts))})"
+    fits = all(needed <= available for _, available, needed in needs)
+    return Finding(fits, subject, text if fits else f"{text}; {advice}")
+
+
+def _advise_layers(facts: ModelFacts, policy: Policy, hardware: Hardware) -> str:
+    """Say how many layers the GPU has room for, if the others fit into the memory of the machine."""
+    part = replace(facts, n_gpu_layers=gpu_layers(facts, policy.budget_bytes))
+    fits = model_bytes(part) <= policy.budget_bytes and host_bytes(part) <= hardware.memory_available_bytes
+    is_part = part.n_gpu_layers != ALL_LAYERS
+    return f", or let the CPU do a part: gpu_layers = {part.n_gpu_layers}" if is_part and fits else ""
 
 
 async def check_engine(spec: ModelSpec) -> Finding:

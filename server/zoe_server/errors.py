@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+INTERNAL = "the server failed unexpectedly; its log has the details"
+
 
 class ZoeError(Exception):
     """A failure with everything an OpenAI error object needs.

@@ -65,9 +65,15 @@ class ServerSettings(Section):
     """How much memory all models may take together; None is what the hardware's policy says."""
     stuck_after_s: float = Field(default=120.0, ge=10, le=3600)
     """How long an engine with work may make no progress before it is restarted; longer than any single step takes."""
+    stuck_load_after_s: float = Field(default=1800.0, ge=60, le=86_400)
+    """How long a model that is being loaded may come no further, though it computes, before that is given up."""
     keep_alive_interval_s: float = Field(default=10.0, gt=0, le=3600)
     client_timeout_s: float = Field(default=60.0, gt=0, le=3600)
     """How long a client may take to send what it asks, and to read on where an answer waits for it."""
+    idle_timeout_s: float = Field(default=75.0, gt=0, le=86_400)
+    """How long a connection may bring no whole head of a request; longer than a reverse proxy keeps idle ones."""
+    max_connections: int = Field(default=512, ge=1, le=1_000_000)
+    """How many may be open at once."""
     ready_wait_s: float = Field(default=30.0, ge=0, le=3600)
     shutdown_grace_s: float = Field(default=15.0, ge=0, le=3600)
     log_requests: bool = False

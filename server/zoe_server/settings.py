@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -175,6 +176,7 @@ class Settings(BaseSettings):
         return dataclasses.replace(
             spec,
             queue_limit=self.server.queue_limit,
+            stuck_load_s=self.server.stuck_load_after_s,
             prefix_folder=_cache_folder() / "prefixes" if kept_bytes else None,
             prefix_limit_bytes=kept_bytes,
         )
@@ -248,7 +250,7 @@ def _data_folder() -> Path:
 
 
 def _only_model(path: Path) -> dict[str, Any]:
-    name = "".join(char if char.isalnum() or char in "._-" else "-" for char in path.stem).lstrip("._-")
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", path.stem).lstrip("._-")[:128]
     if name in ("", AUTOMATIC_MODEL):
         name = f"{AUTOMATIC_MODEL}-model"
     return {name: {"path": str(path.expanduser().absolute()), "roles": [TOOLS_ROLE]}}

@@ -17,8 +17,8 @@ from zoe_server.catalogue.engine_options import Adapter
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.fleet.gpu import Gpu
 from zoe_server.fleet.hardware import Hardware, Machine
-from zoe_server.fleet.hardware_policy import recommend
-from zoe_server.fleet.memory import ALL_LAYERS, facts_of, kv_bytes, model_bytes
+from zoe_server.fleet.hardware_policy import Policy, recommend
+from zoe_server.fleet.memory import ALL_LAYERS, facts_of, host_bytes, kv_bytes, model_bytes
 from zoe_server.fleet.memory_book import MemoryBook
 
 if TYPE_CHECKING:
@@ -120,19 +120,33 @@ def test_a_graphics_card_has_a_memory_of_its_own(spec: ModelSpec, tmp_path: Path
     card = Gpu("RTX", total_bytes=8_000_000_000, free_bytes=1_000_000)
     machine = replace(COMPUTER, machine=Machine.NVIDIA, gpus=(card,))
     assert recommend(machine).gpu_layers == ALL_LAYERS
-    finding = check_memory(spec, machine, tmp_path / "book")
-    assert (finding.ok, "0.0 GB of GPU memory available" in finding.text) == (False, True)
-    assert "gpu_layers = 0" in finding.text
-    assert check_memory(replace(spec, options=spec.options.but(n_gpu_layers=0)), machine, tmp_path / "book").ok
+    for layers in (-1, 0):  # an engine takes some of a GPU that it could use
+        finding = check_memory(on_gpu_layers(spec, layers), machine, tmp_path / "book")
+        assert (finding.ok, "0.0 GB of GPU memory available" in finding.text) == (False, True)
+        assert "gpu_layers" not in finding.text
     assert check_memory(spec, replace(machine, gpus=(replace(card, free_bytes=8_000_000_000),)), tmp_path / "book").ok
 
 
-def test_a_part_on_a_card_that_is_too_small_is_fine_if_it_fits(spec: ModelSpec, tmp_path: Path) -> None:
-    facts = facts_of(gguf_file.read(spec.path), spec.n_ctx_tokens, on_gpu=True)
-    card = Gpu("RTX", total_bytes=8_000_000_000, free_bytes=model_bytes(facts) - 1)
-    machine = replace(COMPUTER, machine=Machine.NVIDIA, gpus=(card,))
-    assert check_memory(replace(spec, options=spec.options.but(n_gpu_layers=1)), machine, tmp_path / "book").ok
-    assert not check_memory(replace(spec, options=spec.options.but(n_gpu_layers=3)), machine, tmp_path / "book").ok
+def on_gpu_layers(spec: ModelSpec, n_layers: int) -> ModelSpec:
+    return replace(spec, options=spec.options.but(n_gpu_layers=n_layers))
+
+
+def test_layers_that_a_card_is_too_small_for_are_the_cpu_s_if_that_has_room(spec: ModelSpec, tmp_path: Path) -> None:
+    facts = replace(facts_of(gguf_file.read(spec.path), spec.n_ctx_tokens, on_gpu=True), n_gpu_layers=1)
+    free_bytes, rest_bytes = model_bytes(facts), host_bytes(facts)
+    card = Gpu("RTX", total_bytes=8_000_000_000, free_bytes=free_bytes)
+
+    def check(layers: int, available_bytes: int) -> doctor.Finding:
+        machine = replace(COMPUTER, machine=Machine.NVIDIA, gpus=(card,), memory_available_bytes=available_bytes)
+        policy = Policy(ALL_LAYERS, free_bytes)
+        return doctor.check_memory(on_gpu_layers(spec, layers), machine, policy, MemoryBook(tmp_path / "book"))
+
+    advice = "or let the CPU do a part: gpu_layers = 1"
+    assert check(1, rest_bytes).ok
+    for layers, available_bytes in ((-1, rest_bytes), (2, rest_bytes), (0, rest_bytes), (1, rest_bytes - 1)):
+        finding = check(layers, available_bytes)
+        assert (finding.ok, advice in finding.text) == (False, available_bytes == rest_bytes)
+        assert ("GB of memory available" in finding.text) is (layers != -1)
 
 
 def test_memory_of_a_model_that_is_not_there_is_unknown(spec: ModelSpec, tmp_path: Path) -> None:

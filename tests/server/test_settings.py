@@ -201,12 +201,20 @@ def test_a_missing_or_broken_file_is_an_error(tmp_path: Path) -> None:
         settings.load(write(tmp_path / "zoe.toml", "server = ["))
 
 
+def test_the_limits_of_the_server_are_those_of_every_model(tmp_path: Path) -> None:
+    write(tmp_path / "zoe.toml", "server = { queue_limit = 3, stuck_load_after_s = 60 }\n[models.zoe-nano]")
+    (spec,) = settings.load().specs()
+    assert (spec.queue_limit, spec.stuck_load_s) == (3, 60.0)
+
+
 def test_one_model_file_replaces_all_others(tmp_path: Path) -> None:
     write(tmp_path / "zoe.toml", "server = { port = 5 }\n[models.zoe-nano]")
     chosen = settings.load(model=Path("My Model.gguf"))
     (spec,) = chosen.specs()
     assert (spec.name, spec.path, chosen.server.port) == ("My-Model", tmp_path / "My Model.gguf", 5)
     assert settings.load(model=Path("zoe.gguf")).specs()[0].name == "zoe-model"
+    assert settings.load(model=Path("grüße-7b.gguf")).specs()[0].name == "gr--e-7b"
+    assert settings.load(model=Path("x" * 200 + ".gguf")).specs()[0].name == "x" * 128
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,6 @@ from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.local import LocalEngine
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.health import HealthPolicy
-from zoe_server.fleet.reconciler import FleetEvent
 from zoe_server.fleet.restart import RestartPolicy
 
 STAND_IN: Final = Path(__file__).with_name("stand_in_engine.py")
@@ -108,12 +107,10 @@ async def suffer(fault: Fault) -> Outcome:
     """Let one fault happen and return how it ended."""
     others = set(psutil.Process().children(recursive=True))
     house, loop = House(), asyncio.get_running_loop()
-    loaded: asyncio.Queue[FleetEvent] = asyncio.Queue()
-    house.fleet.observe(lambda event: loaded.put_nowait(event) if event.kind == "loaded" else None)
     house.fleet.start()
     try:
         async with asyncio.timeout(HANG_S):
-            await loaded.get()
+            await house.fleet.settled()
             begun = [asyncio.Event() for _ in range(N_HELD if fault.busy else 0)]
             held = [asyncio.create_task(house.ask("hold", one)) for one in begun]
             for one in begun:
@@ -121,7 +118,8 @@ async def suffer(fault: Fault) -> Outcome:
             house.faults.extend([fault.at_load] if fault.at_load else [])
             began_s = loop.time()
             house.send(fault.sent)
-            await loaded.get()
+            while house.fleet.status()[0].restarts == 0:  # noqa: ASYNC110 - nobody is told of it
+                await asyncio.sleep(0.005)
             assert isinstance((await house.ask("hello"))[-1], protocol.Finish)
             recovered_s = loop.time() - began_s
             ends = [await task for task in held]

@@ -73,7 +73,7 @@ class LlamaOptions(BaseModel):
     n_slots: int = Field(default=8, ge=1, le=64, validation_alias="slots")
     n_batch_tokens: int = Field(default=512, ge=32, le=16_384, validation_alias="batch_tokens")
     n_threads: int | None = Field(default=None, ge=1, le=512, validation_alias="threads")
-    """None is one per physical core."""
+    """None is one per physical core, within what a container may use."""
     n_gpu_layers: int = Field(default=-1, ge=-1, le=1000, validation_alias="gpu_layers")
     """-1 is all of them."""
     prefix_cache: bool = True

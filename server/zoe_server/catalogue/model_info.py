@@ -30,6 +30,10 @@ class Capabilities(BaseModel):
     """Arguments of calls are held to the values that a request lists."""
     adapters: bool = False
 
+    def covers(self, needed: Capabilities) -> bool:
+        """Whether everything that is `needed` is there."""
+        return all(getattr(self, name) for name, is_needed in needed if is_needed)
+
 
 class ModelInfo(BaseModel):
     """Sizes in bytes and tokens, times in seconds (`file_modified_s` since 1970); None is unknown.

@@ -30,9 +30,9 @@ class ModelSpec:
 
     `queue_limit` requests may wait besides the `n_slots` that run. `fallback` is the name of the model that answers
     where this one cannot. Where `converses` is false, it takes everything for a command. A `pinned` model stays once it
-    is loaded; others leave after `keep_alive_s` without a request, with None only when their room is needed. In
-    `prefix_folder`, if one is given, the beginning that requests share is kept through a restart; together with those
-    of other models it takes at most `prefix_limit_bytes`.
+    is loaded; others leave after `keep_alive_s` without a request, with None only when their room is needed. A load
+    that comes no further for `stuck_load_s` is given up. In `prefix_folder`, if one is given, the beginning that
+    requests share is kept through a restart; together with those of other models it takes at most `prefix_limit_bytes`.
     """
 
     name: str
@@ -46,16 +46,28 @@ class ModelSpec:
     pinned: bool = False
     keep_alive_s: float | None = None
     queue_limit: int = 64
+    stuck_load_s: float = 1800.0
     prefix_folder: Path | None = None
     prefix_limit_bytes: int = 0
     options: LlamaOptions = field(default_factory=LlamaOptions)
 
     @property
     def capabilities(self) -> Capabilities:
-        """What is known of its capabilities before it is loaded."""
+        """What it can be asked for, as far as that is known before it is loaded.
+
+        Tools are for every model that may answer with calls: one whose file has no place for them is told in words.
+        """
+        writes = EMBEDDINGS_ROLE not in self.roles
+        is_constrained = writes and self.engine == "llama"
         return Capabilities(
+            tools=writes and self.options.dialect != "plain",
             pictures=self.options.projector_path is not None,
-            embeddings=EMBEDDINGS_ROLE in self.roles,
+            embeddings=not writes,
+            schemas=is_constrained,
+            logprobs=is_constrained,
+            raw_prompts=writes,
+            tokenizer=True,
+            argument_values=is_constrained,
             adapters=bool(self.options.adapters),
         )
 

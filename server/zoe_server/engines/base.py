@@ -67,7 +67,7 @@ class Engine(Protocol):
         ...
 
     async def start(self) -> None:
-        """Return when the model is loaded and warm.
+        """Return when the model is loaded and warm. Cancelling this gives the load up, and nothing is left running.
 
         Raises:
             errors.OutOfMemoryError: there is too little memory for it.

@@ -2,8 +2,8 @@
 
 If the process ends, or says something that cannot be understood, every open request gets exactly one `Failure`.
 
-Nothing waits for a clock: loading may take any time as long as the process reports, computes or reads. One that does
-none of it for `stall_s`, or whose loop does not report that long, is killed. This module never loads llama_cpp.
+Loading may take any time as long as it gets on (`load_watch`). A process that neither reports, computes nor reads for
+`stall_s`, or whose loop does not report that long, is killed. This module never loads llama_cpp.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ from zoe_server.catalogue.model_info import ModelInfo
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Health, Loading
 from zoe_server.engines.engine_log import LogLine
+from zoe_server.engines.load_watch import LoadWatch
 from zoe_server.engines.process import ManagedProcess, Patience, python_command
 from zoe_server.engines.wire import Wire
 
 _CONNECT_RETRY_S: Final = 0.02
+_LOOK_S: Final = 1.0
 _STALL_S: Final = 300.0
 _TELL_PROGRESS_S: Final = 5.0
 _BAR_WIDTH: Final = 20
@@ -53,11 +55,13 @@ class LocalEngine:
         command: EngineCommand = llama_command,
         stall_s: float = _STALL_S,
         patience: Patience | None = None,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._spec = spec
         self._command = command
         self._stall_s = stall_s
         self._patience = patience or Patience()
+        self._now_s = now_s
         self._log = _LOGGER.getChild(spec.name)
         self._folder: Path | None = None
         self._process: ManagedProcess | None = None
@@ -100,8 +104,9 @@ class LocalEngine:
         try:
             self._folder = Path(tempfile.mkdtemp(prefix="zoe-engine-"))
             process = await self._spawn(self._folder / "engine.sock")
-            self._wire = wire = await self._connect(process, self._folder / "engine.sock")
-            self._info = await self._await_ready(process, wire)
+            watch = LoadWatch(self._spec, process.work, self._stall_s, self._now_s)
+            self._wire = wire = await self._connect(process, self._folder / "engine.sock", watch)
+            self._info = await self._await_ready(process, wire, watch)
         except OSError as error:
             await self.stop()
             raise self._unavailable(f"there is no socket to its process: {error}") from error
@@ -188,31 +193,25 @@ class LocalEngine:
             raise self._unavailable(f"its process cannot be started: {error}") from error
         return self._process
 
-    async def _connect(self, process: ManagedProcess, socket_path: Path) -> Wire:
+    async def _connect(self, process: ManagedProcess, socket_path: Path, watch: LoadWatch) -> Wire:
         """Return the connection to the process, as soon as it listens; ends early if the process does."""
         ended = asyncio.ensure_future(process.wait())
-        before, looked_s = process.work(), time.monotonic()
         try:
             while not ended.done():
                 if (wire := await Wire.connect(socket_path)) is not None:
                     return wire
                 await asyncio.wait({ended}, timeout=_CONNECT_RETRY_S)
-                if time.monotonic() - looked_s >= self._stall_s:
-                    now = process.work()
-                    if not now.is_progress(before, self._stall_s):
-                        text = f"its process did not listen for {self._stall_s:.0f} s, nor do anything"
-                        raise self._unavailable(text)
-                    before, looked_s = now, time.monotonic()
+                self._check(watch)
         finally:
             ended.cancel()
         raise await self._load_error(process, "")
 
-    async def _await_ready(self, process: ManagedProcess, wire: Wire) -> ModelInfo:
+    async def _await_ready(self, process: ManagedProcess, wire: Wire, watch: LoadWatch) -> ModelInfo:
         """Follow the loading reports to their end and return the engine's `info`."""
         phase, self._told_progress_s = "", time.monotonic()
         while True:
             try:
-                message = await self._next_report(process, wire)
+                message = await self._next_report(wire, watch)
             except ValueError as error:
                 raise self._unavailable(f"its process stopped making sense while it loaded: {error}") from error
             if message is None:
@@ -230,20 +229,20 @@ class LocalEngine:
                 case other:
                     self._log.debug("unexpected while loading: %r", other)
 
-    async def _next_report(self, process: ManagedProcess, wire: Wire) -> Mapping[str, Any] | None:
-        """Return what is said next, however long that takes, as long as the process computes or reads."""
+    async def _next_report(self, wire: Wire, watch: LoadWatch) -> Mapping[str, Any] | None:
+        """Return what is said next, however long that takes, as long as the load gets on."""
         said = asyncio.ensure_future(wire.next_message())
-        before = process.work()
         try:
-            while not (await asyncio.wait({said}, timeout=self._stall_s))[0]:
-                now = process.work()
-                if not now.is_progress(before, self._stall_s):
-                    text = f"its process neither said nor did anything for {self._stall_s:.0f} s while it loaded"
-                    raise self._unavailable(text)
-                before = now
+            while not (await asyncio.wait({said}, timeout=_LOOK_S))[0]:
+                self._check(watch)
+            watch.heard()
             return said.result()
         finally:
             said.cancel()
+
+    def _check(self, watch: LoadWatch) -> None:
+        if (objection := watch.objection()) is not None:
+            raise self._unavailable(objection)
 
     def _take_loading(self, loading: Loading) -> None:
         """Keep how far the load is, and write it to the log now and then."""

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from zoe_server import codec, errors, protocol
-from zoe_server.catalogue.model_info import Capabilities, ModelInfo
+from zoe_server.catalogue.model_info import ModelInfo
 from zoe_server.catalogue.spec import EMBEDDINGS_ROLE, ModelSpec
 from zoe_server.engines.base import Health, Loading
 from zoe_server.engines.engine_log import LogLine
@@ -103,7 +103,7 @@ class ScriptedEngine:
             n_ctx_tokens=self._spec.n_ctx_tokens,
             n_slots=self._spec.n_slots,
             dimensions=_N_DIMENSIONS if self._makes_embeddings else None,
-            capabilities=Capabilities(embeddings=self._makes_embeddings, tokenizer=True),
+            capabilities=self._spec.capabilities,
         )
 
     @property

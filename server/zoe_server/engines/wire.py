@@ -11,11 +11,9 @@ import dataclasses
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from zoe_server import codec, errors, protocol
-
-_LINE_LIMIT_BYTES: Final = 64 << 20
 
 
 class Wire:
@@ -36,20 +34,24 @@ class Wire:
             OSError: there can be no such socket.
         """
         try:
-            return cls(*await asyncio.open_unix_connection(str(socket_path), limit=_LINE_LIMIT_BYTES))
+            return cls(*await asyncio.open_unix_connection(str(socket_path), limit=codec.MAX_LINE_BYTES))
         except (FileNotFoundError, ConnectionRefusedError):
             return None
 
     async def events(
         self, op: str, request: protocol.ChatRequest | protocol.EmbedRequest
     ) -> AsyncGenerator[protocol.Event, None]:
-        """Send the request and return its events; closing this before the terminal one cancels it."""
+        """Send the request and return its events; closing this before the terminal one cancels it.
+
+        Raises:
+            errors.BodyTooLargeError: the request is too long to be sent.
+        """
         wire_id = self._next_id("r")
+        request = dataclasses.replace(request, id=wire_id)  # ours is unique on this connection, the caller's is not
+        self.send({"op": op, "id": wire_id, "request": codec.encode_request(request)})
         queue: asyncio.Queue[protocol.Event] = asyncio.Queue()
         self._open[wire_id] = queue
         try:
-            request = dataclasses.replace(request, id=wire_id)  # ours is unique on this connection, the caller's is not
-            self.send({"op": op, "id": wire_id, "request": codec.encode_request(request)})
             terminal = False
             while not terminal:
                 event = await queue.get()
@@ -114,9 +116,13 @@ class Wire:
                 told(message)
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Write one line; if the connection is gone, whoever listens notices."""
+        """Write one line; if the connection is gone, whoever listens notices.
+
+        Raises:
+            errors.BodyTooLargeError: the line is too long to be read.
+        """
         if not self._writer.is_closing():
-            self._writer.write(json.dumps(message).encode() + b"\n")
+            self._writer.write(codec.to_line(message))
 
     def cut(self, error: errors.ZoeError) -> None:
         """Let everything that is open fail once, with `error`; the connection stays."""

@@ -1,4 +1,4 @@
-"""What a machine is and what is recommended for it, in a line of words for people. Pure."""
+"""What a machine is and what models may use of it, in a line of words for people. Pure."""
 
 from __future__ import annotations
 
@@ -25,12 +25,9 @@ def describe_hardware(hardware: Hardware) -> str:
 
 
 def describe_policy(policy: Policy) -> str:
-    """Return what is recommended, in the words of zoe.toml where it has some."""
+    """Return what models may use."""
     layers = "all layers on the GPU" if policy.gpu_layers == ALL_LAYERS else "no layers on a GPU"
-    return (
-        f"engine {policy.engine}, {layers}, context_tokens {policy.context_tokens}, slots {policy.parallel_sequences}, "
-        f"threads {policy.threads}; {gigabytes(policy.budget_bytes)} for all models together"
-    )
+    return f"{layers}; {gigabytes(policy.budget_bytes)} for all models together"
 
 
 def gigabytes(size_bytes: int) -> str:

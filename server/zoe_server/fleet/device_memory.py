@@ -12,8 +12,8 @@ from typing import Final
 
 import psutil  # type: ignore[import-untyped]  # it comes without type information
 
-from zoe_server.fleet import cgroup
-from zoe_server.fleet.file_tree import FileTree, whole_number
+from zoe_server.system import cgroup
+from zoe_server.system.file_tree import FileTree, whole_number
 
 _KILOBYTE: Final = 1024
 _RECLAIMABLE: Final = ("MemFree", "Buffers", "Cached", "SReclaimable")

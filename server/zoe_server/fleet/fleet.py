@@ -20,7 +20,7 @@ from zoe_server.fleet.leases import Lease
 from zoe_server.fleet.model import Model
 from zoe_server.fleet.model_state import ModelState, ModelStatus
 from zoe_server.fleet.planner import FleetPolicy, Urgency
-from zoe_server.fleet.reconciler import FleetEvent, Reconciler
+from zoe_server.fleet.reconciler import Reconciler
 from zoe_server.fleet.restart import RestartPolicy
 from zoe_server.fleet.sizing import NoSizing, Sizing
 from zoe_server.fleet.supervisor import Care
@@ -43,11 +43,10 @@ class Fleet:
     ) -> None:
         clock = clock or Clock()
         self._ready_wait_s = ready_wait_s
-        self._observers: list[Callable[[FleetEvent], None]] = []
         self._care = Care(create, policy or RestartPolicy(), health or HealthPolicy(), clock, self._wake)
         self._models = {spec.name: Model(spec, self._care) for spec in specs}
         self._reconciler = Reconciler(
-            tuple(self._models.values()), sizing or NoSizing(), planning or FleetPolicy(), clock, self.tell
+            tuple(self._models.values()), sizing or NoSizing(), planning or FleetPolicy(), clock
         )
         self._reconciling: asyncio.Task[None] | None = None
 
@@ -65,15 +64,6 @@ class Fleet:
     def extra_bytes(self) -> int:
         """What a model takes in addition to its size because of how this machine computes."""
         return self._reconciler.extra_bytes
-
-    def observe(self, observer: Callable[[FleetEvent], None]) -> None:
-        """Call `observer` with everything that happens from now on."""
-        self._observers.append(observer)
-
-    def tell(self, event: FleetEvent) -> None:
-        """Tell all observers."""
-        for observer in self._observers:
-            observer(event)
 
     def start(self) -> None:
         """Begin to load the models that are at home here, one after the other, in the background."""
@@ -108,9 +98,10 @@ class Fleet:
         newcomer = Model(known[name], self._care, is_newcomer=True)
         self._check_order()
         await self._reconciler.admit(newcomer)
-        await self._reconciler.until(lambda: newcomer.state is not ModelState.LOADING)
+        await self._reconciler.until(lambda: newcomer.state is not ModelState.LOADING and not newcomer.is_going)
         if newcomer.state in (ModelState.FAILED, ModelState.STOPPED):
             self._reconciler.dismiss(newcomer)
+        if newcomer.state in (ModelState.FAILED, ModelState.STOPPED, ModelState.LOST):
             raise newcomer.error(newcomer.reason)
         self._models = _in_order({**self._models, name: newcomer}, known)
 
@@ -143,7 +134,9 @@ class Fleet:
             return
 
     async def unload(self, model: str, *, wait_s: float = 0.0) -> None:
-        """Take the model out of memory, pinned or not, once its requests have ended; until then it takes no others.
+        """Take the model out of memory, pinned or not, once its requests have ended; others wait until it is gone.
+
+        A load that is under way is given up, and who waits for it turned away.
 
         Raises:
             errors.ModelBusyError: they have not ended after `wait_s`, or somebody loads it again; it stays.
@@ -153,28 +146,21 @@ class Fleet:
         if not leaving.takes_memory:
             leaving.stay_away()
             return
+        if leaving.state is ModelState.LOST:
+            raise leaving.error(leaving.reason)
         dismissal = leaving.dismiss()
         self._wake()
         try:
             async with asyncio.timeout(wait_s if leaving.leases.n_used else None):
-                await self._reconciler.until(lambda: leaving.is_over(dismissal))
+                problem = await dismissal
         except TimeoutError as error:
             text = f"the model {model!r} still answers {leaving.leases.n_used} requests; try again later"
             raise errors.ModelBusyError(text) from error
         finally:
-            leaving.recall(dismissal)
+            leaving.dismissals.recall(dismissal)
             self._wake()
-        if leaving.state is ModelState.LOST:
-            raise leaving.error(leaving.reason)
-        if leaving.takes_memory:
-            raise errors.ModelBusyError(f"the model {model!r} stays, because somebody loads it again")
-
-    def pin(self, model: str, *, pinned: bool = True) -> None:
-        """Say whether the model has to stay once it is in memory."""
-        self._models[model].pin(pinned=pinned)
-        for other in self._models.values():
-            other.reconsider()
-        self._wake()
+        if problem is not None:
+            raise problem
 
     def status(self) -> tuple[ModelStatus, ...]:
         """Return where every model stands; never loads or wakes one."""

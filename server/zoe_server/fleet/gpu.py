@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, cast
 
-from zoe_server.fleet.file_tree import FileTree
+from zoe_server.system.file_tree import FileTree
 
 _LOGGER: Final = logging.getLogger(__name__)
 _TEMPERATURE_GPU: Final = 0  # NVML_TEMPERATURE_GPU

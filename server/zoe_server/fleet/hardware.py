@@ -6,25 +6,20 @@ machine can stand in for this one. What to make of it is for `policy` to say.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Final
 
-import psutil  # type: ignore[import-untyped]  # it comes without type information
-
-from zoe_server.fleet import cgroup, device_memory, gpu, jetson
-from zoe_server.fleet.file_tree import FileTree, whole_number
+from zoe_server.fleet import device_memory, gpu, jetson
+from zoe_server.system import cores
+from zoe_server.system.file_tree import FileTree
 
 _DEVICE_MODEL: Final = "proc/device-tree/model"
 _RASPBERRY_PI: Final = "Raspberry Pi"
 _COLDEST_C: Final = -60.0
 _WARMEST_C: Final = 200.0
-_MAX_CPUS: Final = 8192  # as many as Linux can be built for
-_SIBLINGS: Final = "sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
-_ALLOWED: Final = "Cpus_allowed_list:"
 _FILLED_IN_BY_NOBODY: Final = {"System manufacturer", "System Product Name", "To Be Filled By O.E.M.", "Default string"}
 
 
@@ -58,6 +53,9 @@ class Hardware:
     notes: tuple[str, ...] = ()
 
 
+UNKNOWN: Final = Hardware(Machine.CPU, "a machine that does not answer", notes=("this machine does not answer",))
+
+
 def detect(
     root: Path = Path("/"),
     nvml: gpu.NvmlLoader = gpu.load_nvml,
@@ -73,7 +71,7 @@ def detect(
     unknown = "this system does not say how much memory it has, so nothing can be planned"
     return replace(
         kind,
-        cores=_physical_cores(tree),
+        cores=cores.physical_cores(tree),
         memory_total_bytes=memory.total_bytes,
         memory_available_bytes=memory.available_bytes,
         is_limited=memory.is_limited,
@@ -127,15 +125,6 @@ def _pc(tree: FileTree) -> str:
     return ", ".join(name for name in (firmware, _processor_name(tree)) if name) or "a machine without a name"
 
 
-def _physical_cores(tree: FileTree) -> int:
-    """Return the number of cores, within the limits of a container; at least 1, also where nothing is told."""
-    cpus = _usable_cpus(tree)
-    n_cores = len({tree.text(_SIBLINGS.format(cpu)) or f"only {cpu}" for cpu in cpus})
-    if not n_cores and tree.is_this_machine:
-        n_cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
-    return max(1, min([n_cores, *(math.ceil(quota) for quota in cgroup.cpu_quotas(tree))]))
-
-
 def _processor_name(tree: FileTree) -> str | None:
     """Return what the processor calls itself."""
     for line in tree.lines("proc/cpuinfo"):
@@ -143,30 +132,6 @@ def _processor_name(tree: FileTree) -> str | None:
         if key.strip() == "model name" and value.strip():
             return " ".join(value.split())
     return None
-
-
-def _usable_cpus(tree: FileTree) -> set[int]:
-    online = _cpu_list(tree.text("sys/devices/system/cpu/online") or "") or _listed_cpus(tree)
-    status = tree.lines("proc/self/status")
-    allowed = _cpu_list(next((line.removeprefix(_ALLOWED) for line in status if line.startswith(_ALLOWED)), ""))
-    return (online & allowed) or online or allowed
-
-
-def _listed_cpus(tree: FileTree) -> set[int]:
-    lines = (line.partition(":") for line in tree.lines("proc/cpuinfo"))
-    numbers = (whole_number(value) for key, _, value in lines if key.strip() == "processor")
-    return {number for number in numbers if number is not None}
-
-
-def _cpu_list(text: str) -> set[int]:
-    """Return the numbers of a list such as `0-3,8`; what makes no sense is left out."""
-    cpus: set[int] = set()
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        start, end = whole_number(first), whole_number(last or first)
-        if start is not None and end is not None and 0 <= start <= end < _MAX_CPUS:
-            cpus.update(range(start, end + 1))
-    return cpus
 
 
 def _temperatures_c(tree: FileTree) -> dict[str, float]:

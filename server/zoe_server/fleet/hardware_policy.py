@@ -1,15 +1,13 @@
-"""What a machine is to do with its hardware: engine, GPU layers, context, sequences, threads, and how much memory.
+"""What of a machine models may use: the GPU, if it has one of use, and how much memory.
 
-    class          kept for the system                GPU layers   threads
-    jetson         a quarter, 1.5 GiB to 8 GiB        all          4
-    nvidia         of each GPU 1/16, at least 512 MiB all          4
-    (unified)      an eighth, at least 4 GiB          all          4
-    raspberry-pi   a quarter, at least 512 MiB        none         one per core
-    cpu            a quarter, 1 GiB to 8 GiB          none         one per core, one core left free from 5 on
+    class          kept for the system                GPU layers
+    jetson         a quarter, 1.5 GiB to 8 GiB        all
+    nvidia         of each GPU 1/16, at least 512 MiB all
+    (unified)      an eighth, at least 4 GiB          all
+    raspberry-pi   a quarter, at least 512 MiB        none
+    cpu            a quarter, 1 GiB to 8 GiB          none
 
-The memory that remains decides about context and sequences, see `_SIZES`. A home's prompt has some 3,000 tokens, so a
-context under 4,096 is for machines where nothing else fits. All of it is a recommendation: what a user sets, counts.
-Pure: it reads nothing and knows no model.
+What a user sets, counts. Pure: it reads nothing and knows no model.
 """
 
 from __future__ import annotations
@@ -24,11 +22,6 @@ from zoe_server.fleet.memory import ALL_LAYERS
 _GIB: Final = 1 << 30
 _MARGIN_BYTES: Final = 256 << 20
 """Left of what is available right now, for what everybody else takes in the meantime."""
-_GPU_THREADS: Final = 4
-_MAX_THREADS: Final = 16
-"""Of generating text, more threads than the memory can feed make nothing faster."""
-_SMALL_CORES: Final = 4
-"""With more cores than these, one is left to the rest of the system: a thread that has to wait delays all others."""
 
 
 class _Reserve(NamedTuple):
@@ -43,14 +36,6 @@ class _Reserve(NamedTuple):
         return max(0, total_bytes - kept_bytes)
 
 
-class _Size(NamedTuple):
-    """What a budget of at least `budget_bytes` is enough for."""
-
-    budget_bytes: int
-    context_tokens: int
-    parallel_sequences: int
-
-
 _RESERVES: Final = {
     Machine.JETSON: _Reserve(4, 3 * _GIB // 2, 8 * _GIB),
     Machine.NVIDIA: _Reserve(8, 4 * _GIB),
@@ -58,30 +43,13 @@ _RESERVES: Final = {
     Machine.CPU: _Reserve(4, _GIB, 8 * _GIB),
 }
 _GPU_RESERVE: Final = _Reserve(16, _GIB // 2)
-_WITH_GPU: Final = (
-    *(_Size(20 * _GIB, 16_384, 16), _Size(8 * _GIB, 8192, 8)),
-    *(_Size(2 * _GIB, 4096, 8), _Size(_GIB, 4096, 4), _Size(0, 2048, 1)),
-)
-_SIZES: Final = {
-    Machine.JETSON: _WITH_GPU,
-    Machine.NVIDIA: _WITH_GPU,
-    Machine.RASPBERRY_PI: (_Size(4 * _GIB, 4096, 4), _Size(_GIB, 4096, 2), _Size(0, 2048, 1)),
-    Machine.CPU: (_Size(16 * _GIB, 8192, 8), _Size(4 * _GIB, 4096, 8), _Size(_GIB, 4096, 4), _Size(0, 2048, 1)),
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """`budget_bytes` is for all models together, in the memory of the GPUs if `gpu_layers` is `ALL_LAYERS`, else 0.
+    """`budget_bytes` is for all models together, in the memory of the GPUs if `gpu_layers` is `ALL_LAYERS`, else 0."""
 
-    `context_tokens` are what one model's sequences share.
-    """
-
-    engine: str
     gpu_layers: int
-    context_tokens: int
-    parallel_sequences: int
-    threads: int
     budget_bytes: int
 
 
@@ -94,17 +62,7 @@ def recommend(hardware: Hardware, *, held_bytes: int = 0, can_offload: bool = Tr
         can_offload: whether the build of llama.cpp can use a GPU.
     """
     on_gpu = can_offload and hardware.machine in (Machine.JETSON, Machine.NVIDIA)
-    budget_bytes = _budget_bytes(hardware, held_bytes, on_gpu=on_gpu)
-    sizes = _SIZES[hardware.machine if on_gpu or hardware.machine is Machine.RASPBERRY_PI else Machine.CPU]
-    size = next(size for size in sizes if budget_bytes >= size.budget_bytes)
-    return Policy(
-        engine="llama",
-        gpu_layers=ALL_LAYERS if on_gpu else 0,
-        context_tokens=size.context_tokens,
-        parallel_sequences=size.parallel_sequences,
-        threads=min(_GPU_THREADS, hardware.cores) if on_gpu else _threads(hardware.cores),
-        budget_bytes=budget_bytes,
-    )
+    return Policy(ALL_LAYERS if on_gpu else 0, _budget_bytes(hardware, held_bytes, on_gpu=on_gpu))
 
 
 def _budget_bytes(hardware: Hardware, held_bytes: int, *, on_gpu: bool) -> int:
@@ -122,8 +80,3 @@ def _budget_bytes(hardware: Hardware, held_bytes: int, *, on_gpu: bool) -> int:
 
 def _with_memory(hardware: Hardware) -> list[Gpu]:
     return [gpu for gpu in hardware.gpus if gpu.total_bytes]
-
-
-def _threads(cores: int) -> int:
-    free = 1 if cores > _SMALL_CORES else 0
-    return max(1, min(cores - free, _MAX_THREADS))

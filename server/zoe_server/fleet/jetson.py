@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from zoe_server.fleet.file_tree import FileTree, whole_number
+from zoe_server.system.file_tree import FileTree, whole_number
 
 _LOGGER: Final = logging.getLogger(__name__)
 _RELEASE: Final = re.compile(r"R(\d{1,3}) \(release\), REVISION: (\d{1,3}(?:\.\d{1,3})*)")

@@ -61,8 +61,12 @@ class Leases:
         """Return a new lease.
 
         Raises:
+            errors.InvalidRequestError: so many requests at once are more than may ever be open.
             errors.QueueFullError: as many requests as may run and wait are open already.
         """
+        if n_requests > self._limit:
+            text = f"model {self._name!r} takes at most {self._limit} requests at a time, and these are {n_requests}"
+            raise errors.InvalidRequestError(text)
         if self.n_requests + n_requests > self._limit:
             raise errors.QueueFullError(
                 f"{self.n_requests} requests for model {self._name!r} are open already, at most {self._limit} may be; "

@@ -6,7 +6,7 @@ where attention has a window or layers share their cache, since the engine keeps
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from zoe_server.catalogue.entry import ENGINE_OVERHEAD_BYTES
@@ -18,46 +18,32 @@ GPU_OVERHEAD_BYTES: Final = 512 << 20
 """What a process takes in addition to use a GPU: the driver's context and the code of the kernels."""
 ALL_LAYERS: Final = -1
 _CONTEXT_STEP_TOKENS: Final = 256
-_BLOCK_VALUES: Final = 32
-_BLOCK_BYTES: Final = {
-    "f32": 128,
-    "f16": 64,
-    "bf16": 64,
-    "q8_0": 34,
-    "q5_1": 24,
-    "q5_0": 22,
-    "q4_1": 20,
-    "q4_0": 18,
-    "iq4_nl": 18,
-}
-_F16_BYTES: Final = 2
 _F32_BYTES: Final = 4
 _PATCHES_PER_TOKEN: Final = 4
-KV_TYPES: Final = tuple(_BLOCK_BYTES)
-"""The types of the KV cache's values, by the names of ggml."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What decides a model's size.
+    """What decides a model's size; with `n_layers` 0 it is unknown how many there are.
 
-    `kv_values_per_token` is layers x KV heads x (size of a key head + size of a value head). With `n_layers` 0 it is
-    unknown how many there are.
+    Of a GPU with a memory of its own, the model takes what `n_gpu_layers` do and `overhead_bytes`; the other layers and
+    `host_overhead_bytes` are in the memory of the machine. Where there is one memory, all layers are there.
     """
 
     weights_bytes: int
-    kv_values_per_token: int
+    kv_bytes_per_token: int
     n_ctx_tokens: int
     n_layers: int = 0
-    kv_type: str = "f16"
+    n_gpu_layers: int = ALL_LAYERS
     overhead_bytes: int = ENGINE_OVERHEAD_BYTES
+    host_overhead_bytes: int = 0
 
 
 def facts_of(file: GgufFacts, n_ctx_tokens: int, *, on_gpu: bool) -> ModelFacts:
     """Return the facts of the model in `file` with a context of `n_ctx_tokens` in an engine of llama.cpp."""
     return ModelFacts(
         weights_bytes=file.size_bytes,
-        kv_values_per_token=file.kv_bytes_per_token // _F16_BYTES,
+        kv_bytes_per_token=file.kv_bytes_per_token,
         n_ctx_tokens=n_ctx_tokens,
         n_layers=file.n_layers,
         overhead_bytes=ENGINE_OVERHEAD_BYTES + (GPU_OVERHEAD_BYTES if on_gpu else 0),
@@ -70,38 +56,37 @@ def picture_compute_bytes(encoder: PictureEncoderFacts, max_picture_tokens: int)
     return max(encoder.n_patches, n_largest) * encoder.n_values * _F32_BYTES
 
 
-def kv_values_per_token(n_layers: int, n_kv_heads: int, key_size: int, value_size: int | None = None) -> int:
-    """Return how many values one token has in the KV cache; keys and values usually have the same size."""
-    return n_layers * n_kv_heads * (key_size + (key_size if value_size is None else value_size))
-
-
 def kv_bytes(facts: ModelFacts) -> int:
-    """Return the size of the KV cache; llama.cpp rounds a context up.
-
-    Raises:
-        ValueError: there is no such type of values.
-    """
-    if facts.kv_type not in _BLOCK_BYTES:
-        raise ValueError(f"no KV cache has values of type {facts.kv_type!r}; there are {', '.join(KV_TYPES)}")
+    """Return the size of the KV cache; llama.cpp rounds a context up."""
     n_cells = -(-facts.n_ctx_tokens // _CONTEXT_STEP_TOKENS) * _CONTEXT_STEP_TOKENS
-    return -(-n_cells * facts.kv_values_per_token * _BLOCK_BYTES[facts.kv_type] // _BLOCK_VALUES)
+    return n_cells * facts.kv_bytes_per_token
 
 
 def model_bytes(facts: ModelFacts) -> int:
-    """Return about how much memory the model takes while it runs.
+    """Return about how much the model takes while it runs, of the GPU's memory if that has one of its own."""
+    return gpu_part(facts, facts.weights_bytes + kv_bytes(facts)) + facts.overhead_bytes
 
-    Raises:
-        ValueError: as of `kv_bytes`.
-    """
-    return facts.weights_bytes + kv_bytes(facts) + facts.overhead_bytes
+
+def host_bytes(facts: ModelFacts) -> int:
+    """Return about how much it takes of the machine's memory, beside what it takes of the GPU's own."""
+    layers_bytes = facts.weights_bytes + kv_bytes(facts)
+    return layers_bytes - gpu_part(facts, layers_bytes) + facts.host_overhead_bytes
+
+
+def gpu_part(facts: ModelFacts, layers_bytes: int) -> int:
+    """Return how much of what all layers take is the GPU's; the output counts as one more layer, as in llama.cpp."""
+    n_gpu_layers, n_layers = facts.n_gpu_layers, facts.n_layers + 1
+    if n_gpu_layers == ALL_LAYERS or (n_gpu_layers and not facts.n_layers):
+        return layers_bytes
+    return -(-layers_bytes * min(n_gpu_layers, n_layers) // n_layers)
 
 
 def gpu_layers(facts: ModelFacts, budget_bytes: int) -> int:
     """Return how many layers fit into a GPU's `budget_bytes`: `ALL_LAYERS`, or so many of them, or 0.
 
-    The output counts as one more layer, as in llama.cpp. Without a number of layers it is all or nothing.
+    Without a number of layers it is all or nothing.
     """
-    if model_bytes(facts) <= budget_bytes:
+    if model_bytes(replace(facts, n_gpu_layers=ALL_LAYERS)) <= budget_bytes:
         return ALL_LAYERS
     if not facts.n_layers:
         return 0

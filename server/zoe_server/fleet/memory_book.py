@@ -35,7 +35,7 @@ class _Page(BaseModel):
 class _Book(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     models: dict[str, _Page] = {}
 
 
@@ -85,12 +85,9 @@ class MemoryBook:
 
 def _read(path: Path) -> _Book:
     try:
-        book = _Book.model_validate_json(path.read_bytes())
-        for page in book.models.values():
-            model_bytes(page.facts)
+        return _Book.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return _Book()
-    except (OSError, ValidationError, ValueError) as error:
+    except (OSError, ValidationError) as error:
         _LOGGER.warning("what models took is unknown again, %s is unusable: %s", path, error)
         return _Book()
-    return book

@@ -3,8 +3,9 @@
     from                         to            by
     unloaded, failed             loading       load
     loading, restarting          ready         load
-    loading, restarting          failed        load, when its engine cannot start
+    loading, restarting          failed        load, or fail: its engine cannot start
     ready                        unloading     unload
+    loading, restarting          unloading     unload, which gives the load up
     unloading                    unloaded      unload, when its memory is free
     ready                        restarting    its engine is gone, and somebody needs it
     ready                        unloaded      its engine is gone, and nobody needs it
@@ -12,6 +13,7 @@
     failed, quarantined          unloaded      forgive
     unloaded, loading, restarting  failed      refuse: there can be no room for it
     loading, restarting          unloaded      leave_out: there is no room now, and nobody asks
+    loading, restarting          unloaded      stay_away: its load has not begun, and nobody asks
     unloading, failed            lost          its process does not end, not even when it is killed
     unloaded, restarting, quarantined  lost    the same, after its engine was gone
     loading, ready               lost          the same, when the server stops
@@ -19,7 +21,8 @@
     any                          stopped       stop
 
 A model that is to be in memory from the start begins as `loading`, others as `unloaded`; one that is `restarting`
-remains that while it is loaded. The reconciler says when.
+remains that while it is loaded. Who waits for a load that is given up is turned away; who asks while it is unloading
+waits, and it is loaded again. The reconciler says when.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ from zoe_server.catalogue.model_info import ModelInfo
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Engine
 from zoe_server.engines.engine_log import LogLine
+from zoe_server.fleet.dismissals import Dismissal, Dismissals
 from zoe_server.fleet.leases import Lease, Leases
 from zoe_server.fleet.model_state import ModelState, ModelStatus
 from zoe_server.fleet.planner import Resident, Urgency, Want
@@ -43,7 +47,7 @@ from zoe_server.fleet.sizing import Held
 from zoe_server.fleet.supervisor import Care, Supervisor
 
 _LOGGER: Final = logging.getLogger(__name__)
-_UNLOADING: Final = "it is being unloaded"
+_COMING: Final = (ModelState.LOADING, ModelState.RESTARTING)
 _ON_DEMAND: Final = "it is loaded when somebody asks for it"
 
 
@@ -56,21 +60,20 @@ class Model:
     def __init__(self, spec: ModelSpec, care: Care, *, is_newcomer: bool = False) -> None:
         self.spec = spec
         self.leases = Leases(spec.name, spec.n_slots + spec.queue_limit)
+        self.dismissals = Dismissals()
         self.at_home = spec.load == "start"
         self.state = ModelState.LOADING if self.at_home else ModelState.UNLOADED
         self.reason = "it is being loaded" if self.at_home else _ON_DEMAND
-        self.pinned = spec.pinned
         self.fits = True
         self.draining = False
         self.size_bytes = 0
         self._care = care
         self._is_newcomer = is_newcomer
-        self._dismissals: set[object] = set()
         self._failures = Failures(care.restart)
         self._estimated_bytes = 0
         self._supervisor = Supervisor(care, self, lambda: self.leases.n_used)
         self.takes_memory = False  # also on its way there or away
-        self._is_going = False  # the engine went by itself, or could not start, and is not stopped yet
+        self.is_going = False  # the engine went by itself, or could not start, and is not stopped yet
         self._info: ModelInfo | None = None
         self._n_ready = 0
         self._load_s = self._loaded_at_s = self._last_used_s = 0.0
@@ -93,7 +96,7 @@ class Model:
     @property
     def is_dismissed(self) -> bool:
         """Whether somebody wants it to go."""
-        return bool(self._dismissals)
+        return bool(self.dismissals)
 
     @property
     def not_before_s(self) -> float:
@@ -113,9 +116,9 @@ class Model:
         return Resident(
             self.name,
             self.size_bytes,
-            ModelState.UNLOADING if self._is_going else self.state,
+            ModelState.UNLOADING if self.is_going else self.state,
             open_requests=self.leases.n_used,
-            pinned=self.pinned,
+            pinned=self.spec.pinned,
             at_home=self.spec.load == "start",
             draining=self.draining,
             dismissed=self.is_dismissed,
@@ -153,7 +156,7 @@ class Model:
             is_starting=is_loading and not self._n_ready and not self._is_newcomer,
             restarts=max(0, self._n_ready - 1),
             waiting_requests=len(self.leases.waiting),
-            pinned=self.pinned,
+            pinned=self.spec.pinned,
             size_bytes=self.size_bytes,
             resident_bytes=self.size_bytes if self.takes_memory else 0,
             checked_ago_s=None if supervisor.checked_s is None else now_s - supervisor.checked_s,
@@ -164,11 +167,9 @@ class Model:
     def unavailable(self) -> errors.EngineUnavailableError | None:
         """Return why nobody can even wait for this model now, None if it makes sense to wait."""
         not_due = self._care.clock.now_s() < self.not_before_s
-        if self.state in (ModelState.STOPPED, ModelState.LOST):
-            return self.error(self.reason)
-        if self.state in (ModelState.FAILED, ModelState.QUARANTINED) and not_due:
-            return self.error(self.reason)
-        return self.error(_UNLOADING) if self.is_dismissed and not self.is_open else None
+        has_ended = self.state in (ModelState.STOPPED, ModelState.LOST)
+        has_failed = self.state in (ModelState.FAILED, ModelState.QUARANTINED) and not_due
+        return self.error(self.reason) if has_ended or has_failed else None
 
     def error(
         self, reason: str, kind: type[errors.EngineUnavailableError] = errors.EngineUnavailableError
@@ -206,27 +207,19 @@ class Model:
         """Let requests through again."""
         self.draining = False
 
-    def dismiss(self) -> object:
-        """Say that it is to go, pinned or not, and take no requests until it is gone; the result is for `recall`."""
-        dismissal = object()
-        self._dismissals.add(dismissal)
+    def dismiss(self) -> Dismissal:
+        """Say that it is to go, pinned or not, or need not come; new requests wait until it is gone."""
         self.draining = True
-        self.leases.turn_away(self.error(_UNLOADING))
-        return dismissal
-
-    def recall(self, dismissal: object) -> None:
-        """Say that it need not go any more, as far as this dismissal is concerned."""
-        self._dismissals.discard(dismissal)
-
-    def is_over(self, dismissal: object) -> bool:
-        """Whether there is nothing more to wait for: it is gone, cannot go, or somebody wants it to stay."""
-        ended = self.state in (ModelState.LOST, ModelState.STOPPED)
-        return ended or not self.takes_memory or dismissal not in self._dismissals
+        if self.state in _COMING:
+            self.leases.turn_away(self.error("it was to be unloaded before it was loaded"))
+        return self.dismissals.add()
 
     def forgive(self) -> None:
-        """Forget what went wrong, and who wants it to go: it may be started at once."""
+        """Forget what went wrong, and who wants it to go, unless it goes already: it may be started at once."""
         self._failures.forgive()
-        self._dismissals.clear()
+        if self.state is not ModelState.UNLOADING:
+            text = f"the model {self.name!r} stays, because somebody loads it again"
+            self.dismissals.end(errors.ModelBusyError(text))
         self.fits = True
         if self.state in (ModelState.FAILED, ModelState.QUARANTINED):
             self._become(ModelState.UNLOADED, _ON_DEMAND)
@@ -257,14 +250,12 @@ class Model:
     def stay_away(self) -> None:
         """Take note that it is not to come back without being asked for."""
         self.at_home = False
+        if self.state in _COMING and not self.takes_memory and not self.leases.waiting:
+            self._become(ModelState.UNLOADED, _ON_DEMAND)
 
     def fall_back_on(self, name: str | None) -> None:
         """Let the model `name` answer where this one cannot."""
         self.spec = replace(self.spec, fallback=name)
-
-    def pin(self, *, pinned: bool) -> None:
-        """Say whether it has to stay once it is in memory."""
-        self.pinned = pinned
 
     def load(self) -> Callable[[], Awaitable[errors.ZoeError | None]]:
         """Begin to load it; the result goes on, and returns why that failed. Nothing of the engine is left then."""
@@ -273,10 +264,18 @@ class Model:
             self._become(ModelState.LOADING, "it is being loaded")
         return self._load
 
+    async def fail(self, error: errors.ZoeError) -> errors.ZoeError:
+        """Give up a load because of `error`, which is returned once nothing of the engine is left."""
+        self._cannot_start(error)
+        await self._supervisor.stop()
+        if self.is_going:  # there was no engine yet
+            self.engine_released(lost=False)
+        return error
+
     def unload(self) -> Callable[[str], Awaitable[None]]:
         """Begin to unload it; the result goes on, for a reason, until it takes no memory any more, or is lost."""
         self.draining = True
-        self._become(ModelState.UNLOADING, _UNLOADING)
+        self._become(ModelState.UNLOADING, "it is being unloaded")
         return self._unload
 
     async def stop(self) -> None:
@@ -287,15 +286,14 @@ class Model:
             self.takes_memory = False
             self._become(ModelState.STOPPED, "the server is stopping")
             self.leases.turn_away(self.error(self.reason))
+            self.dismissals.end()
 
     async def _load(self) -> errors.ZoeError | None:
         begun_s = self._care.clock.now_s()
         try:
             engine = await self._supervisor.start(self.spec)
         except errors.ZoeError as error:
-            self._cannot_start(error)
-            await self._supervisor.stop()
-            return error
+            return await self.fail(error)
         self._loaded_at_s = self._last_used_s = self._care.clock.now_s()
         self._load_s = self._loaded_at_s - begun_s
         self._info = engine.info
@@ -308,21 +306,22 @@ class Model:
         await self._supervisor.stop()
         self.draining = False
         if self.state is not ModelState.LOST:
+            self.engine_released(lost=False)  # there may have been none yet
             self._become(ModelState.UNLOADED, reason)
 
     def _cannot_start(self, error: errors.ZoeError) -> None:
-        lacks_memory = isinstance(error, errors.OutOfMemoryError)
+        lacks_memory = isinstance(error, kind := errors.OutOfMemoryError)
         self._failures.cannot_start(self._care.clock.now_s(), lacks_memory=lacks_memory)
-        self._is_going = True
+        self.is_going = True
         self._become(ModelState.FAILED, error.message)
         _LOGGER.error("model %s cannot be started: %s", self.name, error.message)
-        kind = errors.OutOfMemoryError if lacks_memory else errors.EngineUnavailableError
-        self.leases.turn_away(self.error(error.message, kind))
+        self.leases.turn_away(self.error(error.message, kind if lacks_memory else errors.EngineUnavailableError))
 
     def engine_gone(self, reason: str, *, unhealthy: bool) -> None:
         """Take note of the engine's end. See `Supervised`."""
         _LOGGER.error("the engine of model %s is gone: %s", self.name, reason)
-        self._is_going = True
+        self.is_going = True
+        self.at_home = self.at_home and not self.is_dismissed
         if self._failures.crashed(self._care.clock.now_s(), unhealthy=unhealthy):
             minutes = self._care.restart.quarantine_s / 60
             text = f"its engine crashed too often and is left alone for {minutes:g} min: {reason}"
@@ -336,7 +335,7 @@ class Model:
 
     def engine_released(self, *, lost: bool) -> None:
         """Take note that its memory is free, unless it is lost. See `Supervised`."""
-        self.takes_memory, self._is_going = lost, False
+        self.takes_memory, self.is_going = lost, False
         if lost:
             reason = "its process does not end, not even when it is killed; what it takes counts until it does"
             self._become(ModelState.LOST, reason)
@@ -345,6 +344,7 @@ class Model:
         elif self.state is ModelState.LOST:
             self._become(ModelState.UNLOADED, f"its process has ended at last; {_ON_DEMAND}")
             _LOGGER.warning("model %s: %s", self.name, self.reason)
+        self.dismissals.end(self.error(self.reason) if lost else None)
 
     def _become(self, state: ModelState, reason: str) -> None:
         self.state, self.reason = state, reason

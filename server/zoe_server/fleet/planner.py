@@ -10,14 +10,16 @@ that are at home here (loaded at start) and were sent away. A background want th
        3.1 all of them may go                                      -> Evict the first of them
        3.2 the want's patience is over, and they had their turn    -> Drain them: new requests wait, so that they may go
        3.3 else                                                       they and the room are promised, the next want
-    4. nobody wanted can have more: a resident that was dismissed, or unused for as long as it is kept -> Evict
+    4. nobody wanted can have more
+       4.1 a resident that is being loaded was dismissed           -> GiveUp its load
+       4.2 one was dismissed, or unused for as long as it is kept  -> Evict
     5. a resident is drained for nobody (any more)                 -> Reopen
     6. else                                                        -> Wait, until a moment or until something changes
 
 A resident may go when no request is open, it is not pinned, and it has been here for `min_residency_s`; for a want
 whose patience is over (`drain_after_s`), a turn of as many seconds is enough. A model at home asks for nobody: it only
 replaces guests that were not used for `return_after_s`, and never drains. Only one load or eviction is under way at a
-time; 1, 3.2 and 5 need no time and do not wait for it.
+time; 1, 3.2 and 5 need no time and do not wait for it, and 4.1 ends it.
 
 No want waits forever where every request ends: it gets older until its patience is over and it comes first, then what
 has to go gets no new requests. This module does not know where bytes come from and how a model is loaded.
@@ -33,7 +35,8 @@ from typing import Final
 
 from zoe_server.fleet.model_state import ModelState
 
-_MOVING: Final = frozenset({ModelState.LOADING, ModelState.RESTARTING, ModelState.UNLOADING})
+_COMING: Final = frozenset({ModelState.LOADING, ModelState.RESTARTING})
+_MOVING: Final = _COMING | {ModelState.UNLOADING}
 
 
 class Urgency(IntEnum):
@@ -114,6 +117,13 @@ class Evict:
 
 
 @dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Give up the load of the model that is under way."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """Let new requests to the model wait, so that it can go for `wanted_by`."""
 
@@ -144,7 +154,7 @@ class Wait:
     until_s: float = math.inf
 
 
-Decision = Load | Evict | Drain | Reopen | Refuse | Wait
+Decision = Load | Evict | GiveUp | Drain | Reopen | Refuse | Wait
 
 
 def decide(
@@ -201,9 +211,12 @@ class _Table:
 
     def clear_up(self) -> Decision:
         """Return what is to be done when no want can have more."""
+        for one in self._residents:
+            if one.dismissed and one.state in _COMING:  # 4.1
+                return GiveUp(one.name)
         for one in self._movable:
             if one.open_requests == 0 and one.name not in self._promised:
-                if not self._moving and (one.dismissed or self._now_s >= one.keep_until_s):  # 4
+                if not self._moving and (one.dismissed or self._now_s >= one.keep_until_s):  # 4.2
                     return Evict(one.name)
                 self._wake_at(one.keep_until_s)
         for one in self._residents:

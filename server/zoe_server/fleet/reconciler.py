@@ -1,6 +1,6 @@
 """`Reconciler`: carries out what the planner decides, one decision after the other, in one task.
 
-It wakes whenever something changes (a request waits, one ended, an engine is gone, somebody pins a model) and when a
+It wakes whenever something changes (a request waits, one ended, an engine is gone) and when a
 moment comes that the planner named. Loads and evictions take time and go on beside it, one at a time, so that all else
 can be decided meanwhile. It never decides itself what goes or comes.
 """
@@ -11,8 +11,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from zoe_server import errors
 from zoe_server.catalogue.spec import CHAT_ROLE, TOOLS_ROLE
@@ -31,31 +30,14 @@ _ASK_BEFORE_REFUSAL_S: Final = 1.0
 """The same where a model would be refused because of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class FleetEvent:
-    """Something that happened to a model; `detail` is for people."""
-
-    kind: Literal["loaded", "load_failed", "evicted", "lost", "refused", "fell_back"]
-    model: str
-    detail: str = ""
-
-
 class Reconciler:
     """Has `models` in memory as the planner decides; they are in the order of the configuration."""
 
-    def __init__(
-        self,
-        models: Sequence[Model],
-        sizing: Sizing,
-        policy: FleetPolicy,
-        clock: Clock,
-        tell: Callable[[FleetEvent], None],
-    ) -> None:
+    def __init__(self, models: Sequence[Model], sizing: Sizing, policy: FleetPolicy, clock: Clock) -> None:
         self._models = {model.name: model for model in sorted(models, key=_turn_at_start)}
         self._sizing = sizing
         self._policy = policy
         self._clock = clock
-        self._tell = tell
         self._budget_bytes = UNBOUNDED_BYTES
         self._asked_s = -math.inf
         self._changed = asyncio.Event()
@@ -124,6 +106,8 @@ class Reconciler:
         """Return what a request to this model waits for, in words."""
         if model.state in (ModelState.LOADING, ModelState.RESTARTING):
             return f"still {model.state.value}: {model.reason}"
+        if model.is_dismissed:
+            return "it is still being unloaded"
         if model.draining or model.takes_memory:
             return "others wait for its memory, and go first"
         return self._explain_room(model)
@@ -183,6 +167,9 @@ class Reconciler:
             case planner.Evict(name, wanted_by):
                 model = self._models[name]
                 self._begin(self._evict(model, wanted_by, model.unload()), f"evict {name}")
+            case planner.GiveUp(name):
+                model = self._models[name]
+                self._begin(self._give_up(self._move, model, model.unload()), f"give up {name}")
             case planner.Drain(name, wanted_by):
                 _LOGGER.info("model %s takes no new requests until %s had its turn", name, wanted_by)
                 self._models[name].drain()
@@ -201,18 +188,20 @@ class Reconciler:
         self.wake()
 
     async def _load(self, model: Model, load: Callable[[], Awaitable[errors.ZoeError | None]]) -> None:
-        free_bytes = await self._sizing.free_bytes()
-        problem = await load()
+        try:
+            free_bytes = await self._sizing.free_bytes()
+            problem = await load()
+        except Exception as error:
+            _LOGGER.exception("model %s could not be loaded", model.name)
+            problem = await model.fail(errors.EngineUnavailableError(f"it could not be loaded: {error!r}"))
         if problem is not None:
             await self._reconsider(model, problem)
-            self._tell(FleetEvent("load_failed", model.name, problem.message))
             return
         model.admit()
         if model.engine is not None:
             measured_bytes = await self._sizing.weigh(model.spec, model.engine, free_bytes)
             model.resize(measured_bytes or model.size_bytes)
         _LOGGER.info("model %s is loaded (%s)", model.name, gigabytes(model.size_bytes))
-        self._tell(FleetEvent("loaded", model.name))
 
     async def _reconsider(self, model: Model, problem: errors.ZoeError) -> None:
         """A model that found too little memory needs more than there was; after some time it may be tried again."""
@@ -223,17 +212,22 @@ class Reconciler:
         else:
             model.estimate(await self._sizing.estimate(model.spec))
 
+    async def _give_up(
+        self, load: asyncio.Task[None] | None, model: Model, unload: Callable[[str], Awaitable[None]]
+    ) -> None:
+        if load is not None:
+            load.cancel()
+            await asyncio.wait({load})
+        await self._evict(model, None, unload)
+
     async def _evict(self, model: Model, wanted_by: str | None, unload: Callable[[str], Awaitable[None]]) -> None:
         why = f"{wanted_by} needed its memory" if wanted_by else "nobody used it"
         why = "it was unloaded" if model.is_dismissed else why
         if wanted_by is None or model.is_dismissed:
             model.stay_away()
         await unload(f"{why}; it is loaded again when somebody asks for it")
-        if model.takes_memory:
-            self._tell(FleetEvent("lost", model.name, model.reason))
-            return
-        _LOGGER.info("model %s is not in memory any more: %s", model.name, why)
-        self._tell(FleetEvent("evicted", model.name, why))
+        if not model.takes_memory:
+            _LOGGER.info("model %s is not in memory any more: %s", model.name, why)
 
     def _refuse(self, model: Model, room_bytes: int, pinned: Sequence[str]) -> None:
         lost = [one.name for one in self._residents() if one.state is ModelState.LOST]
@@ -245,7 +239,6 @@ class Reconciler:
         )
         _LOGGER.warning("model %s cannot be loaded: %s", model.name, reason)
         model.refuse(reason)
-        self._tell(FleetEvent("refused", model.name, reason))
 
     def _leave_out_what_does_not_fit(self) -> None:
         """Nothing moves, nothing can be done: what is still to be loaded for nobody in particular has no room."""

@@ -2,19 +2,21 @@
 
 Where a GPU computes, its memory counts: what is free less once a model is loaded. That is also how it is measured where
 the GPU shares the memory of the machine, whose driver's part belongs to no process. Else the memory of the engine's
-process counts. A model never counts with less than its weights, of which the system keeps in memory what it likes.
+process counts. A model never counts with less than its weights there, of which the system keeps in memory what it
+likes.
+
+Of a GPU with a memory of its own, a model takes its part. The rest, which the CPU computes, is not planned; only where
+the machine lacks the memory for it, it counts as if the GPU had to have it, so that the model is refused.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import psutil  # type: ignore[import-untyped]  # it comes without type information
 
@@ -23,9 +25,11 @@ from zoe_server.catalogue.store import parts_of
 from zoe_server.engines.base import Engine
 from zoe_server.engines.library import LibraryError, ask_library
 from zoe_server.fleet import device_memory, gpu, memory
-from zoe_server.fleet.file_tree import FileTree
-from zoe_server.fleet.hardware import Hardware, Machine, detect
+from zoe_server.fleet.daemon_thread import CallQueue
+from zoe_server.fleet.description import gigabytes
+from zoe_server.fleet.hardware import UNKNOWN, Hardware, Machine, detect
 from zoe_server.fleet.hardware_policy import Policy, recommend
+from zoe_server.system.file_tree import FileTree
 
 if TYPE_CHECKING:
     from zoe_server.fleet.memory_book import MemoryBook
@@ -33,7 +37,6 @@ if TYPE_CHECKING:
 _LOGGER: Final = logging.getLogger(__name__)
 UNBOUNDED_BYTES: Final = 1 << 62
 _ANSWER_S: Final = 30.0
-_UNKNOWN: Final = Hardware(Machine.CPU, "a machine that does not answer", notes=("this machine does not answer",))
 AnswerT = TypeVar("AnswerT")
 
 
@@ -107,13 +110,13 @@ class MachineSizing:
         self._allowed_bytes = budget_bytes
         self._hardware: Hardware | None = None
         self._on_gpu = False
-        self._asking: Future[Any] | None = None
+        self._questions = CallQueue("the memory of this machine")
         self._facts: dict[str, memory.ModelFacts] = {}
 
     async def budget_bytes(self, held: Sequence[Held] = ()) -> int:
         """Look at the machine and return its budget; see `Sizing`."""
         if self._hardware is None:
-            self._hardware = hardware = await self._asked(detect, _UNKNOWN)
+            self._hardware = hardware = await self._asked(detect, UNKNOWN)
             self._on_gpu = hardware.machine in (Machine.JETSON, Machine.NVIDIA) and await can_offload()
             if not hardware.memory_total_bytes:
                 _LOGGER.warning("%s", "; ".join(hardware.notes))
@@ -127,27 +130,23 @@ class MachineSizing:
         return recommend(self._hardware, held_bytes=held_bytes, can_offload=self._on_gpu).budget_bytes
 
     async def _asked(self, ask: Callable[[], AnswerT], otherwise: AnswerT) -> AnswerT:
-        """Return what the machine answers, `otherwise` where it takes too long: a driver that hangs holds up nobody.
-
-        The thread that waits for it cannot be ended, so there is only one, and the process ends without it.
-        """
-        if self._asking is not None and not self._asking.done():
-            return otherwise
-        self._asking = answer = Future[Any]()
-        threading.Thread(target=_answer, args=(ask, answer), name="hardware", daemon=True).start()
+        """Return what the machine answers, `otherwise` where it takes too long: a driver that hangs holds up nobody."""
         try:
-            found: AnswerT = await asyncio.wait_for(asyncio.wrap_future(answer), _ANSWER_S)
+            return await self._questions.call(ask, _ANSWER_S)
         except TimeoutError:
-            _LOGGER.warning("this machine does not say how much memory is free; a driver may hang")
             return otherwise
-        return found
 
     def _held_bytes(self, held: Held) -> int:
         """Return by how much less is available because of the model, in the memory that is planned."""
-        if self._computes_on_gpu(held.spec):
-            return held.size_bytes
-        has_other_memory = self._on_gpu and self._hardware is not None and not self._hardware.unified
-        return 0 if has_other_memory else _private_bytes(held.pid)
+        return held.size_bytes if self._takes_of_gpu(held.spec) else _private_bytes(held.pid)
+
+    def _takes_of_gpu(self, spec: ModelSpec) -> bool:
+        """Whether what is free for GPUs tells what the model takes; of their own memory, each engine takes some."""
+        return self._on_gpu and (not self._is_unified or spec.options.n_gpu_layers != 0)
+
+    @property
+    def _is_unified(self) -> bool:
+        return self._hardware is not None and self._hardware.unified
 
     @property
     def extra_bytes(self) -> int:
@@ -164,17 +163,32 @@ class MachineSizing:
             _LOGGER.debug("model %s: %s", spec.name, error)
             return 0
         self._facts[spec.name] = facts
-        return self._book.estimate(spec.name, facts)
+        return self._book.estimate(spec.name, facts) + self._homeless_bytes(spec, facts)
 
     def _model_facts(self, spec: ModelSpec) -> memory.ModelFacts:
-        unified = self._hardware is not None and self._hardware.unified
-        return model_facts(spec, on_gpu=self._computes_on_gpu(spec), unified=unified)
+        return model_facts(spec, on_gpu=self._on_gpu, unified=self._is_unified)
+
+    def _homeless_bytes(self, spec: ModelSpec, facts: memory.ModelFacts) -> int:
+        """Return what the CPU has of the model if the machine, even with nothing else on it, has not enough memory."""
+        needed_bytes, hardware = memory.host_bytes(facts), self._hardware
+        if hardware is None or not needed_bytes:
+            return 0
+        idle = replace(hardware, memory_available_bytes=hardware.memory_total_bytes)
+        room_bytes = recommend(idle, can_offload=False).budget_bytes
+        if needed_bytes <= room_bytes:
+            return 0
+        _LOGGER.warning(
+            "model %s: the layers that the CPU computes need about %s, and models may take %s of the machine's memory; "
+            "choose a smaller model or context, or more gpu_layers",
+            *(spec.name, gigabytes(needed_bytes), gigabytes(room_bytes)),
+        )
+        return needed_bytes
 
     async def free_bytes(self) -> int | None:
         """Return what is free for GPUs, None where there is none of use; see `Sizing`."""
-        if not self._on_gpu or self._hardware is None:
+        if not self._on_gpu:
             return None
-        unified = self._hardware.unified
+        unified = self._is_unified
         return await self._asked(lambda: _free_bytes(unified=unified), None)
 
     async def weigh(self, spec: ModelSpec, engine: Engine, free_before_bytes: int | None) -> int | None:
@@ -182,28 +196,20 @@ class MachineSizing:
         facts = self._facts.get(spec.name)
         if facts is None:
             return None
-        if free_before_bytes is not None and self._computes_on_gpu(spec):
-            free_now_bytes = await self.free_bytes()
-            taken_bytes = None if free_now_bytes is None else free_before_bytes - free_now_bytes
+        if self._takes_of_gpu(spec):
+            taken_bytes = await self._taken_bytes(free_before_bytes)
         else:
             taken_bytes = _process_bytes(engine.pid)
         if taken_bytes is None or taken_bytes <= 0:
             return None
-        measured_bytes = max(taken_bytes, facts.weights_bytes)
+        measured_bytes = max(taken_bytes, memory.gpu_part(facts, facts.weights_bytes))
         await asyncio.to_thread(self._book.remember, spec.name, facts, measured_bytes)
         return measured_bytes
 
-    def _computes_on_gpu(self, spec: ModelSpec) -> bool:
-        return self._on_gpu and spec.options.n_gpu_layers != 0
-
-
-def _answer(ask: Callable[[], object], answer: Future[Any]) -> None:
-    """The thread that asks."""
-    answer.set_running_or_notify_cancel()
-    try:
-        answer.set_result(ask())
-    except Exception as error:  # noqa: BLE001 -- it is raised where the answer is awaited
-        answer.set_exception(error)
+    async def _taken_bytes(self, free_before_bytes: int | None) -> int | None:
+        """Return by how much less is free for GPUs; a process does not tell what it takes of them."""
+        free_now_bytes = None if free_before_bytes is None else await self.free_bytes()
+        return None if free_before_bytes is None or free_now_bytes is None else free_before_bytes - free_now_bytes
 
 
 def _free_bytes(*, unified: bool) -> int | None:
@@ -260,15 +266,15 @@ async def can_offload() -> bool:
 def model_facts(spec: ModelSpec, *, on_gpu: bool, unified: bool = False) -> memory.ModelFacts:
     """Return what decides the model's size; of what is no GGUF file, the sizes of the files are all there is.
 
-    `on_gpu`, it is the size in the memory of the GPU, which has one of its own unless it is `unified`. Blocks for as
-    long as it takes to read a header: keep it out of an event loop.
+    `on_gpu`, the engine may use a GPU, which has a memory of its own unless it is `unified`. Blocks for as long as it
+    takes to read a header: keep it out of an event loop.
 
     Raises:
         OSError: a file is not there.
     """
     from zoe_server.catalogue import gguf_file  # noqa: PLC0415 -- numpy costs time that few servers need
 
-    encoder_bytes = 0 if on_gpu and not unified and not spec.options.encodes_on_gpu else _picture_encoder_bytes(spec)
+    encoder_bytes = _picture_encoder_bytes(spec)
     files_bytes = _files_bytes(spec)
     if spec.engine != "llama":
         return memory.ModelFacts(files_bytes, 0, spec.n_ctx_tokens, overhead_bytes=0)
@@ -277,7 +283,12 @@ def model_facts(spec: ModelSpec, *, on_gpu: bool, unified: bool = False) -> memo
     except gguf_file.GgufError as error:
         _LOGGER.debug("model %s: %s", spec.name, error)
         facts = memory.ModelFacts(files_bytes, 0, spec.n_ctx_tokens)
-    return replace(facts, weights_bytes=files_bytes, overhead_bytes=facts.overhead_bytes + encoder_bytes)
+    facts = replace(facts, weights_bytes=files_bytes)
+    if on_gpu and not unified:
+        facts = replace(facts, n_gpu_layers=spec.options.n_gpu_layers)
+        if not spec.options.encodes_on_gpu:
+            return replace(facts, host_overhead_bytes=encoder_bytes)
+    return replace(facts, overhead_bytes=facts.overhead_bytes + encoder_bytes)
 
 
 def _files_bytes(spec: ModelSpec) -> int:

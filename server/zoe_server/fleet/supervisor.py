@@ -99,8 +99,7 @@ class Supervisor:
             await asyncio.wait({self._task})
             self._task = None
         if self._engine is not None:
-            await self._engine.stop()
-            self._release(self._engine)
+            await self._end(self._engine)
 
     async def _watch(self, engine: Engine) -> None:
         """Follow one engine until it ends, by itself or because it is not well."""
@@ -115,10 +114,17 @@ class Supervisor:
         finally:
             closed.cancel()
             watching.cancel()
-        await engine.stop()
+        await self._end(engine)
+        care.changed()
+
+    async def _end(self, engine: Engine) -> None:
+        """Stop the engine; whatever goes wrong with that, its owner hears what is left of it."""
+        try:
+            await engine.stop()
+        except Exception:
+            _LOGGER.exception("an engine could not be stopped in good order")
         self._task = None
         self._release(engine)
-        care.changed()
 
     def _release(self, engine: Engine) -> None:
         self._engine = None

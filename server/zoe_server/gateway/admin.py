@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -50,7 +49,7 @@ async def status(request: web.Request) -> web.Response:
     return web.json_response(
         {
             "version": __version__,
-            "uptime_s": round(time.time() - state.started_at, 1),
+            "uptime_s": round(state.uptime_s, 1),
             "draining": state.draining,
             "open_requests": state.open_requests,
             "memory_budget_bytes": state.fleet.budget_bytes,

@@ -9,16 +9,26 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Annotated, Any, Final, NoReturn, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from zoe_server import errors
 
 MAX_DEPTH: Final = 100  # what is passed on to an engine is copied by recursion
+MAX_ITEMS: Final = 16_384
 _TYPE_NAMES: Final = frozenset({"str", "NamedChoice", "list", "dict", "int", "float", "bool"})
 _Form = TypeVar("_Form", bound=BaseModel)
+_Item = TypeVar("_Item")
+
+Items = Annotated[list[_Item], FailFast(), Field(max_length=MAX_ITEMS)]
+"""A list as long as a client likes: its first wrong item is an error, where one for each would take gigabytes."""
+
+Tokens = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], FailFast()]
+_SomeTokens = Annotated[Tokens, Field(min_length=1)]
+Texts = str | _SomeTokens | Items[str] | Items[_SomeTokens]
+"""One text or several, each of them as tokens where the client has made them already."""
 
 
 class Wire(BaseModel):
@@ -34,7 +44,7 @@ def parse_json(raw: bytes) -> dict[str, Any]:
         errors.InvalidRequestError: it is no JSON, no object, nested too deep, or holds what is no number or no Unicode.
     """
     try:
-        data = json.loads(raw, parse_constant=_refuse_constant, parse_float=_finite)
+        data = json.loads(raw.decode("utf-8-sig"), parse_constant=_refuse_constant, parse_float=_finite)
         if b"\\ud" in raw.lower():  # half a surrogate pair is legal JSON, and text that nobody can encode
             json.dumps(data, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
@@ -55,6 +65,16 @@ def validated(form: type[_Form], data: Mapping[str, Any], at: str = "") -> _Form
         return form.model_validate(data)
     except ValidationError as error:
         raise _first_problem(error, at) from error
+
+
+def each_text(texts: Texts) -> tuple[str | tuple[int, ...], ...]:
+    """Return the texts, one or several."""
+    if isinstance(texts, str):
+        return (texts,)
+    items: list[Any] = texts
+    if items and isinstance(items[0], int):
+        return (tuple(items),)
+    return tuple(item if isinstance(item, str) else tuple(item) for item in items)
 
 
 def object_in(text: str) -> dict[str, Any] | None:

@@ -124,12 +124,22 @@ async def _stream(request: web.Request, plan: RoutePlan, answers: _Answers, writ
             if answers.n_open and text:
                 await stream.write(text)
         return await stream.end(text)
-    except errors.ZoeError as error:
+    except ConnectionError:
+        raise
+    except Exception as error:
         if not stream.begun:
             raise
         if not has_begun:
             writer.begin(answers.model)
-        return await stream.end(writer.failure(error))
+        return await stream.end(writer.failure(_told(error, answers.model)))
+
+
+def _told(error: Exception, model: str) -> errors.ZoeError:
+    """Return what the client of a stream that has begun is told: it has a status already, and may not get another."""
+    if isinstance(error, errors.ZoeError):
+        return error
+    _LOGGER.error("the stream of an answer of %s broke off", model, exc_info=error)
+    return errors.ZoeError(errors.INTERNAL)
 
 
 class _Answers:

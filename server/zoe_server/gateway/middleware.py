@@ -29,7 +29,7 @@ _OLLAMA_PATHS: Final = "/api/"
 _NOT_SERVED: Final = ("/api/copy", "/api/create", "/api/delete", "/api/push")  # Ollama's clients know them
 _MODELS_ARE_NAMED: Final = "models are named in zoe.toml, and `zoe models` brings and removes their files"
 _CLIENT_CLOSED: Final = 499
-_INTERNAL: Final = "the server failed unexpectedly; its log has the details"
+_LOOKS_PER_LIMIT: Final = 4
 
 
 def error_body(error: errors.ZoeError) -> dict[str, Any]:
@@ -97,7 +97,7 @@ async def report_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return web.Response(status=_CLIENT_CLOSED)
     except Exception:
         _LOGGER.exception("%s failed", _logged(request))
-        return error_response(request, errors.ZoeError(_INTERNAL))
+        return error_response(request, errors.ZoeError(errors.INTERNAL))
 
 
 @web.middleware
@@ -142,20 +142,49 @@ async def reading(request: web.Request, *, all_of_it: bool = False) -> AsyncIter
     With `all_of_it`, nothing of it is left to be sent afterwards.
 
     Raises:
-        ConnectionError: it took longer; the connection is closed.
+        ConnectionError: it read nothing for longer; the connection is closed.
     """
     limit_s = services(request).settings.client_timeout_s
     if all_of_it and request.transport is not None:
         request.transport.set_write_buffer_limits(0)
     try:
-        async with asyncio.timeout(limit_s):
-            yield
+        async with asyncio.timeout(limit_s) as limit:
+            extension = _Extension(limit, limit_s, request.transport)
+            try:
+                yield
+            finally:
+                extension.cancel()
     except TimeoutError as error:
         if request.transport is not None:
             request.transport.abort()
         raise ConnectionAbortedError(f"the client read nothing for {limit_s:g} s") from error
     if all_of_it and request.transport is not None:
         request.transport.set_write_buffer_limits()
+
+
+class _Extension:
+    """Moves `limit` on whenever the client has read some of what waits: a long answer may take a slow one long."""
+
+    def __init__(self, limit: asyncio.Timeout, limit_s: float, transport: asyncio.Transport | None) -> None:
+        self._limit = limit
+        self._limit_s = limit_s
+        self._transport = transport
+        self._waiting_bytes = 0
+        self._timer = self._next_look()
+
+    def cancel(self) -> None:
+        """Leave the limit where it is."""
+        self._timer.cancel()
+
+    def _next_look(self) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(self._limit_s / _LOOKS_PER_LIMIT, self._look)
+
+    def _look(self) -> None:
+        before_bytes = self._waiting_bytes
+        self._waiting_bytes = 0 if self._transport is None else self._transport.get_write_buffer_size()
+        if self._waiting_bytes < before_bytes:
+            self._limit.reschedule(asyncio.get_running_loop().time() + self._limit_s)
+        self._timer = self._next_look()
 
 
 def is_authorized(request: web.Request) -> bool:

@@ -12,14 +12,14 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from zoe_server import errors
 from zoe_server.catalogue.known import Catalogue
 from zoe_server.catalogue.offer import Room, fits, memory_bytes
 from zoe_server.catalogue.store import FileState, Store
+from zoe_server.fleet.daemon_thread import in_daemon_thread
 from zoe_server.fleet.description import gigabytes
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.sizing import UNBOUNDED_BYTES
@@ -35,7 +35,6 @@ _LOGGER: Final = logging.getLogger(__name__)
 _STOP_S: Final = 1.0
 """How long a download that is told to stop may take for it; more than from one piece of a file to the next."""
 _SHOWN_DIGITS: Final = 12
-_ResultT = TypeVar("_ResultT")
 
 Enlist = Callable[[str, Sequence["ModelSpec"]], Awaitable[None]]
 
@@ -227,7 +226,7 @@ class Pulls:
         is_elsewhere = spec is not None and spec.path != self.store.weights_path(entry)
         if not is_elsewhere and self.store.state(entry) not in (FileState.BUNDLED, FileState.PULLED):
             reporter = _Reporter(pull, asyncio.get_running_loop())
-            await in_thread(lambda: _fetch(entry, self.store, reporter))
+            await in_daemon_thread(lambda: _fetch(entry, self.store, reporter), "pull")
         pull.note(Step("writing manifest"))
         if spec is None:
             pull.note(Step("loading model"))
@@ -308,33 +307,6 @@ def _fetch(entry: Entry, store: Store, reporter: _Reporter) -> None:
     except _StoppedError as error:
         text = "the server is stopping; what has arrived is kept"
         raise errors.EngineUnavailableError(text, code="stopping") from error
-
-
-async def in_thread(work: Callable[[], _ResultT]) -> _ResultT:
-    """Return what `work` returns, or raise what it raises, in a thread that does not keep the process from ending."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[_ResultT] = loop.create_future()
-
-    def settle(result: _ResultT | None, error: Exception | None) -> None:
-        if future.done():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]  # there is one where there is no error
-
-    def run() -> None:
-        result: _ResultT | None = None
-        failure: Exception | None = None
-        try:
-            result = work()
-        except Exception as error:  # noqa: BLE001 - whoever waits gets it
-            failure = error
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, result, failure)
-
-    threading.Thread(target=run, name="pull", daemon=True).start()
-    return await future
 
 
 async def _is_set(event: asyncio.Event, timeout_s: float) -> bool:

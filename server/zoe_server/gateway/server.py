@@ -10,30 +10,24 @@ import asyncio
 import logging
 import re
 import signal
-import socket
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
-
-from aiohttp import web
 
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.health import HealthPolicy
 from zoe_server.fleet.memory_book import MemoryBook
 from zoe_server.fleet.sizing import MachineSizing
-from zoe_server.gateway.app import create_app
+from zoe_server.gateway.listener import Listener
 from zoe_server.gateway.pull import Pulls
 from zoe_server.gateway.services import Services
 from zoe_server.routing.router import Router
-from zoe_server.settings import Settings, SettingsError, check_bind, is_loopback
+from zoe_server.settings import Settings, check_bind, is_loopback
 
 _LOGGER: Final = logging.getLogger(__name__)
-_CLOSE_S: Final = 1.0
 _ID: Final = re.compile(r"[0-9a-f]{32}")
-_ANY_IPV4: Final = "0.0.0.0"  # noqa: S104 -- compared with, and listened on only with a key
-_ANY_IPV6: Final = "::"
 
 Announce = Callable[[str, Fleet], None]
 
@@ -63,19 +57,18 @@ async def serve(settings: Settings, listening: Announce, settled: Announce) -> N
     if not settings.is_closed:
         state.pulls = Pulls(settings, fleet, state.enlist)
     signals = _Signals()
-    runner = web.AppRunner(create_app(state), handler_cancellation=True, access_log=None, shutdown_timeout=_CLOSE_S)
-    await runner.setup()
+    listener = Listener(state)
     try:
-        url = await _listen(runner, settings.server.hosts, settings.server.port)
+        url = await listener.open()
         listening(url, fleet)
         fleet.start()
-        beside = (_tell_settled(fleet, url, settled), fleet.watch(), _announced(state, runner))
+        beside = (_tell_settled(fleet, url, settled), fleet.watch(), _announced(state, listener))
         async with _in_background(*beside):
             await signals.next()
         await _drain(state, signals)
     finally:
         await fleet.stop()  # first, so that requests which are still open get their error and not a cut connection
-        await runner.cleanup()
+        await listener.close()
 
 
 class _Signals:
@@ -88,30 +81,6 @@ class _Signals:
 
     async def next(self) -> signal.Signals:
         return await self._received.get()
-
-
-async def _listen(runner: web.AppRunner, hosts: Sequence[str], port: int) -> str:
-    """Open the port at every address and return the URL of the first; port 0 lets the system choose."""
-    for host in hosts:
-        try:
-            await _site(runner, host, port, alone=_ANY_IPV4 not in hosts).start()
-        except OSError as error:
-            raise SettingsError(
-                f"cannot listen on {host}:{port}: {error.strerror or error}. "
-                "Is another server running there (Ollama uses 11434, too)? Choose another port with --port."
-            ) from error
-        port = port or runner.addresses[0][1]
-    address = runner.addresses[0]
-    shown = f"[{address[0]}]" if ":" in address[0] else address[0]
-    return f"http://{shown}:{address[1]}"
-
-
-def _site(runner: web.AppRunner, host: str, port: int, *, alone: bool) -> web.BaseSite:
-    """Return what listens at `host`; at every address of IPv6, for IPv4, too, if it is `alone`."""
-    if host == _ANY_IPV6 and alone and socket.has_dualstack_ipv6():
-        both = socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=True)
-        return web.SockSite(runner, both)
-    return web.TCPSite(runner, host, port)
 
 
 @asynccontextmanager
@@ -129,13 +98,13 @@ async def _tell_settled(fleet: Fleet, url: str, settled: Announce) -> None:
     settled(url, fleet)
 
 
-async def _announced(state: Services, runner: web.AppRunner) -> None:
+async def _announced(state: Services, listener: Listener) -> None:
     """Announce the server on the network, unless only this machine can reach it or nobody wants that."""
-    hosts = tuple(address[0] for address in runner.addresses if not is_loopback(address[0]))
+    hosts = tuple(address[0] for address in listener.addresses if not is_loopback(address[0]))
     if state.settings.announce and state.server_id is not None and hosts:
         from zoe_server.gateway import announcement  # noqa: PLC0415 -- zeroconf is slow to import
 
-        port = runner.addresses[0][1]
+        port = listener.addresses[0][1]
         await announcement.announce(announcement.Announced(state.server_id, hosts, port, state.api_key is not None))
 
 

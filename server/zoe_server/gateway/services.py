@@ -15,6 +15,7 @@ from aiohttp import web
 
 from zoe_server import errors
 from zoe_server.fleet import hardware
+from zoe_server.fleet.daemon_thread import CallQueue
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.gpu import Gpu
 from zoe_server.fleet.hardware import Hardware
@@ -38,6 +39,8 @@ Look = Callable[[], Hardware]
 SERVER: Final = "server"
 ENGINES: Final = "engines"
 _GPU_SENSOR: Final = "gpu"
+_LOOK_S: Final = 5.0
+"""Less than who collects metrics waits for them."""
 
 
 @dataclass(slots=True)
@@ -62,15 +65,25 @@ class Services:
     metrics: Metrics = field(init=False)
     tracker: Tracker = field(init=False)
     _started: float = field(default_factory=time.monotonic)
+    _looks: CallQueue = field(default_factory=lambda: CallQueue("the hardware"))
+    _machine: Hardware = hardware.UNKNOWN
     _unloading: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.metrics = Metrics(spec.name for spec in self.fleet.specs)
         self.tracker = Tracker(self.metrics.observe, keeps_prompts=self.settings.log_prompts)
 
+    @property
+    def uptime_s(self) -> float:
+        """For how long the server runs, whatever becomes of the machine's clock."""
+        return time.monotonic() - self._started
+
     async def read_state(self) -> ServerReading:
-        """Return what server and machine are like now."""
-        return await _state_now(self.fleet, time.monotonic() - self._started, self.look)
+        """Return what server and machine are like now; the machine as it was last, while its driver hangs."""
+        with suppress(TimeoutError):
+            self._machine = await self._looks.call(self.look, _LOOK_S)
+        process_bytes = await asyncio.to_thread(_process_bytes)
+        return _reading(self.fleet, self._machine, process_bytes, self.uptime_s)
 
     async def read_metrics(self) -> tuple[Metric, ...]:
         """Return all metrics as they are now."""
@@ -130,9 +143,8 @@ def _look() -> Hardware:
     return hardware.detect(jetson_stats=lambda: "")
 
 
-async def _state_now(fleet: Fleet, uptime_s: float, look: Look) -> ServerReading:
-    """Return what the server, which runs for `uptime_s`, and its machine are like now."""
-    machine, process_bytes = await asyncio.to_thread(lambda: (look(), _process_bytes()))
+def _reading(fleet: Fleet, machine: Hardware, process_bytes: Mapping[str, int], uptime_s: float) -> ServerReading:
+    """Return what the server, which runs for `uptime_s`, and its machine are like."""
     return ServerReading(
         uptime_s=uptime_s,
         process_bytes=process_bytes,

@@ -5,6 +5,7 @@ The page is made here, whole, and works without scripts; with them, it stays fre
 
 from __future__ import annotations
 
+import functools
 import secrets
 from importlib import resources
 from typing import Final
@@ -58,6 +59,7 @@ def render(page: status_view.Page, nonce: str) -> str:
     return _template().render(page=page, chart=(status_view.CHART_WIDTH, status_view.CHART_HEIGHT), nonce=nonce)
 
 
+@functools.cache
 def _template() -> Template:
     source = (resources.files("zoe_server.gateway") / _TEMPLATE).read_text(encoding="utf-8")
     return _ENVIRONMENT.from_string(source)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from aiohttp import web
-from pydantic import Field
 
 from zoe_server import errors
 from zoe_server.engines.base import Engine
-from zoe_server.gateway.body import Wire, parse_json, refuse, validated
+from zoe_server.gateway.body import Tokens, Wire, parse_json, refuse, validated
 from zoe_server.gateway.services import services
 from zoe_server.gateway.tracking import track
 from zoe_server.routing import fallback
@@ -28,7 +25,7 @@ class TokenizeBody(Wire):
 class DetokenizeBody(Wire):
     """The body of POST /detokenize."""
 
-    tokens: list[Annotated[int, Field(ge=0, lt=2**31)]]
+    tokens: Tokens
     model: str | None = None
 
 

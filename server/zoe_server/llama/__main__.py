@@ -16,6 +16,8 @@ from zoe_server.llama.config import EngineConfig
 
 _OOM_SCORE_ADJ = 500
 _EXIT_BAD_CONFIG = 2
+_SWITCH_INTERVAL_S = 0.0002
+"""How long another thread may compute in Python before the engine's goes on, which gives way in each library call."""
 _JOURNAL_LEVELS = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 
 
@@ -75,6 +77,7 @@ def main() -> int:
         return _EXIT_BAD_CONFIG
     _volunteer_for_oom()
     limit_spinning()
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     return asyncio.run(_serve(config))
 
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from pydantic import Field
 
 from zoe_server.catalogue.engine_options import LlamaOptions
 from zoe_server.llama.scheduling.prompt_lookup import MAX_DRAFT_TOKENS
+from zoe_server.system import cores
+from zoe_server.system.file_tree import FileTree
 
 
-def physical_cores() -> int:
-    """Return how many physical cores this process may run on; two threads on one core only slow llama.cpp down."""
-    if not hasattr(os, "sched_getaffinity"):
-        return os.cpu_count() or 1
-    topology = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
-    siblings = [Path(topology.format(cpu)) for cpu in os.sched_getaffinity(0)]
-    return len({path.read_text() if path.is_file() else str(path) for path in siblings})
+def physical_cores(root: Path = Path("/")) -> int:
+    """Return how many threads compute where nobody says: two on one core only slow llama.cpp down."""
+    return cores.physical_cores(FileTree(root))
 
 
 class EngineConfig(LlamaOptions):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from zoe_server.catalogue.model_info import Capabilities
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from zoe_server.llama.config import EngineConfig
     from zoe_server.llama.loop import Job
     from zoe_server.llama.model_file import HeaderValue
-    from zoe_server.llama.worker import Emit, Progress
+    from zoe_server.llama.worker import Emit, Progress, SlowPart
 
 
 class Generator:
@@ -80,10 +80,12 @@ class Generator:
         """Return the job of a request. See `Intake.prepare`."""
         return self.intake.prepare(decode_request(data), arrived_s)
 
-    def slow_part(self, job: Job) -> Callable[[], None] | None:
+    def slow_part(self, job: Job) -> SlowPart | None:
         """Return what encodes the job's pictures, if it has any."""
         encoder, pictures = self._runner.picture_encoder, job.sequence.pictures
-        return None if encoder is None or not pictures else lambda: encoder.encode_all(pictures)
+        if encoder is None or not pictures:
+            return None
+        return lambda: encoder.encode_all(pictures), encoder.n_bytes(pictures)
 
     def give_up(self, job: Job) -> Finish:
         """Return the end of a job that was cancelled before it was submitted."""

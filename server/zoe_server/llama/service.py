@@ -27,21 +27,24 @@ from typing import TYPE_CHECKING, Any, Final
 from zoe_server import codec, errors, protocol
 from zoe_server.catalogue.model_info import ModelInfo
 from zoe_server.errors import EngineCrashedError, EngineError, EngineUnavailableError, OutOfMemoryError, ZoeError
+from zoe_server.llama.byte_budget import ByteBudget
 from zoe_server.llama.model_file import ModelLoadError
 from zoe_server.llama.worker import open_worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from zoe_server.llama.config import EngineConfig
     from zoe_server.llama.prompt.text_intake import TextIntake
-    from zoe_server.llama.worker import Worker
+    from zoe_server.llama.worker import SlowPart, Worker
     from zoe_server.protocol import Event
 
 _LOG: Final = logging.getLogger(__name__)
-_MAX_LINE_BYTES: Final = 64 << 20
 _LONG_LINE_BYTES: Final = 256 << 10
-"""Longer requests are prepared beside the others, which would wait for them: a megabyte of text takes a second."""
+"""Longer requests are prepared beside the others, which would wait for them: a megabyte of text takes a second. So are
+those for an answer with a grammar: a regular expression of 16 bytes may take as long to compile."""
+_HELD_BYTES: Final = 256 << 20
+"""What requests may hold between their slow part and their end: the vectors of pictures, some 16 MB each."""
 _STOP_WAIT_S: Final = 5.0
 EXIT_LEFT: Final = 0
 EXIT_NO_MODEL: Final = 3
@@ -66,12 +69,13 @@ class Service:
         self._worker: Worker[Any] | None = None
         self._open: set[str] = set()
         self._preparing: set[str] = set()
+        self._held = ByteBudget(_HELD_BYTES)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
         """Listen, load, serve; return when the gateway has left, stdin has ended or nothing can go on."""
         path = str(self._config.socket_path)
-        server = await asyncio.start_unix_server(self._converse, path, limit=_MAX_LINE_BYTES)
+        server = await asyncio.start_unix_server(self._converse, path, limit=codec.MAX_LINE_BYTES)
         os.chmod(path, 0o600)  # noqa: PTH101 -- a socket, and no wait
         for number in (signal.SIGTERM, signal.SIGINT):
             self._aio.add_signal_handler(number, self._leave, EXIT_LEFT)
@@ -151,7 +155,8 @@ class Service:
         self._connected.set()
         try:
             while line := await reader.readline():
-                self._handle(json.loads(line), self._slow_pool if len(line) > _LONG_LINE_BYTES else self._pool)
+                message = json.loads(line)
+                self._handle(message, self._slow_pool if _is_slow(message, len(line)) else self._pool)
         except (ValueError, KeyError, TypeError):
             _LOG.exception("the gateway sent a line that is no message of this protocol")
         except ConnectionError:
@@ -199,10 +204,12 @@ class Service:
         worker = self._ready_worker()
         if op != worker.op:
             raise worker.refusal()
-        job = await self._aio.run_in_executor(pool, worker.prepare, data, time.monotonic())
+        job = await self._aio.run_in_executor(pool, self._prepare, worker, request_id, data, time.monotonic())
+        if job is None:
+            return protocol.Finish("cancelled", protocol.Usage(), protocol.Timings())
         try:
             if (slow_part := worker.slow_part(job)) is not None:
-                await self._aio.run_in_executor(self._slow_pool, slow_part)
+                await self._do_slow_part(request_id, slow_part)
             if request_id in self._preparing:
                 self._preparing.discard(request_id)
                 worker.loop.submit(job)
@@ -211,6 +218,16 @@ class Service:
             worker.give_up(job)
             raise
         return worker.give_up(job)
+
+    def _prepare(self, worker: Worker[Any], request_id: str, data: dict[str, Any], arrived_s: float) -> object | None:
+        """Return the job of a request, None if it was cancelled while others were prepared. In a thread of a pool."""
+        return worker.prepare(data, arrived_s) if request_id in self._preparing else None
+
+    async def _do_slow_part(self, request_id: str, part: SlowPart) -> None:
+        """Do it when there is room for what the request holds then, unless it is cancelled before."""
+        work, n_bytes = part
+        if request_id in self._preparing and await self._held.take(request_id, n_bytes):
+            await self._aio.run_in_executor(self._slow_pool, work)
 
     def _ready_worker(self) -> Worker[Any]:
         if self._worker is None:
@@ -233,6 +250,7 @@ class Service:
     def _cancel(self, request_id: str) -> None:
         if request_id in self._preparing:
             self._preparing.discard(request_id)
+            self._held.withdraw(request_id)
         elif self._worker is not None:
             self._worker.loop.cancel(request_id)
 
@@ -240,12 +258,13 @@ class Service:
         if isinstance(events[-1], protocol.TERMINAL_EVENTS):
             self._open.discard(request_id)
             self._preparing.discard(request_id)
+            self._held.give_back(request_id)
         for event in events:
             self._send({"id": request_id, **codec.encode_event(event)})
 
     def _send(self, message: dict[str, Any]) -> None:
         if self._writer is not None and not self._writer.is_closing():
-            self._writer.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+            self._writer.write(_line(message))
 
     async def _flush(self) -> None:
         if self._writer is not None:
@@ -279,6 +298,19 @@ class Service:
         except OSError:
             _LOG.debug("stdin cannot be read", exc_info=True)
         self._from_thread(self._leave, EXIT_LEFT)
+
+
+def _is_slow(message: Mapping[str, Any], n_bytes: int) -> bool:
+    """Whether what a message asks for takes so long to prepare that others would wait for it."""
+    return n_bytes > _LONG_LINE_BYTES or message.get("request", {}).get("answer_schema") is not None
+
+
+def _line(message: Mapping[str, Any]) -> bytes:
+    """Return the line of a message, or of the failure of its request if it is longer than the gateway reads."""
+    try:
+        return codec.to_line(message)
+    except ZoeError as error:
+        return codec.to_line({"id": message["id"], **codec.encode_event(protocol.Failure(error))})
 
 
 def _loading(share: float) -> dict[str, Any]:

@@ -22,6 +22,8 @@ Emit = Callable[[str, Sequence[Event]], None]
 """Called with a request's id and its next events, from the worker's thread; it must not block."""
 Progress = Callable[[dict[str, Any]], None]
 """Called with `WorkLoop.stats` at least every second, from the worker's thread; it must not block."""
+SlowPart = tuple[Callable[[], None], int]
+"""What takes long about a request, and how many bytes it holds from then on until its end."""
 JobT = TypeVar("JobT")
 
 
@@ -67,8 +69,8 @@ class Worker(Protocol[JobT]):
         """
         ...
 
-    def slow_part(self, job: JobT) -> Callable[[], None] | None:
-        """Return what else has to be done before a job runs, if it takes long; called from one thread at a time.
+    def slow_part(self, job: JobT) -> SlowPart | None:
+        """Return what else has to be done before a job runs, if it takes long; it is run by one thread at a time.
 
         It raises a `ZoeError` if it cannot be done; the job is then to be given up.
         """

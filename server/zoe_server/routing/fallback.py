@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from zoe_server import errors
+from zoe_server.catalogue.model_info import Capabilities
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Engine
 from zoe_server.fleet.fleet import Fleet
-from zoe_server.fleet.reconciler import FleetEvent
 from zoe_server.routing.router import RoutePlan
 
 _LOGGER: Final = logging.getLogger(__name__)
 _OTHERS_MAY_ANSWER: Final = (errors.EngineUnavailableError, errors.EngineCrashedError, errors.QueueFullError)
+_NOTHING: Final = Capabilities()
 AnswerT = TypeVar("AnswerT")
 
 
@@ -34,11 +35,12 @@ class _Walk:
 
     fleet: Fleet
     plan: RoutePlan
+    needed: Capabilities
     failed: list[tuple[str, errors.ZoeError]] = field(default_factory=list)
 
     def candidates(self) -> Iterator[str]:
         """Yield whom to ask next; who could not answer has to be noted before."""
-        for spec in candidates(self.fleet, self.plan):
+        for spec in candidates(self.fleet, self.plan, self.needed):
             if self._may_fit(spec):
                 if self.failed:
                     self._report(spec.name)
@@ -78,13 +80,13 @@ class _Walk:
     def _report(self, to: str) -> None:
         model, error = self.failed[-1]
         _LOGGER.warning("model %s answers instead of %s: %s", to, model, errors.in_one_line(error.message))
-        self.fleet.tell(FleetEvent("fell_back", model, to))
 
 
-def candidates(fleet: Fleet, plan: RoutePlan) -> list[ModelSpec]:
+def candidates(fleet: Fleet, plan: RoutePlan, needed: Capabilities = _NOTHING) -> list[ModelSpec]:
     """Return whom to ask, in order: the plan's candidates, each with those that answer in its place, and theirs.
 
-    Who has not the adapter that the plan asks for is not among them.
+    The first one is asked in any case, and says itself what it cannot do. Who lacks a capability that is `needed`, or
+    the adapter that the plan asks for, is not loaded only to say so.
     """
     specs = {spec.name: spec for spec in fleet.specs}
     names: dict[str, None] = {}
@@ -93,8 +95,12 @@ def candidates(fleet: Fleet, plan: RoutePlan) -> list[ModelSpec]:
         while name is not None and name not in names:
             names[name] = None
             name = None if plan.stands_alone else specs[name].fallback
-    able = [specs[name] for name in names if plan.adapter is None or plan.adapter in specs[name].adapters]
-    return able or [specs[plan.candidates[0]]]
+    first, *others = (specs[name] for name in names)
+    return [first, *(spec for spec in others if spec.capabilities.covers(needed) and _has_adapter(spec, plan))]
+
+
+def _has_adapter(spec: ModelSpec, plan: RoutePlan) -> bool:
+    return plan.adapter is None or plan.adapter in spec.adapters
 
 
 async def ask(
@@ -103,16 +109,18 @@ async def ask(
     question: Callable[[str, Engine], Awaitable[AnswerT]],
     n_requests: int = 1,
     *,
+    needed: Capabilities = _NOTHING,
     background: bool = False,
 ) -> AnswerT:
     """Return the answer of the first candidate that has one; `question` is asked with a model's name and its engine.
 
-    A question that was answered in part must not fail with an error after which `others_may_answer`.
+    What is `needed` is what the question asks of an engine. A question that was answered in part must not fail with an
+    error after which `others_may_answer`.
 
     Raises:
         errors.ZoeError: that of the question; or nobody could answer, and the error says of each candidate why.
     """
-    walk = _Walk(fleet, plan)
+    walk = _Walk(fleet, plan, needed)
     for model in walk.candidates():
         try:
             async with fleet.lease(model, n_requests, background=background) as engine:

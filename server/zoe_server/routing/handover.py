@@ -16,6 +16,7 @@ from zoe_server import protocol
 from zoe_server.engines.base import Engine
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.routing import fallback, use_home
+from zoe_server.routing.question import needs
 from zoe_server.routing.router import RoutePlan
 
 
@@ -91,7 +92,9 @@ class _Relay:
             routed = [dataclasses.replace(request, model=name, adapter=plan.adapter) for request in requests]
             await self._answer(engine, routed, hands_over)
 
-        await fallback.ask(self._fleet, plan, ask_one, len(self._requests), background=background)
+        await fallback.ask(
+            self._fleet, plan, ask_one, len(self._requests), needed=needs(self._requests[0]), background=background
+        )
 
     async def _answer(self, engine: Engine, requests: Sequence[protocol.ChatRequest], hands_over: bool) -> None:
         """Let one engine answer. As long as nobody has said anything, its failure is that of the model alone.

@@ -1,6 +1,6 @@
-"""`RouteQuestion`: what of a request decides which model answers it.
+"""What of a request decides which model answers it: `RouteQuestion`, and what it `needs` of whoever that is.
 
-It is made from the request alone, because the server keeps no conversations.
+Both are made from the request alone, because the server keeps no conversations.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from zoe_server import protocol
+from zoe_server.catalogue.model_info import Capabilities
 
 _DEVICES: Final = "name"
 _PLACES: Final = ("area", "floor")
@@ -42,13 +43,31 @@ class RouteQuestion:
         said = [message for message in request.messages if message["role"] == "user"]
         return cls(
             text=_text(said[-1]) if said else "",
-            has_images=any(part.get("type") == _PICTURE for message in request.messages for part in _parts(message)),
+            has_images=_has_pictures(request),
             has_tool_results=bool(request.messages) and request.messages[-1]["role"] == "tool",
             must_call=request.tool_choice.mode == "required",
             is_preparation=request.max_tokens == 0,
             devices=_names(request.argument_values, (_DEVICES,)),
             places=_names(request.argument_values, _PLACES),
         )
+
+
+def needs(request: protocol.ChatRequest) -> Capabilities:
+    """Return what a model has to be capable of to answer `request`.
+
+    A model without tools that may be called would say that it did what it cannot do.
+    """
+    return Capabilities(
+        tools=bool(request.tools) and request.tool_choice.mode != "none",
+        pictures=_has_pictures(request),
+        schemas=request.answer_schema is not None,
+        logprobs=request.logprobs is not None,
+        raw_prompts=request.prompt is not None,
+    )
+
+
+def _has_pictures(request: protocol.ChatRequest) -> bool:
+    return any(part.get("type") == _PICTURE for message in request.messages for part in _parts(message))
 
 
 def _text(message: Mapping[str, Any]) -> str:

@@ -139,7 +139,7 @@ def _is_named(name: str, text: str) -> bool:
     return bool(wanted) and (f" {wanted}" in f" {text}" if begins_word else wanted in text)
 
 
-@functools.lru_cache(maxsize=8192)
+@functools.lru_cache(maxsize=32_768)  # more than the names that one request may hold
 def _searched(name: str) -> tuple[str, bool]:
     """Return `name` as it stands in a normalized text ("" if it is too short to tell), and whether it begins a word."""
     wanted = normalize(name)

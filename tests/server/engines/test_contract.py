@@ -76,6 +76,10 @@ async def test_a_started_engine_is_alive_and_tells_about_itself(engine: Engine) 
     assert engine.info
 
 
+async def test_an_engine_can_do_what_is_said_of_it_before_it_is_loaded(engine: Engine, spec: ModelSpec) -> None:
+    assert engine.info.capabilities.covers(spec.capabilities)
+
+
 async def test_one_request_begins_says_something_and_ends_once(engine: Engine, ask: Ask) -> None:
     events = await events_of(engine, ask(max_tokens=5))
     assert isinstance(events[0], protocol.Started)

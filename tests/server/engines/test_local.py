@@ -1,12 +1,14 @@
 """The parent's side of an engine process, against children that die, stall or talk nonsense at every moment."""
 
 import asyncio
+import itertools
 import json
 import logging
 import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -44,12 +46,13 @@ async def make() -> AsyncGenerator[Make, None]:
         chat: tuple[str, ...] = (),
         stall_s: float = 30.0,
         patience: Patience | None = None,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> LocalEngine:
         def command(config: Mapping[str, Any]) -> list[str]:
             actions = {"before": before, "loading": loading, "chat": chat, "socket_path": config["socket_path"]}
             return [sys.executable, str(CHILD), json.dumps(actions)]
 
-        made.append(LocalEngine(ModelSpec("m", Path("unused")), command, stall_s, patience))
+        made.append(LocalEngine(ModelSpec("m", Path("unused")), command, stall_s, patience, now_s))
         return made[-1]
 
     yield engine
@@ -165,8 +168,41 @@ async def test_loading_without_a_report_ends(make: Make, before: str, loading: t
     assert not alive(engine.pid)
 
 
+@pytest.mark.parametrize(
+    ("before", "loading"), [("stall", ()), ("", ('{"event": "loading", "phase": "model"}', "stall"))]
+)
+async def test_a_load_that_is_given_up_ends_its_child(make: Make, before: str, loading: tuple[str, ...]) -> None:
+    engine = make(before=before, loading=loading, patience=Patience(leave_s=0.1, terminate_s=0.1))
+    starting = asyncio.create_task(engine.start())
+    while engine.pid is None if before else engine.loading is None:  # noqa: ASYNC110 -- another task's doing
+        await asyncio.sleep(0)
+    starting.cancel()
+    async with asyncio.timeout(30):
+        await asyncio.wait({starting})
+    assert starting.cancelled()
+    assert not alive(engine.pid)
+
+
 async def test_a_load_that_computes_without_a_word_goes_on(make: Make) -> None:
     await make(loading=("compute:2.5", READY), stall_s=0.5).start()
+
+
+LOADING = '{"event": "loading", "phase": "warmup"}'
+
+
+async def test_a_load_that_computes_without_end_is_given_up(make: Make) -> None:
+    engine = make(loading=(LOADING, "compute:3600"), now_s=lambda: 0.0 if engine.loading is None else 1800.0)
+    with pytest.raises(errors.EngineUnavailableError, match=r"1800 s.*/admin/models/m/log.*stuck_load_after_s"):
+        await engine.start()
+    assert not alive(engine.pid)
+
+
+async def test_a_process_that_computes_and_never_listens_is_given_up(make: Make) -> None:
+    moments = itertools.count(step=900.0)
+    engine = make(before="compute:3600", stall_s=1e9, now_s=lambda: next(moments))
+    with pytest.raises(errors.EngineUnavailableError, match="1800 s"):
+        await engine.start()
+    assert not alive(engine.pid)
 
 
 async def test_how_far_a_load_is_can_be_seen_and_is_in_the_log(

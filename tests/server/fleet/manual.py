@@ -80,6 +80,9 @@ class Workshop:
         self.slow: set[str] = set()
         self.undying: set[str] = set()
         self.gate = asyncio.Event()
+        self.may_end = asyncio.Event()
+        """Set, unless the test makes engines that are stopped wait for it."""
+        self.may_end.set()
 
     def create(self, spec: ModelSpec) -> ManualEngine:
         engine = ManualEngine(spec, self)
@@ -125,6 +128,7 @@ class ManualEngine(ScriptedEngine):
 
     async def stop(self) -> None:
         self.stopped = True
+        await self._workshop.may_end.wait()
         await super().stop()
 
     @property

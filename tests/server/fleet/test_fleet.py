@@ -152,7 +152,7 @@ async def test_more_requests_than_may_be_open_are_refused_at_once(make: Make) ->
             await ask(fleet, "hi")
         assert caught.value.retry_after_s
     assert isinstance(await ask(fleet, "hi"), protocol.Finish)
-    with pytest.raises(errors.QueueFullError):
+    with pytest.raises(errors.InvalidRequestError, match="at most 3"):
         async with fleet.lease("a", 4):
             pytest.fail("more than there is room for")
 

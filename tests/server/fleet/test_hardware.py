@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from tests.server.fleet.recorded_nvml import DRIVER_MISMATCH, GB10, LOST, RTX_3060, RTX_A400, RecordedNvml
 from zoe_server.fleet import hardware
-from zoe_server.fleet.file_tree import FileTree
 from zoe_server.fleet.gpu import Gpu, load_nvml
 from zoe_server.fleet.hardware import Hardware, Machine
 from zoe_server.fleet.jetson import JETPACK_OF_L4T, ask_jetson_stats
+from zoe_server.system.file_tree import FileTree
 
 TREES = Path(__file__).parent / "hardware_trees"
 JETSON_RELEASE = (Path(__file__).parent / "jetson_release.txt").read_text(encoding="utf-8")

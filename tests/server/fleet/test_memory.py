@@ -17,12 +17,11 @@ from zoe_server.fleet.memory import (
     ALL_LAYERS,
     ENGINE_OVERHEAD_BYTES,
     GPU_OVERHEAD_BYTES,
-    KV_TYPES,
     ModelFacts,
     facts_of,
     gpu_layers,
+    host_bytes,
     kv_bytes,
-    kv_values_per_token,
     model_bytes,
 )
 from zoe_server.fleet.memory_book import MemoryBook
@@ -30,35 +29,26 @@ from zoe_server.fleet.memory_book import MemoryBook
 if TYPE_CHECKING:
     from pathlib import Path
 
-QWEN_7B = ModelFacts(4_683_073_536, kv_values_per_token(28, 4, 128), 8192, 28)
+QWEN_7B = ModelFacts(4_683_073_536, 28 * 4 * 128 * 2 * 2, 8192, 28)
 
 facts = st.builds(
     ModelFacts,
     weights_bytes=st.integers(0, 1 << 40),
-    kv_values_per_token=st.integers(0, 1 << 20),
+    kv_bytes_per_token=st.integers(0, 1 << 21),
     n_ctx_tokens=st.integers(1, 1 << 20),
     n_layers=st.integers(0, 200),
-    kv_type=st.sampled_from(KV_TYPES),
+    n_gpu_layers=st.integers(ALL_LAYERS, 220),
 )
 
 
 def test_the_kv_cache_is_layers_x_heads_x_size_x_keys_and_values_x_bytes() -> None:
     assert kv_bytes(QWEN_7B) == 8192 * 28 * 4 * 128 * 2 * 2 == 469_762_048
     assert model_bytes(QWEN_7B) == 4_683_073_536 + 469_762_048 + ENGINE_OVERHEAD_BYTES
-    assert kv_values_per_token(3, 2, 96, 32) == 3 * 2 * (96 + 32)
 
 
 def test_a_context_is_rounded_up_as_the_library_does() -> None:
     assert kv_bytes(replace(QWEN_7B, n_ctx_tokens=8000)) == kv_bytes(QWEN_7B)
     assert kv_bytes(replace(QWEN_7B, n_ctx_tokens=8193)) == kv_bytes(replace(QWEN_7B, n_ctx_tokens=8448))
-
-
-def test_smaller_types_of_values_make_a_smaller_cache() -> None:
-    sizes = {kind: kv_bytes(replace(QWEN_7B, kv_type=kind)) for kind in KV_TYPES}
-    assert (sizes["f32"], sizes["q8_0"]) == (2 * sizes["f16"], sizes["f16"] * 34 // 64)
-    assert sizes["q8_0"] > sizes["q5_1"] > sizes["q5_0"] > sizes["q4_1"] > sizes["q4_0"] == sizes["iq4_nl"]
-    with pytest.raises(ValueError, match="no KV cache has values of type 'q2'; there are f32, f16"):
-        kv_bytes(replace(QWEN_7B, kv_type="q2"))
 
 
 def test_the_facts_come_from_the_model_s_file(tmp_path: Path) -> None:
@@ -74,19 +64,30 @@ def test_the_facts_come_from_the_model_s_file(tmp_path: Path) -> None:
 @given(facts, st.integers(0, 1 << 41))
 def test_so_many_layers_are_put_on_a_gpu_as_fit(model: ModelFacts, budget_bytes: int) -> None:
     layers = gpu_layers(model, budget_bytes)
-    if layers == ALL_LAYERS:
-        assert model_bytes(model) <= budget_bytes
-    else:
-        assert 0 <= layers <= model.n_layers
-        share = (model.weights_bytes + kv_bytes(model)) * layers / (model.n_layers + 1)
-        assert layers == 0 or share + model.overhead_bytes <= budget_bytes
-    assert gpu_layers(model, model_bytes(model)) == ALL_LAYERS
+    assert layers == ALL_LAYERS or 0 <= layers <= model.n_layers
+    assert layers == 0 or model_bytes(replace(model, n_gpu_layers=layers)) <= budget_bytes
+    assert gpu_layers(model, model_bytes(replace(model, n_gpu_layers=ALL_LAYERS))) == ALL_LAYERS
+
+
+@given(facts)
+def test_what_is_not_on_the_gpu_is_in_the_memory_of_the_machine(model: ModelFacts) -> None:
+    whole = replace(model, n_gpu_layers=ALL_LAYERS)
+    assert model_bytes(model) + host_bytes(model) == model_bytes(whole)
+    assert host_bytes(whole) == 0
+    if model.n_layers:
+        assert model_bytes(replace(model, n_gpu_layers=model.n_layers + 1)) == model_bytes(whole)
+    assert host_bytes(replace(model, n_gpu_layers=0)) == model.weights_bytes + kv_bytes(model)
 
 
 def test_a_gpu_that_is_too_small_gets_a_part() -> None:
     assert gpu_layers(QWEN_7B, 4 << 30) == 22
     assert gpu_layers(QWEN_7B, ENGINE_OVERHEAD_BYTES) == 0
     assert gpu_layers(replace(QWEN_7B, n_layers=0), 4 << 30) == 0
+
+
+def test_layers_of_unknown_number_are_all_counted_for_the_gpu() -> None:
+    unknown = replace(QWEN_7B, n_layers=0, n_gpu_layers=7)
+    assert (model_bytes(unknown), host_bytes(unknown)) == (model_bytes(QWEN_7B), 0)
 
 
 def test_what_was_measured_replaces_the_estimate_through_a_restart(tmp_path: Path) -> None:
@@ -124,14 +125,14 @@ def test_an_outlier_is_forgotten_after_a_few_others(tmp_path: Path) -> None:
 
 
 def page(measured_bytes: int, **facts: object) -> bytes:
-    entry = {"facts": {"weights_bytes": 1, "kv_values_per_token": 1, **facts}, "measured_bytes": [measured_bytes]}
-    return json.dumps({"version": 1, "models": {"qwen": entry}}).encode()
+    entry = {"facts": {"weights_bytes": 1, "kv_bytes_per_token": 1, **facts}, "measured_bytes": [measured_bytes]}
+    return json.dumps({"version": 2, "models": {"qwen": entry}}).encode()
 
 
-BROKEN = [b"", b"{", b"\xff\xfe", b"[]", b'{"version": 2}', b'{"version": 1, "models": {"qwen": {}}}', page(1)]
+BROKEN = [b"", b"{", b"\xff\xfe", b"[]", b'{"version": 1}', b'{"version": 2, "models": {"qwen": {}}}', page(1)]
 
 
-@pytest.mark.parametrize("content", [*BROKEN, page(1, n_ctx_tokens=1, kv_type="q2"), page(0, n_ctx_tokens=1)])
+@pytest.mark.parametrize("content", [*BROKEN, page(0, n_ctx_tokens=1)])
 def test_a_broken_file_is_a_warning_and_is_written_anew(
     content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -123,6 +123,25 @@ class Life(RuleBasedStateMachine):
     def unload(self) -> None:
         self.run(self.model.unload()("nobody used it"))
 
+    @precondition(lambda self: self.due and self.model.state is not ModelState.QUARANTINED)
+    @rule(ends=st.booleans())
+    def give_up_load(self, ends: bool) -> None:
+        self.workshop.slow, self.workshop.undying = {"m"}, set() if ends else {"m"}
+
+        async def work() -> None:
+            load = asyncio.ensure_future(self.model.load()())
+            await asyncio.sleep(0)
+            dismissal = self.model.dismiss()
+            assert not self.model.leases.waiting
+            unload = self.model.unload()
+            load.cancel()
+            await asyncio.wait({load})
+            await unload("it was unloaded")
+            assert (await dismissal is None) == ends
+
+        self.run(work())
+        self.workshop.slow = set()
+
     @precondition(lambda self: self.ready)
     @rule()
     def crash(self) -> None:
@@ -143,6 +162,10 @@ class Life(RuleBasedStateMachine):
     @rule()
     def leave_out(self) -> None:
         self.do(lambda: self.model.leave_out("there is no room now"))
+
+    @rule()
+    def stay_away(self) -> None:
+        self.do(self.model.stay_away)
 
     @precondition(lambda self: self.model.state is not ModelState.STOPPED)
     @rule()

@@ -39,6 +39,10 @@ class Workshop:
     def __init__(self) -> None:
         self.gate = asyncio.Event()
         self.running: set[str] = set()
+        self.stopping = asyncio.Event()
+        self.may_end = asyncio.Event()
+        """Set, unless the test lets the process of `broken` take its time to end."""
+        self.may_end.set()
 
     def create(self, spec: ModelSpec) -> Engine:
         workshop = self
@@ -53,6 +57,9 @@ class Workshop:
                 workshop.running.add(spec.name)
 
             async def stop(self) -> None:
+                if spec.name == "broken":
+                    workshop.stopping.set()
+                    await workshop.may_end.wait()
                 workshop.running.discard(spec.name)
                 await super().stop()
 
@@ -104,6 +111,21 @@ async def test_one_that_cannot_be_loaded_changes_nothing(fleet: Fleet) -> None:
     assert states(fleet) == {"old": ModelState.READY}
     await fleet.enlist("new", [OLD, NEW])
     assert states(fleet) == {"old": ModelState.READY, "new": ModelState.READY}
+
+
+async def test_one_that_cannot_be_loaded_is_known_until_its_process_has_ended(fleet: Fleet, workshop: Workshop) -> None:
+    workshop.may_end.clear()
+    enlisting = asyncio.create_task(fleet.enlist("broken", [OLD, replace(NEW, name="broken")]))
+    async with asyncio.timeout(10):
+        await workshop.stopping.wait()
+        async with fleet.lease("old"):  # the fleet comes to rest meanwhile
+            await fleet._reconciler.until(lambda: True)
+    assert not enlisting.done()
+    assert [model.name for model in fleet._reconciler.models] == ["old", "broken"]
+    workshop.may_end.set()
+    with pytest.raises(errors.EngineUnavailableError, match="its file is no model"):
+        await enlisting
+    assert [model.name for model in fleet._reconciler.models] == ["old"]
 
 
 async def test_one_that_waits_to_be_asked_for_is_not_loaded(fleet: Fleet) -> None:

@@ -16,6 +16,7 @@ from zoe_server.fleet.planner import (
     Drain,
     Evict,
     FleetPolicy,
+    GiveUp,
     Load,
     Refuse,
     Reopen,
@@ -166,6 +167,13 @@ def test_4_who_is_unused_for_long_or_dismissed_goes() -> None:
     assert decided(replace(dismissed, open_requests=1), wants=()) == Wait()
 
 
+@pytest.mark.parametrize("phase", [ModelState.LOADING, ModelState.RESTARTING])
+def test_4_the_load_of_who_is_dismissed_is_given_up(phase: ModelState) -> None:
+    assert decided(replace(OLD, state=phase, dismissed=True, draining=True), wants=()) == GiveUp("old")
+    assert decided(replace(OLD, state=phase, dismissed=True, draining=True)) == GiveUp("old")
+    assert decided(replace(OLD, state=phase), wants=()) == Wait()
+
+
 def test_5_who_is_drained_for_nobody_is_reopened() -> None:
     draining = replace(OLD, draining=True, open_requests=1)
     assert decided(draining, wants=()) == Reopen("old")
@@ -229,6 +237,10 @@ class Town:
             case Evict(name, wanted_by):
                 assert not moving
                 self.check_eviction(self.residents[name], wanted_by)
+                self.change(name, state=ModelState.UNLOADING)
+            case GiveUp(name):
+                assert moving == [self.residents[name]]
+                assert self.residents[name].dismissed
                 self.change(name, state=ModelState.UNLOADING)
             case Drain(name, wanted_by):
                 self.check_patience(self.residents[name], wanted_by)

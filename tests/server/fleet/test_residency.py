@@ -11,7 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.fleet.manual import GivenScales, ManualClock, Workshop, ask, request, states, status, until
+from tests.server.fleet.manual import (
+    GivenScales,
+    ManualClock,
+    ManualEngine,
+    Workshop,
+    ask,
+    request,
+    states,
+    status,
+    until,
+)
 from zoe_server import errors, protocol
 from zoe_server.catalogue.engine_options import LlamaOptions
 from zoe_server.catalogue.spec import ModelSpec
@@ -19,7 +29,6 @@ from zoe_server.engines.base import Loading
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.model_state import ModelState
 from zoe_server.fleet.planner import FleetPolicy
-from zoe_server.fleet.reconciler import FleetEvent
 
 SPEC = ModelSpec("m", Path("unused"), engine="scripted", queue_limit=4, options=LlamaOptions(n_slots=4))
 TOOLS = replace(SPEC, name="tools", roles=("tools",))
@@ -61,6 +70,7 @@ async def make(clock: ManualClock, workshop: Workshop) -> AsyncGenerator[Make, N
         return made[-1]
 
     yield fleet
+    workshop.may_end.set()
     for one in made:
         await one.stop()
     assert all(engine.stopped for _, engine in workshop.made)
@@ -121,8 +131,6 @@ async def test_loads_happen_one_after_the_other(make: Make, workshop: Workshop) 
 
 async def test_vision_is_swapped_in_and_home_comes_back(make: Make, clock: ManualClock, workshop: Workshop) -> None:
     fleet = await home(make, clock)
-    told: list[FleetEvent] = []
-    fleet.observe(told.append)
     assert isinstance(await ask(fleet, "chat"), protocol.Finish)
     assert isinstance(await ask(fleet, "vision"), protocol.Finish)
     assert states(fleet) == {"tools": "unloaded", "chat": "ready", "vision": "ready"}
@@ -131,12 +139,39 @@ async def test_vision_is_swapped_in_and_home_comes_back(make: Make, clock: Manua
     clock.advance(31.0)
     await until(fleet, lambda: status(fleet, "tools").state is ModelState.READY)
     assert states(fleet) == {"tools": "ready", "chat": "ready", "vision": "unloaded"}
-    assert [(event.kind, event.model) for event in told] == [
-        ("evicted", "tools"),
-        ("loaded", "vision"),
-        ("evicted", "vision"),
-        ("loaded", "tools"),
-    ]
+    assert workshop.names == ["tools", "chat", "vision", "tools"]
+
+
+async def test_a_load_that_breaks_off_inside_stops_only_its_model(
+    make: Make, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    fleet = await home(make, clock)
+    with monkeypatch.context() as patch:
+        patch.setattr(GivenScales, "free_bytes", broken)
+        with pytest.raises(errors.EngineUnavailableError, match="can't start new thread"):
+            await ask(fleet, "vision")
+    assert states(fleet)["vision"] == "failed"
+    assert status(fleet, "vision").resident_bytes == 0
+    assert isinstance(await ask(fleet, "chat"), protocol.Finish)
+    clock.advance(1000.0)
+    assert isinstance(await ask(fleet, "vision"), protocol.Finish)
+
+
+async def test_an_engine_that_cannot_be_stopped_in_good_order_holds_nobody_up(
+    make: Make, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(engine: ManualEngine) -> None:
+        engine.stopped = True
+        raise OSError("the socket is gone")
+
+    fleet = await home(make, clock)
+    with monkeypatch.context() as patch:
+        patch.setattr(ManualEngine, "stop", broken)
+        assert isinstance(await ask(fleet, "vision"), protocol.Finish)
+    assert states(fleet)["vision"] == "ready"
 
 
 async def test_a_busy_model_is_never_evicted_and_the_error_says_who_is_in_the_way(
@@ -233,9 +268,6 @@ async def test_what_never_fits_is_refused_at_once_with_the_way_out(make: Make) -
     for model in ("chat", "vision"):
         with pytest.raises(errors.EngineUnavailableError, match=r"pinned models \(tools\).*memory_budget_bytes"):
             await ask(fleet, model)
-    fleet.pin("tools", pinned=False)
-    with pytest.raises(errors.EngineUnavailableError, match="models may take"):
-        await ask(fleet, "chat")
     assert status(fleet, "tools").state is ModelState.READY
 
 
@@ -264,9 +296,7 @@ async def test_too_little_memory_is_remembered_and_tried_again_with_more_room(
     assert states(fleet) == {"tools": "ready", "chat": "unloaded", "vision": "ready"}
 
 
-async def test_unloading_waits_for_requests_refuses_new_ones_and_can_be_given_up(
-    make: Make, clock: ManualClock
-) -> None:
+async def test_unloading_waits_for_requests_and_can_be_given_up(make: Make, clock: ManualClock) -> None:
     fleet = await home(make, clock)
     async with fleet.lease("tools"):
         with pytest.raises(errors.ModelBusyError) as caught:
@@ -275,8 +305,6 @@ async def test_unloading_waits_for_requests_refuses_new_ones_and_can_be_given_up
         assert isinstance(await ask(fleet, "tools"), protocol.Finish)
         leaving = asyncio.create_task(fleet.unload("tools", wait_s=20.0))
         await until(fleet, lambda: fleet._models["tools"].is_dismissed)
-        with pytest.raises(errors.EngineUnavailableError, match="being unloaded"):
-            await ask(fleet, "tools")
     await leaving
     await fleet.unload("tools")
     clock.advance(1000.0)
@@ -292,8 +320,6 @@ async def test_who_gives_up_unloading_a_model_does_not_keep_it_for_another(make:
         await until(fleet, lambda: fleet._models["tools"].is_dismissed)
         with pytest.raises(errors.ModelBusyError):
             await fleet.unload("tools")
-        with pytest.raises(errors.EngineUnavailableError, match="being unloaded"):
-            await ask(fleet, "tools")
         equal = asyncio.create_task(fleet.unload("tools", wait_s=20.0))
         await asyncio.sleep(0)
     async with asyncio.timeout(5):
@@ -313,7 +339,101 @@ async def test_a_load_ends_the_wait_of_who_unloads(make: Make, clock: ManualCloc
     assert states(fleet)["tools"] == "ready"
 
 
-async def test_unloading_turns_away_who_waits_for_the_model(make: Make, clock: ManualClock) -> None:
+@pytest.mark.parametrize("arrives", ["while others still use it", "while its engine ends"])
+async def test_a_request_waits_for_the_end_of_an_unload_and_loads_the_model_again(
+    make: Make, clock: ManualClock, workshop: Workshop, arrives: str
+) -> None:
+    fleet = await home(make, clock)
+    workshop.may_end.clear()
+    async with fleet.lease("tools"):
+        leaving = asyncio.create_task(fleet.unload("tools", wait_s=20.0))
+        await until(fleet, lambda: fleet._models["tools"].is_dismissed)
+        if arrives == "while others still use it":
+            late = asyncio.create_task(ask(fleet, "tools"))
+            await until(fleet, lambda: status(fleet, "tools").waiting_requests == 1)
+    await until(fleet, lambda: status(fleet, "tools").state is ModelState.UNLOADING)
+    if arrives == "while its engine ends":
+        late = asyncio.create_task(ask(fleet, "tools"))
+        await until(fleet, lambda: status(fleet, "tools").waiting_requests == 1)
+    assert not leaving.done()
+    workshop.may_end.set()
+    await leaving
+    assert isinstance(await late, protocol.Finish)
+    assert workshop.names.count("tools") == 2
+
+
+async def test_who_waits_for_the_end_of_an_unload_does_so_for_a_bounded_time(make: Make, clock: ManualClock) -> None:
+    fleet = await home(make, clock, ready_wait_s=0.05)
+    async with fleet.lease("tools"):
+        leaving = asyncio.create_task(fleet.unload("tools", wait_s=20.0))
+        await until(fleet, lambda: fleet._models["tools"].is_dismissed)
+        with pytest.raises(errors.EngineUnavailableError, match=r"after 0\.05 s it is still being unloaded"):
+            await ask(fleet, "tools")
+    await leaving
+
+
+async def test_unloading_a_model_that_is_being_loaded_gives_the_load_up(
+    make: Make, clock: ManualClock, workshop: Workshop
+) -> None:
+    fleet = await home(make, clock, budget=100)
+    workshop.slow = {"vision"}
+    early = asyncio.create_task(ask(fleet, "vision"))
+    await until(fleet, lambda: status(fleet, "vision").state is ModelState.LOADING)
+    async with asyncio.timeout(5):
+        await fleet.unload("vision")
+        with pytest.raises(errors.EngineUnavailableError, match="unloaded before it was loaded"):
+            await early
+    assert states(fleet)["vision"] == "unloaded"
+    assert workshop.last("vision").stopped
+    workshop.slow = set()
+    assert isinstance(await ask(fleet, "vision"), protocol.Finish)
+    assert workshop.names.count("vision") == 2
+
+
+async def test_a_model_at_home_whose_load_was_given_up_stays_away_until_asked_for(
+    make: Make, clock: ManualClock, workshop: Workshop
+) -> None:
+    workshop.slow = {"tools"}
+    fleet = make(TOOLS, CHAT)
+    await until(fleet, lambda: workshop.names == ["tools"])
+    async with asyncio.timeout(5):
+        await fleet.unload("tools")
+    workshop.slow = set()
+    await until(fleet, lambda: states(fleet) == {"tools": "unloaded", "chat": "ready"})
+    clock.advance(1000.0)
+    await until(fleet, lambda: states(fleet) == {"tools": "unloaded", "chat": "ready"})
+    assert isinstance(await ask(fleet, "tools"), protocol.Finish)
+
+
+async def test_a_load_that_has_not_begun_can_be_given_up(make: Make, workshop: Workshop) -> None:
+    workshop.slow = {"tools"}
+    fleet = make(TOOLS, CHAT)
+    await until(fleet, lambda: workshop.names == ["tools"])
+    await fleet.unload("chat")
+    assert states(fleet) == {"tools": "loading", "chat": "unloaded"}
+    workshop.gate.set()
+    await fleet.settled()
+    assert states(fleet) == {"tools": "ready", "chat": "unloaded"}
+    assert isinstance(await ask(fleet, "chat"), protocol.Finish)
+
+
+async def test_a_load_that_has_no_engine_yet_can_be_given_up(
+    make: Make, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(_: GivenScales) -> None:
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(GivenScales, "free_bytes", never)
+        fleet = make(TOOLS)
+        await until(fleet, lambda: fleet._models["tools"].takes_memory)
+        async with asyncio.timeout(5):
+            await fleet.unload("tools")
+    assert (states(fleet), status(fleet, "tools").resident_bytes, workshop.names) == ({"tools": "unloaded"}, 0, [])
+    assert isinstance(await ask(fleet, "tools"), protocol.Finish)
+
+
+async def test_who_waited_before_an_unload_waits_on_and_gets_the_model_after_it(make: Make, clock: ManualClock) -> None:
     fleet = await home(make, clock)
     async with fleet.lease("tools"):
         wanted = asyncio.create_task(ask(fleet, "vision"))
@@ -323,17 +443,16 @@ async def test_unloading_turns_away_who_waits_for_the_model(make: Make, clock: M
         late = asyncio.create_task(ask(fleet, "tools"))
         await until(fleet, lambda: status(fleet, "tools").waiting_requests == 1)
         leaving = asyncio.create_task(fleet.unload("tools", wait_s=20.0))
-        with pytest.raises(errors.EngineUnavailableError, match="being unloaded"):
-            await late
     await leaving
     assert isinstance(await wanted, protocol.Finish)
+    assert not late.done()
     clock.advance(1000.0)
-    await until(fleet, lambda: states(fleet) == {"tools": "unloaded", "chat": "ready", "vision": "ready"})
+    assert isinstance(await late, protocol.Finish)
 
 
 async def test_a_pinned_model_stays_until_somebody_unloads_it(make: Make, clock: ManualClock) -> None:
-    fleet = await home(make, clock)
-    fleet.pin("tools")
+    fleet = make(replace(TOOLS, pinned=True), CHAT, VISION)
+    await fleet.settled()
     assert status(fleet, "tools").pinned
     with pytest.raises(errors.EngineUnavailableError, match="pinned"):
         await ask(fleet, "vision")

@@ -14,15 +14,19 @@ import pytest
 
 from zoe_server.catalogue.spec import ModelSpec, bundled_model_path
 from zoe_server.engines.scripted import ScriptedEngine
-from zoe_server.fleet import device_memory, gpu, sizing
+from zoe_server.fleet import device_memory, gpu, memory, sizing
 from zoe_server.fleet.hardware import Hardware, Machine
 from zoe_server.fleet.memory_book import MemoryBook
+from zoe_server.fleet.planner import FleetPolicy, Load, Want, decide
 from zoe_server.fleet.sizing import UNBOUNDED_BYTES, Held, MachineSizing
 
+MIB = 1 << 20
 GIB = 1 << 30
 SPEC = ModelSpec("zoe-nano", bundled_model_path())
 PC = Hardware(Machine.CPU, "a PC", cores=4, memory_total_bytes=16 * GIB, memory_available_bytes=12 * GIB)
 GPU_PC = replace(PC, machine=Machine.NVIDIA, gpus=(gpu.Gpu("RTX", 12 * GIB, 11 * GIB),))
+
+JETSON = replace(PC, machine=Machine.JETSON, unified=True, gpus=(gpu.Gpu("Orin", shares_memory=True),))
 
 
 class Running(ScriptedEngine):
@@ -44,6 +48,10 @@ def machine(monkeypatch: pytest.MonkeyPatch, hardware: Hardware, *, offloads: bo
 
     monkeypatch.setattr(sizing, "detect", lambda **_kwargs: hardware)
     monkeypatch.setattr(sizing, "can_offload", can_offload)
+
+
+def on_gpu_layers(n_layers: int) -> ModelSpec:
+    return replace(SPEC, options=SPEC.options.but(n_gpu_layers=n_layers))
 
 
 async def test_the_budget_is_the_users_or_the_policys(book: MemoryBook, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,11 +79,23 @@ async def test_on_a_gpu_what_models_take_of_it_is_added_back(book: MemoryBook, m
     machine(monkeypatch, GPU_PC, offloads=True)
     weighing = MachineSizing(book)
     before_bytes = await weighing.budget_bytes()
-    machine(monkeypatch, replace(GPU_PC, gpus=(gpu.Gpu("RTX", 12 * GIB, 8 * GIB),)), offloads=True)
-    on_cpu = replace(SPEC, name="cpu", options=SPEC.options.but(n_gpu_layers=0))
-    assert (
-        await weighing.budget_bytes([Held(SPEC, 3 * GIB, os.getpid()), Held(on_cpu, GIB, os.getpid())]) == before_bytes
-    )
+    machine(monkeypatch, replace(GPU_PC, gpus=(gpu.Gpu("RTX", 12 * GIB, 7 * GIB),)), offloads=True)
+    held = [Held(SPEC, 3 * GIB, os.getpid()), Held(on_gpu_layers(0), GIB, os.getpid())]
+    assert await weighing.budget_bytes(held) == before_bytes
+
+
+async def test_where_the_gpu_shares_memory_the_process_tells_what_a_model_on_the_cpu_holds(
+    book: MemoryBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(monkeypatch, JETSON, offloads=True)
+    weighing = MachineSizing(book)
+    await weighing.budget_bytes()
+    monkeypatch.setattr(psutil.Process, "memory_info", lambda _self: SimpleNamespace(rss=3 * GIB, shared=2 * GIB))
+    machine(monkeypatch, replace(JETSON, memory_available_bytes=2 * GIB), offloads=True)
+    without_bytes = await weighing.budget_bytes()
+    assert await weighing.budget_bytes([Held(on_gpu_layers(0), 3 * GIB, os.getpid())]) == without_bytes + GIB
+    await weighing.estimate(on_gpu_layers(0))
+    assert await weighing.weigh(on_gpu_layers(0), Running(SPEC), 2 * GIB) == 3 * GIB
 
 
 async def test_a_driver_that_hangs_leaves_the_budget_as_it_was(
@@ -94,12 +114,36 @@ async def test_a_driver_that_hangs_leaves_the_budget_as_it_was(
     monkeypatch.setattr(sizing, "detect", hang)
     monkeypatch.setattr(sizing, "_ANSWER_S", 0.05)
     assert [await weighing.budget_bytes() for _ in range(3)] == [before_bytes] * 3
-    assert "a driver may hang" in caplog.text
     assert [thread.daemon for thread in asked] == [True]
+    assert caplog.text.count("a driver may hang") == 1
     released.set()
-    await asyncio.to_thread(asked[0].join)
+    async with weighing._questions._turn:  # it has answered
+        pass
     machine(monkeypatch, replace(PC, memory_available_bytes=2 * GIB))
     assert await weighing.budget_bytes() < before_bytes
+
+
+async def test_who_asks_while_another_question_is_under_way_gets_an_answer_too(
+    book: MemoryBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(monkeypatch, GPU_PC, offloads=True)
+    monkeypatch.setattr(gpu, "find", lambda _tree, _load: gpu.FoundGpus(GPU_PC.gpus))
+    weighing = MachineSizing(book)
+    await weighing.budget_bytes()
+    asked, released = threading.Event(), threading.Event()
+
+    def look(**_kwargs: object) -> Hardware:
+        asked.set()
+        released.wait()
+        return GPU_PC
+
+    monkeypatch.setattr(sizing, "detect", look)
+    budget = asyncio.create_task(weighing.budget_bytes())
+    await asyncio.to_thread(asked.wait)
+    free = asyncio.create_task(weighing.free_bytes())
+    await asyncio.wait({free}, timeout=0)
+    released.set()
+    assert (await free, await budget) == (11 * GIB, await MachineSizing(book).budget_bytes())
 
 
 async def test_a_budget_of_the_user_stays_what_it_is(book: MemoryBook, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,6 +207,7 @@ async def test_on_a_gpu_what_is_free_less_counts(book: MemoryBook, monkeypatch: 
     await weighing.estimate(SPEC)
     found = [gpu.FoundGpus(GPU_PC.gpus), gpu.FoundGpus((replace(GPU_PC.gpus[0], free_bytes=9 * GIB),))]
     monkeypatch.setattr(gpu, "find", lambda _tree, _load: found.pop(0))
+    assert await weighing.weigh(SPEC, Running(SPEC), None) is None  # its process does not tell what it takes of a GPU
     before = await weighing.free_bytes()
     assert before == 11 * GIB
     assert await weighing.weigh(SPEC, Running(SPEC), before) == 2 * GIB
@@ -171,8 +216,7 @@ async def test_on_a_gpu_what_is_free_less_counts(book: MemoryBook, monkeypatch: 
 async def test_where_the_gpu_shares_memory_what_is_available_less_counts(
     book: MemoryBook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shared = replace(PC, machine=Machine.JETSON, unified=True, gpus=(gpu.Gpu("Orin", shares_memory=True),))
-    machine(monkeypatch, shared, offloads=True)
+    machine(monkeypatch, JETSON, offloads=True)
     weighing = MachineSizing(book)
     await weighing.budget_bytes()
     await weighing.estimate(SPEC)
@@ -180,3 +224,38 @@ async def test_where_the_gpu_shares_memory_what_is_available_less_counts(
     monkeypatch.setattr(device_memory, "read", lambda _tree: left.pop(0))
     before = await weighing.free_bytes()
     assert await weighing.weigh(SPEC, Running(SPEC), before) == 5 * GIB
+
+
+@pytest.mark.parametrize(("n_gpu_layers", "share"), [(-1, 1), (81, 1), (30, 30 / 81), (0, 0)])
+async def test_a_gpu_with_its_own_memory_has_its_layers_of_a_model(
+    book: MemoryBook, monkeypatch: pytest.MonkeyPatch, n_gpu_layers: int, share: float
+) -> None:
+    """A model of 70B with 40 GiB of weights and a GPU of 24 GiB."""
+    facts = memory.ModelFacts(40 * GIB, 320 << 10, 4096, 80)
+    monkeypatch.setattr(
+        memory, "facts_of", lambda _file, _n_ctx, *, on_gpu: replace(facts, overhead_bytes=on_gpu * GIB)
+    )
+    monkeypatch.setattr(sizing, "_files_bytes", lambda _spec: facts.weights_bytes)
+    card = gpu.Gpu("RTX", 24 * GIB, 23 * GIB)
+    machine(monkeypatch, replace(GPU_PC, gpus=(card,), memory_total_bytes=64 * GIB), offloads=True)
+    weighing, spec = MachineSizing(book), on_gpu_layers(n_gpu_layers)
+    budget_bytes = await weighing.budget_bytes()
+    size_bytes = await weighing.estimate(spec)
+    assert size_bytes == pytest.approx(share * (40 * GIB + 320 * 4 * MIB) + GIB, abs=1)
+    fits = isinstance(decide([], [Want("big", size_bytes, 0.0)], budget_bytes, 0.0, FleetPolicy()), Load)
+    assert fits is (share < 1)
+    monkeypatch.setattr(gpu, "find", lambda _tree, _load: gpu.FoundGpus((replace(card, free_bytes=22 * GIB),)))
+    weighed_bytes = await weighing.weigh(spec, Running(spec), 23 * GIB)
+    assert weighed_bytes == pytest.approx(max(GIB, share * 40 * GIB), abs=1)
+
+
+async def test_layers_that_the_machine_lacks_memory_for_count_for_the_gpu_too(
+    book: MemoryBook, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sizing, "_files_bytes", lambda _spec: 14 * GIB)
+    for total_gib, n_gpu_layers, counted in ((20, 0, False), (16, -1, True), (16, 0, True)):
+        machine(monkeypatch, replace(GPU_PC, memory_total_bytes=total_gib * GIB), offloads=True)
+        weighing = MachineSizing(book)
+        budget_bytes = await weighing.budget_bytes()
+        assert (await weighing.estimate(on_gpu_layers(n_gpu_layers)) > budget_bytes) is counted
+        assert ("layers that the CPU computes need about" in caplog.text) is (counted and n_gpu_layers == 0)

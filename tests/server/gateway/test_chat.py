@@ -10,8 +10,11 @@ import aiohttp
 import pytest
 
 from zoe_server import protocol
+from zoe_server.gateway.openai.chat import ChatWriter
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.server.gateway.conftest import Gateway, Start
     from zoe_server.engines.scripted import ScriptedEngine
 
@@ -243,3 +246,21 @@ async def test_the_header_says_which_rule_chose(gateway: Gateway) -> None:
             response = await gateway.chat(text, model=model, stream=stream)
             assert response.headers["X-Zoe-Route"] == f"rule={rule}; model=m; candidates=m"
             await response.read()
+
+
+async def test_a_stream_that_breaks_off_inside_ends_in_its_own_words(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> Iterator[dict[str, Any]]:
+        raise RuntimeError("a mistake of ours")
+
+    response = await gateway.chat("hold after text", stream=True)
+    await response.content.readuntil(b'"a"')
+    monkeypatch.setattr(ChatWriter, "chunks", broken)
+    gateway.engines[0].release()
+    rest = (await response.content.read()).decode()
+    assert response.status == 200
+    assert "HTTP/1.1" not in rest
+    assert "its log has the details" in rest
+    assert "a mistake of ours" not in rest
+    assert "a mistake of ours" in caplog.text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from zoe_server.catalogue.engine_options import LlamaOptions
 from zoe_server.catalogue.spec import ModelSpec
@@ -69,6 +72,23 @@ async def test_when_all_fail_the_error_names_them(start: Start, spec: ModelSpec)
     assert (response.status, error["code"]) == (503, "engine_crashed")
     assert error["message"].startswith("no model could answer. Tried m: the scripted engine crashed; b: ")
     assert response.headers["Retry-After"]
+
+
+async def test_a_picture_is_handed_to_nobody_who_does_not_see(
+    start: Start, pair: tuple[ModelSpec, ModelSpec], tmp_path: Path
+) -> None:
+    seeing, blind = pair
+    broken = replace(
+        seeing, path=tmp_path / "missing.json", options=seeing.options.but(projector_path=tmp_path / "mmproj")
+    )
+    gateway = await start(specs=(broken, blind))
+    png = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(png, "PNG")
+    body = {"model": "m", "prompt": "hi", "images": [base64.b64encode(png.getvalue()).decode()]}
+    response = await gateway.client.post("/api/generate", json=body)
+    message = (await response.json())["error"]
+    assert (response.status, "missing.json" in message, "Tried" in message) == (503, True, False)
+    assert gateway.engines[-1].requests == []
 
 
 async def test_tokens_are_for_the_model_that_they_are_tokens_of(

@@ -96,6 +96,14 @@ async def test_models_are_listed_and_found(gateway: Gateway) -> None:
     assert (missing.status, (await missing.json())["error"]["code"]) == (404, "model_not_found")
 
 
+async def test_more_answers_than_will_ever_be_open_at_once_are_no_matter_of_waiting(gateway: Gateway) -> None:
+    response = await gateway.client.post(
+        "/v1/chat/completions", json={"messages": [{"role": "user", "content": "hi"}], "n": 5}
+    )
+    assert response.status == 400
+    assert "at most 4" in (await response.json())["error"]["message"]
+
+
 async def test_more_requests_than_the_queue_holds_are_told_to_come_back(gateway: Gateway) -> None:
     held = [asyncio.create_task(gateway.chat("hold")) for _ in range(4)]
     await gateway.engine_until(lambda engine: (engine.health.running, engine.health.waiting) == (2, 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from tests.server.fleet.recorded_nvml import GB10, RTX_3060, RecordedNvml
 from tests.server.fleet.test_hardware import detect
+from zoe_server.gateway import services
 from zoe_server.gateway.app import ROUTES
 from zoe_server.gateway.tracking import LOOKING_PATHS
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from tests.server.gateway.conftest import Gateway, Start
     from zoe_server.catalogue.spec import ModelSpec
+    from zoe_server.fleet.hardware import Hardware
 
 PATHS = ("/metrics", "/metrics/prometheus", "/metrics/json", "/stats", "/admin/requests")
 PROMETHEUS = {"Accept": "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1"}
@@ -188,6 +191,32 @@ async def test_a_jetson_whose_gpu_has_its_temperature_among_the_sensors(gateway:
 async def test_a_card_tells_its_own_temperature_although_it_shares_memory(gateway: Gateway) -> None:
     gateway.state.look = lambda: detect("pc-rtx", RecordedNvml(GB10))
     assert await value(gateway, "zoe_gpu_temperature_celsius", gpu="0") == 41
+
+
+async def test_a_driver_that_hangs_leaves_the_last_reading(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway.state.look = lambda: detect("pc-rtx", RecordedNvml(RTX_3060))
+    before = await as_json(gateway)
+    released, asked = threading.Event(), []
+
+    def hang() -> Hardware:
+        asked.append(threading.current_thread())
+        released.wait()
+        return detect("jetson-orin-nx")
+
+    gateway.state.look = hang
+    monkeypatch.setattr(services, "_LOOK_S", 0.05)
+    for _ in range(2):
+        found = await as_json(gateway)
+        assert (found["gpus"], found["memory"]["total_bytes"]) == (before["gpus"], before["memory"]["total_bytes"])
+    assert [thread.daemon for thread in asked] == [True]  # one is enough, and it keeps no process from ending
+    assert caplog.text.count("a driver may hang") == 1
+    released.set()
+    async with gateway.state._looks._turn:  # it has answered
+        pass
+    monkeypatch.undo()
+    assert (await as_json(gateway))["memory"]["unified"] is True
 
 
 async def test_this_machine_and_its_processes(gateway: Gateway) -> None:

@@ -100,6 +100,33 @@ def test_reasoning_stands_apart_or_is_left_out() -> None:
     assert read(*events, shows_thinking=False) == [Part("so")]
 
 
+LOGPROBS = [
+    {
+        "token": "On",
+        "logprob": -0.5,
+        "bytes": [79, 110],
+        "top_logprobs": [
+            {"token": "On", "logprob": -0.5, "bytes": [79, 110]},
+            {"token": "\ufffd", "logprob": -1.5, "bytes": [195]},
+        ],
+    }
+]
+"""What is told of `ON`."""
+ON = protocol.DrawnToken(
+    protocol.TokenProbability((79, 110), -0.5),
+    (protocol.TokenProbability((79, 110), -0.5), protocol.TokenProbability((195,), -1.5)),
+)
+
+
+@pytest.mark.parametrize("writer", [CHAT, GENERATE])
+def test_a_record_has_the_probabilities_of_its_tokens(writer: OllamaWriter) -> None:
+    told = json.loads(writer.chunk(0, protocol.Text("On", (ON,))))
+    assert told["logprobs"] == LOGPROBS
+    assert "logprobs" not in json.loads(writer.chunk(0, protocol.Text("On")))
+    whole = writer.whole([(0, protocol.Text("On", (ON,))), (0, protocol.Text("On", (ON,))), (0, FINISH)])
+    assert whole["logprobs"] == LOGPROBS * 2
+
+
 def test_every_moment_is_written_in_utc() -> None:
     moment = datetime(2026, 10, 4, 14, 30, tzinfo=timezone(timedelta(hours=2)))
     assert timestamp(moment) == HEAD["created_at"]

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import ollama
 import pytest
 
+from zoe_server import protocol
+from zoe_server.engines.scripted import Answer
+
 if TYPE_CHECKING:
     from tests.server.gateway.conftest import Gateway, Start
 
@@ -55,6 +58,20 @@ async def test_generate(client: ollama.AsyncClient) -> None:
     assert (await client.generate(model="m", prompt="hi")).response == "Hello you"
     loaded = await client.generate(model="m")
     assert (loaded.response, loaded.done_reason) == ("", "load")
+
+
+async def test_probabilities_whole_and_streamed(start: Start) -> None:
+    drawn = protocol.TokenProbability((79, 110), -0.5)
+    gateway = await start(answers=(Answer((protocol.Text("On", (protocol.DrawnToken(drawn, (drawn,)),)),)),))
+    async with ollama.AsyncClient(host=str(gateway.client.make_url(""))) as client:
+        whole = await client.generate(model="m", prompt="hi", logprobs=True, top_logprobs=1)
+        streamed = await client.generate(model="m", prompt="hi", logprobs=True, top_logprobs=1, stream=True)
+        parts = [part async for part in streamed]
+    assert gateway.engines[0].requests[0].logprobs == 1
+    for told in (whole.logprobs, parts[0].logprobs):
+        assert told is not None
+        assert [(one.token, one.logprob, len(one.top_logprobs or ())) for one in told] == [("On", -0.5, 1)]
+    assert parts[-1].logprobs is None
 
 
 async def test_models_are_listed_and_shown(client: ollama.AsyncClient) -> None:

@@ -1,6 +1,7 @@
 """Ollama's JSON: what is refused and where, and what the engine gets."""
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -60,7 +61,9 @@ WRONG_IN_BOTH: list[tuple[dict[str, Any], str | None]] = [
     ({"format": "yaml"}, "format"),
     ({"format": ["json"]}, "format"),
     ({"format": 1}, "format"),
-    ({"logprobs": True}, "logprobs"),
+    ({"logprobs": 1}, "logprobs"),
+    ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+    ({"logprobs": True, "top_logprobs": -1}, "top_logprobs"),
 ]
 
 
@@ -112,6 +115,22 @@ def test_what_is_wrong_in_a_prompt_is_named_by_its_path(fields: dict[str, Any], 
     with pytest.raises(errors.InvalidRequestError) as caught:
         generate(**fields)
     assert (caught.value.status, caught.value.param) == (400, param)
+
+
+@pytest.mark.parametrize("ask", [chat, generate])
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({"logprobs": True}, 0),
+        ({"logprobs": True, "top_logprobs": 3}, 3),
+        ({"top_logprobs": 3}, None),
+        ({"logprobs": False}, None),
+    ],
+)
+def test_probabilities_are_asked_for_with_so_many_others(
+    ask: Callable[..., protocol.ChatRequest], fields: dict[str, Any], wanted: int | None
+) -> None:
+    assert ask(**fields).logprobs == wanted
 
 
 def test_a_plain_request_leaves_everything_to_the_model() -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from zoe_server import codec, errors, protocol
-from zoe_server.gateway.body import MAX_DEPTH, parse_json
+from zoe_server.gateway.body import MAX_DEPTH, MAX_ITEMS, parse_json
 from zoe_server.gateway.openai.body import MAX_CHOICES, MAX_STOPS, NOT_SERVED
 from zoe_server.gateway.openai.chat import parse_chat, to_requests
 
@@ -42,6 +43,8 @@ def json_schema(**fields: object) -> dict[str, Any]:
         b'{"a": NaN}',
         b'{"a": -Infinity}',
         b'{"a": "\\ud800"}',
+        b'{"a": "\xed\xa0\x80"}',
+        '{"a": 1}'.encode("utf-16"),
         b'{"a": ' + b"9" * 5000 + b"}",
         b"[" * 100_000,
         b'{"a":' * 100_000,
@@ -96,7 +99,7 @@ def test_what_is_no_json_object_is_refused(raw: bytes) -> None:
         ({"temperature": 1e400}, None),
         ({"temperature": True}, "temperature"),
         ({"top_p": 1.1}, "top_p"),
-        ({"top_k": -1}, "top_k"),
+        ({"top_k": -2}, "top_k"),
         ({"min_p": 2}, "min_p"),
         ({"repeat_penalty": 0}, "repeat_penalty"),
         ({"frequency_penalty": 3}, "frequency_penalty"),
@@ -223,6 +226,34 @@ def test_everything_arrives() -> None:
         answer_schema=protocol.AnswerSchema({"type": "null"}, "response_format.json_schema.schema"),
     )
     assert codec.decode_request(json.loads(json.dumps(codec.encode_request(request)))) == request
+
+
+def test_a_body_may_begin_with_a_byte_order_mark() -> None:
+    assert parse_json(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
+
+
+def test_vllms_word_for_every_token_is_understood() -> None:
+    assert translate(top_k=-1).sampling == translate(top_k=0).sampling
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"messages": [1] * MAX_ITEMS},
+        {"messages": [USER] * (MAX_ITEMS + 1)},
+        {"messages": [{"role": "user", "content": [1] * MAX_ITEMS}]},
+        {"messages": [{"role": "assistant", "tool_calls": [1] * MAX_ITEMS}]},
+        {"messages": [USER], "zoe": {"argument_values": {"area": [1] * (MAX_ITEMS - 1)}}},
+        {"messages": [USER], "zoe": {"argument_values": {"area": ["a"] * MAX_ITEMS}}},
+        {"messages": [USER], "zoe": {"argument_values": {str(number): 1 for number in range(MAX_ITEMS + 1)}}},
+    ],
+)
+def test_a_long_list_makes_one_error(fields: dict[str, Any]) -> None:
+    with pytest.raises(errors.InvalidRequestError) as caught:
+        parse_chat(fields)
+    cause = caught.value.__cause__
+    assert isinstance(cause, ValidationError)
+    assert cause.error_count() <= 2
 
 
 @pytest.mark.parametrize("name", NOT_SERVED)

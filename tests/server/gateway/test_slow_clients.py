@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import time
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,19 @@ async def test_who_reads_slowly_but_reads_gets_all_of_it(start: Start) -> None:
         await asyncio.sleep(PATIENCE_S / 10)  # it is the pace that is tested
     assert n_read > 40 * 100_000
     assert gateway.engines[0].cancelled == []
+
+
+async def test_who_reads_a_whole_answer_slowly_gets_all_of_it(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "_all", lambda _: [{"id": "m", "filler": "x" * 20_000_000}])
+    gateway = await start(client_timeout_s=PATIENCE_S)
+    began_s = time.monotonic()
+    response = await gateway.client.get("/v1/models")
+    n_read = 0
+    while piece := await response.content.read(1 << 19):
+        n_read += len(piece)
+        await asyncio.sleep(PATIENCE_S / 10)  # it is the pace that is tested
+    assert n_read > 20_000_000
+    assert time.monotonic() - began_s > 2 * PATIENCE_S
 
 
 async def test_who_reads_nothing_of_a_whole_answer_is_let_go(

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from zoe_server.catalogue.engine_options import DIALECTS
+from zoe_server.errors import InvalidRequestError
 from zoe_server.llama import dialects
-from zoe_server.llama.constraint.constraint import Compiler
+from zoe_server.llama.constraint.constraint import Compiler, GuidedConstraint, allowed_tokens
 from zoe_server.llama.constraint.grammar import Grammar, literal
 from zoe_server.protocol import ChatRequest, Sampling, Tool, ToolCallArguments, ToolChoice
 
@@ -26,6 +27,21 @@ SET_LIGHT = Tool(
         "required": ["name", "brightness"],
     },
 )
+
+
+class CountingMatcher:
+    """Counts how often a constraint asks llguidance what must come."""
+
+    def __init__(self, held: GuidedConstraint) -> None:
+        self._matcher = held._matcher
+        self.n_computed = 0
+        held._matcher = self
+
+    def __getattr__(self, name: str) -> object:
+        self.n_computed += name.startswith(("compute", "unsafe_compute"))
+        return getattr(self._matcher, name)
+
+
 NAMES = ("Kitchen light", "Kitchen lamp", "Bedside lamp")
 
 
@@ -40,6 +56,31 @@ def test_a_draft_is_what_the_grammar_has(engine: Engine) -> None:
     for token in rest:
         held.accept(token)
     assert held.forced() == []
+
+
+def test_what_must_come_is_computed_once(engine: Engine) -> None:
+    vocab = engine.runner.vocab
+    text = " ".join(f"number {number}" for number in range(500))
+    held = Compiler(vocab).constraint(Grammar(f'start: ("a" | "b") {literal(text)} ("a" | "b")'))
+    matcher = CountingMatcher(held)
+    for token in vocab.tokenize(b"a"):
+        held.accept(token)
+    said = b""
+    while len(said) < len(text):
+        assert held.forced()
+        (token,) = allowed_tokens(held.mask(), vocab.n_tokens)
+        assert token == held.forced()[0]
+        held.accept(int(token))
+        said += vocab.piece(int(token))
+    assert said.decode() == text
+    assert matcher.n_computed < 10
+    assert {vocab.piece(int(token)) for token in allowed_tokens(held.mask(), vocab.n_tokens)} == {b"a", b"b"}
+
+
+@pytest.mark.parametrize("regex", ["(a{1000}){1000}", "a{100000}"])
+def test_an_answer_that_is_given_already_is_refused(engine: Engine, regex: str) -> None:
+    with pytest.raises(InvalidRequestError, match="given already"):
+        Compiler(engine.runner.vocab).constraint(Grammar(f"start: /{regex}/"))
 
 
 def test_a_call_is_valid_and_takes_fewer_steps(make_engine: Callable[..., Engine]) -> None:

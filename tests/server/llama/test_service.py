@@ -12,16 +12,19 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.fixtures.random_embedder_gguf import write_random_embedder_gguf
+from zoe_server import codec
 from zoe_server.codec import decode_vector, encode_request
 from zoe_server.engines.process import python_env
 from zoe_server.llama import service
 from zoe_server.llama.config import EngineConfig
-from zoe_server.protocol import ChatRequest, EmbedRequest, Finish, Sampling, Usage
+from zoe_server.llama.worker import Emit, SlowPart
+from zoe_server.protocol import ChatRequest, EmbedRequest, Finish, Sampling, Started, Usage
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -298,9 +301,9 @@ class BrokenWorker:
         self._break("prepare")
         return "job"
 
-    def slow_part(self, _job: str) -> Callable[[], None] | None:
+    def slow_part(self, _job: str) -> SlowPart | None:
         self._break("slow_part")
-        return lambda: self._break("slow part's work")
+        return lambda: self._break("slow part's work"), 0
 
     def submit(self, _job: str) -> None:
         self._break("submit")
@@ -332,8 +335,11 @@ class SlowReader(BrokenWorker):
     def __init__(self) -> None:
         super().__init__("submit")
         self.go_on = threading.Event()
+        self.read: list[str] = []
+        self.intake: object = None
 
     def prepare(self, data: Any, _arrived_s: float) -> str:  # noqa: ANN401 -- what the gateway sent
+        self.read.append(data["text"][:10])
         if data["text"]:
             assert self.go_on.wait(10)
         return "job"
@@ -341,13 +347,43 @@ class SlowReader(BrokenWorker):
     def slow_part(self, _job: str) -> None:
         pass
 
+    def stats(self) -> dict[str, Any]:
+        return {}
+
+
+class PictureWorker(BrokenWorker):
+    """The edge that is played: a worker whose jobs hold as many bytes as their requests say, until a test ends them."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+        self.encoded: list[str] = []
+        self.emit: Emit = lambda _name, _events: None
+
+    def prepare(self, data: Any, _arrived_s: float) -> Any:  # noqa: ANN401 -- what the gateway sent
+        return data
+
+    def slow_part(self, job: Any) -> SlowPart:  # noqa: ANN401
+        return lambda: self.encoded.append(job["name"]), job["n_bytes"]
+
+    def submit(self, job: Any) -> None:  # noqa: ANN401
+        self.emit(job["name"], [Started(1, 0)])
+
+    def end(self, name: str) -> None:
+        self.emit(name, [Finish("stop", Usage(0))])
+
 
 @asynccontextmanager
 async def served(
     worker: BrokenWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """Lend a connection to the service around `worker`, in this process."""
-    monkeypatch.setattr(service, "open_worker", lambda *_args, **_callbacks: worker)
+
+    def opened(*_args: object, emit: Emit, **_callbacks: object) -> BrokenWorker:
+        if isinstance(worker, PictureWorker):
+            worker.emit = emit
+        return worker
+
+    monkeypatch.setattr(service, "open_worker", opened)
     monkeypatch.setattr(service.Service, "_watch_stdin", lambda _self: None)
     config = EngineConfig(model_path=tmp_path / "unused", socket_path=tmp_path / "socket")
     serving = asyncio.create_task(service.Service(config).run())
@@ -362,14 +398,73 @@ async def served(
         assert await serving == service.EXIT_LEFT
 
 
-async def test_a_long_request_is_prepared_beside_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("long", [{"text": "x" * 300_000}, {"text": "x", "answer_schema": {"kind": "regex"}}])
+async def test_a_long_request_is_prepared_beside_the_others(
+    long: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     worker = SlowReader()
     async with served(worker, tmp_path, monkeypatch) as (reader, writer):
-        for name, text in (("long", "x" * 300_000), ("short", "")):
-            writer.write(json.dumps({"op": "chat", "id": name, "request": {"text": text}}).encode() + b"\n")
+        for name, request in (("long", long), ("short", {"text": ""})):
+            writer.write(json.dumps({"op": "chat", "id": name, "request": request}).encode() + b"\n")
         assert json.loads(await reader.readline())["id"] == "short"
         worker.go_on.set()
         assert json.loads(await reader.readline())["id"] == "long"
+
+
+async def test_who_would_hold_too_much_waits_in_line_until_others_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = service._HELD_BYTES
+    worker = PictureWorker()
+    async with served(worker, tmp_path, monkeypatch) as (reader, writer):
+
+        async def told() -> tuple[str, str]:
+            message = json.loads(await reader.readline())
+            return message["id"], message["event"]
+
+        sizes = {"a": limit - 1, "b": 1, "large": 2 * limit, "leaves": 1, "small": 1}
+        for name, n_bytes in sizes.items():
+            request = {"name": name, "n_bytes": n_bytes}
+            writer.write(json.dumps({"op": "chat", "id": name, "request": request}).encode() + b"\n")
+        assert [await told(), await told()] == [("a", "started"), ("b", "started")]
+        writer.write(json.dumps({"op": "cancel", "id": "leaves"}).encode() + b"\n")
+        assert await told() == ("leaves", "finish")
+        worker.end("a")
+        assert await told() == ("a", "finish")
+        assert worker.encoded == ["a", "b"]  # the large one waits for all, and the small one waits behind it
+        worker.end("b")
+        assert [await told(), await told()] == [("b", "finish"), ("large", "started")]
+        worker.end("large")
+        assert [await told(), await told()] == [("large", "finish"), ("small", "started")]
+    assert worker.encoded == ["a", "b", "large", "small"]
+
+
+async def test_who_leaves_before_its_turn_is_not_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = SlowReader()
+    async with served(worker, tmp_path, monkeypatch) as (reader, writer):
+        for name in ("first", "second"):
+            writer.write(json.dumps({"op": "chat", "id": name, "request": {"text": name}}).encode() + b"\n")
+        writer.write(json.dumps({"op": "cancel", "id": "second"}).encode() + b"\n")
+        writer.write(json.dumps({"op": "stats"}).encode() + b"\n")
+        assert json.loads(await reader.readline())["event"] == "stats"  # so the cancellation is read, too
+        worker.go_on.set()
+        ends = [json.loads(await reader.readline()) for _ in range(2)]
+        assert {end["id"]: end["event"] for end in ends} == {"first": "failure", "second": "finish"}
+    assert worker.read == ["first"]
+
+
+async def test_an_answer_that_is_too_long_to_be_read_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = SlowReader()
+    worker.intake = SimpleNamespace(detokenize=lambda tokens: "x" * len(tokens))
+    async with served(worker, tmp_path, monkeypatch) as (reader, writer):
+        monkeypatch.setattr(codec, "MAX_LINE_BYTES", 1000)
+        for n_tokens in (1000, 9):
+            writer.write(json.dumps({"op": "detokenize", "id": "q", "tokens": [1] * n_tokens}).encode() + b"\n")
+        failed, told = [json.loads(await reader.readline()) for _ in range(2)]
+    assert (failed["id"], failed["event"], failed["error"]["class"]) == ("q", "failure", "BodyTooLargeError")
+    assert told["text"] == "x" * 9
 
 
 @pytest.mark.parametrize("part", ["prepare", "slow_part", "slow part's work", "submit"])

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from zoe_server import errors
+from zoe_server import errors, protocol
 from zoe_server.catalogue.engine_options import Adapter, LlamaOptions
+from zoe_server.catalogue.model_info import Capabilities
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Engine
 from zoe_server.engines.scripted import ScriptedEngine
 from zoe_server.fleet.fleet import Fleet
-from zoe_server.fleet.reconciler import FleetEvent
 from zoe_server.fleet.restart import RestartPolicy
 from zoe_server.routing import fallback
+from zoe_server.routing.question import needs
 from zoe_server.routing.router import RoutePlan
 
 SPEC = ModelSpec("m", Path("unused"), engine="scripted", queue_limit=1, options=LlamaOptions(n_slots=1))
@@ -89,15 +91,51 @@ def test_who_has_not_the_adapter_is_not_asked() -> None:
     assert [spec.name for spec in fallback.candidates(fleet, plan)] == ["a", "c"]
 
 
+SEEING = LlamaOptions(n_slots=1, projector_path=Path("unused"))
+MUTE = LlamaOptions(n_slots=1, dialect="plain")
+PICTURE = {"type": "picture", "data": "", "path": "messages[0].content[0]"}
+ASKED = protocol.ChatRequest("r", "a", ({"role": "user", "content": "hi"},))
+
+
+@pytest.mark.parametrize(
+    ("changes", "cannot", "can"),
+    [
+        ({"messages": ({"role": "user", "content": [PICTURE]},)}, {}, {"options": SEEING}),
+        ({"tools": (protocol.Tool("turn_on"),)}, {"options": MUTE}, {}),
+        ({"answer_schema": protocol.AnswerSchema({}, "format")}, {}, {"engine": "llama"}),
+        ({"logprobs": 0}, {}, {"engine": "llama"}),
+        ({"prompt": "Once"}, {"roles": ("embeddings",)}, {}),
+    ],
+    ids=["pictures", "tools", "schema", "logprobs", "prompt"],
+)
+def test_who_cannot_do_what_a_request_needs_is_not_asked(
+    changes: dict[str, Any], cannot: dict[str, Any], can: dict[str, Any]
+) -> None:
+    needed = needs(replace(ASKED, **changes))
+    fleet = Fleet([named("a", fallback="b", **cannot), named("b", fallback="c", **cannot), named("c", **can)])
+    plan = RoutePlan(("a",), "test")
+    assert [spec.name for spec in fallback.candidates(fleet, plan, needed)] == ["a", "c"]
+    assert [spec.name for spec in fallback.candidates(fleet, plan, needs(ASKED))] == ["a", "b", "c"]
+
+
+async def test_where_no_stand_in_can_do_it_the_error_is_that_of_the_first(make: Make) -> None:
+    fleet = make(named("a", options=SEEING, fallback="b"), named("b"), broken={"a": DOWN})
+    asked = Asked()
+    with pytest.raises(errors.EngineUnavailableError, match="its file is missing") as caught:
+        await fallback.ask(fleet, RoutePlan(("a",), "test"), asked, needed=Capabilities(pictures=True))
+    assert "Tried" not in caught.value.message
+    assert asked.models == []
+
+
 @pytest.mark.parametrize("error", [CRASHED, DOWN, FULL, errors.OutOfMemoryError("killed")])
-async def test_the_next_one_answers_and_it_is_told(make: Make, error: errors.ZoeError) -> None:
+async def test_the_next_one_answers_and_it_is_told(
+    make: Make, error: errors.ZoeError, caplog: pytest.LogCaptureFixture
+) -> None:
     fleet = make(named("a"), named("b"))
-    told: list[FleetEvent] = []
-    fleet.observe(told.append)
     asked = Asked({"a": error})
     assert await fallback.ask(fleet, PLAN, asked) == "b"
     assert asked.models == ["a", "b"]
-    assert FleetEvent("fell_back", "a", "b") in told
+    assert "model b answers instead of a" in caplog.text
     assert [status.open_requests for status in fleet.status()] == [0, 0]
 
 

@@ -24,6 +24,7 @@ from zoe_server.gateway import driver
 from zoe_server.gateway.body import object_in, parse_json, validated
 from zoe_server.gateway.middleware import ollama_error_body
 from zoe_server.gateway.ollama.body import ChatBody, EmbedBody, EmbedPromptBody, GenerateBody
+from zoe_server.gateway.openai.answer import token_list
 from zoe_server.gateway.openai.body import check_known
 from zoe_server.gateway.openai.embeddings import check_inputs, embed_on, json_list, json_response, shortened
 from zoe_server.gateway.request_record import RequestRecord
@@ -136,14 +137,20 @@ async def _embeddings(
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some of an answer, or all of it; every call is complete."""
+    """Some of an answer, or all of it; every call is complete. `tokens` wrote the text, if they are asked for."""
 
     text: str = ""
     thinking: str = ""
     calls: tuple[dict[str, Any], ...] = ()
+    tokens: tuple[protocol.DrawnToken, ...] = ()
 
     def __add__(self, other: Part) -> Part:
-        return Part(self.text + other.text, self.thinking + other.thinking, self.calls + other.calls)
+        return Part(
+            self.text + other.text,
+            self.thinking + other.thinking,
+            self.calls + other.calls,
+            self.tokens + other.tokens,
+        )
 
 
 Form = Callable[[Part], dict[str, Any]]
@@ -178,8 +185,8 @@ class PartReader:
         A call whose arguments never become an object was cut off, and is no call.
         """
         match event:
-            case protocol.Text(text):
-                return Part(text=text)
+            case protocol.Text(text, tokens):
+                return Part(text=text, tokens=tokens)
             case protocol.Reasoning(text) if self._shows_thinking:
                 return Part(thinking=text)
             case protocol.ToolCallStart(index):
@@ -242,19 +249,21 @@ class OllamaWriter:
 
     def record(self, part: Part) -> dict[str, Any]:
         """Return a record in the middle of a stream."""
-        return {**self._head(), **self._form(part), "done": False}
+        return {**self._begun(part), "done": False}
 
     def last(self, part: Part, finish: protocol.Finish) -> dict[str, Any]:
         """Return the record that ends an answer; a whole answer is this record alone."""
         reason = "length" if finish.reason == "length" else "stop"
-        return {**self._head(), **self._form(part), "done": True, "done_reason": reason, **_counts(finish)}
+        return {**self._begun(part), "done": True, "done_reason": reason, **_counts(finish)}
 
     def empty(self, reason: EmptyReason) -> dict[str, Any]:
         """Return the answer to a request that has nothing to answer."""
-        return {**self._head(), **self._form(Part()), "done": True, "done_reason": reason}
+        return {**self._begun(Part()), "done": True, "done_reason": reason}
 
-    def _head(self) -> dict[str, Any]:
-        return {"model": self._model, "created_at": timestamp(self._now())}
+    def _begun(self, part: Part) -> dict[str, Any]:
+        """Return what every record begins with."""
+        head = {"model": self._model, "created_at": timestamp(self._now()), **self._form(part)}
+        return {**head, "logprobs": token_list(part.tokens)} if part.tokens else head
 
 
 def timestamp(moment: datetime) -> str:

@@ -22,7 +22,7 @@ from pydantic import BeforeValidator, Field
 
 from zoe_server import errors, protocol
 from zoe_server.gateway import pictures
-from zoe_server.gateway.body import Wire, refuse
+from zoe_server.gateway.body import Items, Tokens, Wire, refuse
 from zoe_server.gateway.openai.body import ANY_OBJECT, MAX_TOKENS, SEED_RANGE, Stop, Stops, ToolSpec, to_tools
 from zoe_server.gateway.openai.embeddings import MAX_DIMENSIONS
 
@@ -59,8 +59,8 @@ class Message(Wire):
     role: Literal["system", "user", "assistant", "tool"]
     content: str | None = None
     thinking: str | None = None
-    images: list[str] | None = None
-    tool_calls: list[ToolCall] | None = None
+    images: Items[str] | None = None
+    tool_calls: Items[ToolCall] | None = None
     tool_name: str | None = None
     tool_call_id: str | None = None
 
@@ -175,6 +175,7 @@ class AnswerBody(_ModelBody):
     options: Options | None = None
     think: bool | Literal["low", "medium", "high"] | None = None
     logprobs: bool | None = None
+    top_logprobs: _Int | None = Field(default=None, ge=0, le=20)
 
     @property
     def streamed(self) -> bool:
@@ -206,7 +207,7 @@ class AnswerBody(_ModelBody):
 class ChatBody(AnswerBody):
     """The body of POST /api/chat; without messages it only asks for the model to be loaded."""
 
-    messages: list[Message] | None = None
+    messages: Items[Message] | None = None
     tools: list[ToolSpec] | None = Field(default=None, max_length=1024)
 
     @property
@@ -228,10 +229,10 @@ class GenerateBody(AnswerBody):
 
     prompt: str | None = None
     system: str | None = None
-    images: list[str] | None = None
+    images: Items[str] | None = None
     suffix: str | None = None
     template: str | None = None
-    context: list[int] | None = None
+    context: Tokens | None = None
     raw: bool | None = None
 
     @property
@@ -266,7 +267,7 @@ class GenerateBody(AnswerBody):
 class EmbedBody(_ModelBody):
     """The body of POST /api/embed; without a text it only asks for the model to be loaded."""
 
-    input: str | list[str] | None = None
+    input: str | Items[str] | None = None
     truncate: bool | None = None
     dimensions: _Int | None = Field(default=None, ge=0, le=MAX_DIMENSIONS)
 
@@ -322,8 +323,6 @@ class PullBody(ShowBody):
 def _request(
     body: AnswerBody, request_id: str, model: str, messages: list[Message], tools: list[ToolSpec] | None = None
 ) -> protocol.ChatRequest:
-    if body.logprobs:
-        refuse("logprobs")
     options = body.options or Options()
     return protocol.ChatRequest(
         id=request_id,
@@ -333,6 +332,7 @@ def _request(
         max_tokens=options.max_tokens,
         stop=options.stops,
         sampling=options.sampling,
+        logprobs=(body.top_logprobs or 0) if body.logprobs else None,
         answer_schema=body.answer_schema,
         chat_template_kwargs=body.chat_template_kwargs,
     )

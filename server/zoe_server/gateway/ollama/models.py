@@ -49,7 +49,7 @@ API_VERSION: Final = "0.12.6"
 
 _ALIVE: Final = "Ollama is running"  # some clients look for these very words
 _SUCCESS: Final = {"status": "success"}
-_NEVER: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+_NEVER: Final = datetime(2300, 1, 1, tzinfo=UTC)  # clients move it to their time zone
 _UNITS: Final = ((10**9, "B", 1), (10**6, "M", 2), (10**3, "K", 0))
 
 

@@ -69,8 +69,12 @@ def logprobs(tokens: Sequence[protocol.DrawnToken]) -> dict[str, Any] | None:
     """Return the probabilities of tokens as OpenAI's `logprobs`; None where there are none."""
     if not tokens:
         return None
-    content = [{**_token(one.token), "top_logprobs": [_token(other) for other in one.top]} for one in tokens]
-    return {"content": content, "refusal": None}
+    return {"content": token_list(tokens), "refusal": None}
+
+
+def token_list(tokens: Sequence[protocol.DrawnToken]) -> list[dict[str, Any]]:
+    """Return tokens, each with its probability and those of the others in its place."""
+    return [{**_token(one.token), "top_logprobs": [_token(other) for other in one.top]} for one in tokens]
 
 
 def _token(one: protocol.TokenProbability) -> dict[str, Any]:

@@ -13,17 +13,19 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from zoe_server import errors, protocol
-from zoe_server.gateway.body import Wire, parse_json, refuse
+from zoe_server.gateway.body import MAX_ITEMS, Items, Wire, parse_json, refuse
 
 MAX_CHOICES: Final = 8
 MAX_TOKENS: Final = 2**31 - 1
 MAX_STOPS: Final = 64
 MAX_GRAMMAR: Final = 200_000
+_EVERY_TOKEN: Final = -1  # vLLM's word for what is 0 in llama.cpp
 SEED_RANGE: Final = 2**32 - 1  # the largest 32-bit value means "random" to llama.cpp, so a seed never becomes it
 
 NOT_SERVED: Final = (
     *("structural_tag", "logit_bias", "allowed_token_ids", "bad_words", "stop_token_ids", "min_tokens", "ignore_eos"),
     *("n_probs", "prompt_logprobs", "functions", "function_call", "audio", "web_search_options"),
+    *("mirostat", "dry_multiplier", "xtc_probability", "min_new_tokens", "truncate_prompt_tokens", "return_token_ids"),
 )
 """Fields that clients of OpenAI, llama.cpp, vLLM or SGLang know; an answer that does without would be a lie."""
 
@@ -140,10 +142,18 @@ class StructuredOutputs(Wire):
     choice: _Choices | None = None
 
 
+def _bounded(values: object) -> object:
+    """Return the values of arguments, which are looked for in every sentence, unless no home has so many."""
+    named = values.values() if isinstance(values, dict) else ()
+    if sum(1 + len(names) if isinstance(names, list) else 1 for names in named) > MAX_ITEMS:
+        raise ValueError(f"there must be at most {MAX_ITEMS} values")
+    return values
+
+
 class ZoeExtension(Wire):
     """The member `zoe`, our own: values that exist for tool-call arguments, and how urgent the request is."""
 
-    argument_values: dict[str, list[str] | None] = Field(default_factory=dict)
+    argument_values: Annotated[dict[str, Items[str] | None], BeforeValidator(_bounded)] = Field(default_factory=dict)
     priority: protocol.Priority | None = None
 
     @property
@@ -166,7 +176,7 @@ class AnswerBody(Wire):
     max_tokens: int | None = Field(default=None, ge=0, le=MAX_TOKENS)
     stop: Stop | Stops | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
-    top_k: int | None = Field(default=None, ge=0, le=1_000_000)
+    top_k: int | None = Field(default=None, ge=-1, le=1_000_000)
     top_p: float | None = Field(default=None, ge=0, le=1)
     min_p: float | None = Field(default=None, ge=0, le=1)
     repeat_penalty: float | None = Field(default=None, gt=0, le=10)
@@ -231,7 +241,7 @@ class AnswerBody(Wire):
         seed = None if self.seed is None or self.seed < 0 else (self.seed + index) % SEED_RANGE
         return protocol.Sampling(
             temperature=self.temperature,
-            top_k=self.top_k,
+            top_k=0 if self.top_k == _EVERY_TOKEN else self.top_k,
             top_p=self.top_p,
             min_p=self.min_p,
             repeat_penalty=self.repetition_penalty if self.repeat_penalty is None else self.repeat_penalty,

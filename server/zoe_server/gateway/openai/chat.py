@@ -13,7 +13,7 @@ from pydantic import Field
 
 from zoe_server import errors, protocol
 from zoe_server.gateway import driver
-from zoe_server.gateway.body import object_in, parse_json, validated
+from zoe_server.gateway.body import Items, object_in, parse_json, validated
 from zoe_server.gateway.openai.answer import AnswerHead, ChunkWriter, logprobs, timings, usage
 from zoe_server.gateway.openai.body import (
     MAX_TOKENS,
@@ -50,7 +50,7 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
 class ChatBody(AnswerBody):
     """The body of POST /v1/chat/completions."""
 
-    messages: list[Message] = Field(min_length=1)
+    messages: Items[Message] = Field(min_length=1)
     max_completion_tokens: int | None = Field(default=None, ge=0, le=MAX_TOKENS)
     tools: list[ToolSpec] | None = Field(default=None, max_length=1024)
     tool_choice: Literal["auto", "none", "required"] | NamedChoice | None = None
@@ -76,11 +76,12 @@ def parse_chat(data: Mapping[str, Any]) -> ChatBody:
 def to_requests(body: ChatBody, request_id: str, model: str) -> tuple[protocol.ChatRequest, ...]:
     """Return one engine request per choice; they differ in their ids and, where a seed is given, in their seeds."""
     max_tokens = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
+    messages = to_messages(body.messages)
     return tuple(
         protocol.ChatRequest(
             id=f"{request_id}-{index}",
             model=model,
-            messages=to_messages(body.messages),
+            messages=messages,
             tools=to_tools(body.tools),
             tool_choice=_tool_choice(body),
             parallel_tool_calls=body.parallel_tool_calls,

@@ -11,14 +11,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 from aiohttp import web
 from pydantic import Field
 
 from zoe_server import errors, protocol
 from zoe_server.gateway import driver
-from zoe_server.gateway.body import parse_json, refuse, validated
+from zoe_server.gateway.body import Texts, each_text, parse_json, refuse, validated
 from zoe_server.gateway.openai.answer import AnswerHead, ChunkWriter, timings, token_text, usage
 from zoe_server.gateway.openai.body import MAX_CHOICES, AnswerBody, check_known, check_stream_options
 from zoe_server.gateway.services import services
@@ -30,8 +30,6 @@ _KIND: Final = "text_completion"
 _DEFAULT_MAX_TOKENS: Final = 16
 _MAX_PROMPTS: Final = 8
 
-_Token = Annotated[int, Field(ge=0)]
-_Tokens = Annotated[list[_Token], Field(min_length=1)]
 Prompt = str | tuple[int, ...]
 
 
@@ -50,7 +48,7 @@ async def completions(request: web.Request) -> web.StreamResponse:
 class CompletionBody(AnswerBody):
     """The body of POST /v1/completions."""
 
-    prompt: str | _Tokens | list[str] | list[_Tokens]
+    prompt: Texts
     echo: bool | None = None
     best_of: int | None = Field(default=None, ge=1, le=MAX_CHOICES)
     logprobs: int | None = Field(default=None, ge=0, le=5)
@@ -59,12 +57,7 @@ class CompletionBody(AnswerBody):
     @property
     def prompts(self) -> tuple[Prompt, ...]:
         """The prompts, one or several."""
-        if isinstance(self.prompt, str):
-            return (self.prompt,)
-        items: list[Any] = self.prompt
-        if items and isinstance(items[0], int):
-            return (tuple(items),)
-        return tuple(item if isinstance(item, str) else tuple(item) for item in items)
+        return each_text(self.prompt)
 
     @property
     def echoes(self) -> tuple[str, ...]:

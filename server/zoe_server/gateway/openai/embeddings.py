@@ -7,14 +7,15 @@ import json
 import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from aiohttp import web
 from pydantic import Field
 
 from zoe_server import codec, errors, protocol
+from zoe_server.catalogue.model_info import Capabilities
 from zoe_server.engines.base import Engine
-from zoe_server.gateway.body import Wire, parse_json, validated
+from zoe_server.gateway.body import Texts, Wire, each_text, parse_json, validated
 from zoe_server.gateway.driver import route_headers
 from zoe_server.gateway.request_record import RequestRecord
 from zoe_server.gateway.services import Services, services
@@ -25,8 +26,6 @@ from zoe_server.routing.router import RoutePlan
 MAX_INPUTS: Final = 2048
 MAX_DIMENSIONS: Final = 2**20
 
-_Token = Annotated[int, Field(ge=0, lt=2**31)]
-_Tokens = Annotated[list[_Token], Field(min_length=1)]
 Vector = Sequence[float]
 
 
@@ -66,7 +65,7 @@ async def embed_on(
         tracked.embedded(answer)
         return model, answer
 
-    return await fallback.ask(state.fleet, plan, embed)
+    return await fallback.ask(state.fleet, plan, embed, needed=Capabilities(embeddings=True))
 
 
 async def json_list(vectors: Sequence[Vector], form: Callable[[int, Vector], Any]) -> str:
@@ -92,7 +91,7 @@ def _item(body: EmbeddingsBody, index: int, vector: Vector) -> dict[str, Any]:
 class EmbeddingsBody(Wire):
     """The body of POST /v1/embeddings."""
 
-    input: str | _Tokens | list[str] | list[_Tokens]
+    input: Texts
     model: str | None = None
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: int | None = Field(default=None, ge=1, le=MAX_DIMENSIONS)
@@ -100,12 +99,7 @@ class EmbeddingsBody(Wire):
     @property
     def inputs(self) -> tuple[str | tuple[int, ...], ...]:
         """The inputs, one or several."""
-        if isinstance(self.input, str):
-            return (self.input,)
-        items: list[Any] = self.input
-        if items and isinstance(items[0], int):
-            return (tuple(items),)
-        return tuple(item if isinstance(item, str) else tuple(item) for item in items)
+        return each_text(self.input)
 
 
 def parse_embeddings(data: Mapping[str, Any]) -> EmbeddingsBody:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from zoe_server import errors
 from zoe_server.gateway import pictures
-from zoe_server.gateway.body import Wire
+from zoe_server.gateway.body import Items, Wire
 
 _THOUGHTS: Final = ("thinking", "redacted_thinking", "reasoning")
 
@@ -50,10 +50,10 @@ class Message(Wire):
     """`messages[i]`; `reasoning` is another name for `reasoning_content`."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[Part] | None = None
+    content: str | Items[Part] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: Items[ToolCall] | None = None
     tool_call_id: str | None = None
 
 

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from zoe_server import errors, protocol
 from zoe_server.gateway import driver
-from zoe_server.gateway.body import Wire, parse_json, refuse, validated
+from zoe_server.gateway.body import Items, Wire, parse_json, refuse, validated
 from zoe_server.gateway.openai import body as openai_body
 from zoe_server.gateway.openai.body import ANY_OBJECT, MAX_TOKENS, AnswerBody
 from zoe_server.gateway.openai.responses_input import AnyTool, Choice, FunctionTool, to_messages, to_tools
@@ -112,7 +112,7 @@ class CacheOptions(Wire):
 class ResponseBody(AnswerBody):
     """The body of POST /v1/responses."""
 
-    input: str | list[dict[str, Any]]
+    input: str | Items[dict[str, Any]]
     instructions: str | None = None
     stream_options: StreamOptions | None = None
     max_output_tokens: int | None = Field(default=None, ge=0, le=MAX_TOKENS)
@@ -122,7 +122,7 @@ class ResponseBody(AnswerBody):
     parallel_tool_calls: bool | None = None
     text: TextConfig | None = None
     reasoning: Reasoning | None = None
-    include: list[Includable] | None = None
+    include: Items[Includable] | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     truncation: Literal["auto", "disabled"] | None = None
     metadata: dict[MetadataKey, MetadataValue] | None = Field(default=None, max_length=16)

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from pydantic import AliasChoices, BaseModel, Discriminator, Field, Tag
 
 from zoe_server import errors, protocol
-from zoe_server.gateway.body import Wire, validated
+from zoe_server.gateway.body import Items, Wire, validated
 from zoe_server.gateway.openai import messages
 from zoe_server.gateway.openai.body import FunctionSpec, plain_tools
 from zoe_server.gateway.openai.messages import CalledFunction, Message, Part, ToolCall
@@ -41,7 +41,7 @@ class MessageItem(Wire):
     """What somebody said."""
 
     role: Literal["user", "assistant", "system", "developer"]
-    content: str | list[ContentPart]
+    content: str | Items[ContentPart]
 
 
 class CallItem(Wire):
@@ -56,7 +56,7 @@ class OutputItem(Wire):
     """What a tool call returned."""
 
     call_id: str
-    output: str | list[ContentPart]
+    output: str | Items[ContentPart]
 
 
 class ReasoningItem(Wire):
@@ -141,7 +141,7 @@ def _add_call(chat: _Chat, item: CallItem, at: str) -> None:
     chat.messages[-1] = answer.model_copy(update={"tool_calls": [*(answer.tool_calls or ()), call]})
 
 
-def _content(content: str | list[ContentPart], at: str) -> str | list[Part]:
+def _content(content: str | Items[ContentPart], at: str) -> str | list[Part]:
     return content if isinstance(content, str) else [_part(part, f"{at}[{i}]") for i, part in enumerate(content)]
 
 
@@ -169,7 +169,7 @@ class AllowedTools(Wire):
     """`tool_choice` that names the tools that may be called."""
 
     mode: Literal["auto", "required"]
-    tools: list[NamedFunction] = Field(min_length=1)
+    tools: Items[NamedFunction] = Field(min_length=1)
 
 
 class _FunctionType(Wire):

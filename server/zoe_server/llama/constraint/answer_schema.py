@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 from llguidance import LLMatcher, LLTokenizer
 
+from zoe_server.llama.constraint.recent import remembered
 from zoe_server.llama.constraint.schema_check import (
     BOUNDS,
     COUNTS,
@@ -39,6 +40,8 @@ _SAYS: Final = frozenset(
         *("$ref", "type", "enum", "const", "pattern", "format", "required"),
     )
 )
+_MAX_SEARCHED_CHARACTERS: Final = 20_000
+"""In longer documents the place that llguidance refuses is not looked for: each step compiles the whole of it."""
 _COMBINING: Final = frozenset(("allOf", "anyOf", "oneOf", "$ref"))
 _FREE: Final = _COMBINING | {"enum", "const"}
 _ABOUT: Final = {
@@ -48,6 +51,8 @@ _ABOUT: Final = {
     "number": frozenset(BOUNDS),
 }
 _MAX_NUMBER: Final = 10**15
+_SMALLEST: Final = 1e-12
+"""The number next to 0: llguidance 1.9.1 takes 0 for greater than 0 where the other bound is a fraction."""
 _YEAR: Final = r"(000[1-9]|00[1-9]\d|0[1-9]\d\d|[1-9]\d{3})"
 _DAYS: Final = r"((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8]))"
 _LEAP_YEAR: Final = r"(\d\d(0[48]|[2468][048]|[13579][26])|(0[48]|[2468][048]|[13579][26])00)"
@@ -71,7 +76,7 @@ def promised(schema: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-@functools.lru_cache(maxsize=64)
+@remembered(2 << 20)
 def _promised(schema: str) -> dict[str, Any] | SchemaError:
     """Return what `promised` returns or raises; `schema` is JSON, a cache key."""
     document = json.loads(schema)
@@ -106,7 +111,11 @@ def _refusal(schema: object, document: Mapping[str, Any], path: str) -> SchemaEr
     told = LLMatcher.validate_grammar(LLMatcher.grammar_from_json_schema(json.dumps({**schema, **definitions})))
     if not told:
         return None
-    inner = [_refusal(child, document, path + step) for step, child in _children(schema) if step[1] != "$"]
+    if len(json.dumps(document)) > _MAX_SEARCHED_CHARACTERS:
+        children: Iterator[tuple[str, object]] = iter(())
+    else:
+        children = ((step, child) for step, child in _children(schema) if step[1] != "$")
+    inner = (_refusal(child, document, path + step) for step, child in children)
     reason = told.splitlines()[0].split("failed to compile JSON schema: ")[-1].removeprefix("Unsatisfiable schema: ")
     if "oneOf" in schema and reason.startswith("oneOf"):
         path, reason = f"{path}.oneOf", "supported only where the alternatives exclude each other for all to see"
@@ -202,7 +211,7 @@ class _Document:
             result["additionalProperties"] = False
             missing = [name for name in schema.get("required", ()) if name not in schema["properties"]]
             result["properties"] |= {name: {} for name in missing}
-        if result["additionalProperties"] is False:
+        if result.get("additionalProperties") is False:
             _count_members(result)
 
     def _named(self, schema: object, keyword: str, path: str, name: str, depth: int) -> dict[str, Any] | bool:
@@ -274,7 +283,13 @@ def _say_common_type(branches: list[dict[str, Any] | bool]) -> None:
 
 
 def _bound_numbers(schema: dict[str, Any]) -> None:
-    """Draw bounds nearer that are further away than the digits which are counted."""
+    """Draw bounds nearer that are further away than the digits which are counted, and leave 0 out where it is one."""
+    if "number" in schema.get("type", ()):
+        for exclusive, inclusive, sign in (("exclusiveMinimum", "minimum", 1), ("exclusiveMaximum", "maximum", -1)):
+            if schema.get(exclusive) == 0:
+                del schema[exclusive]
+                nearest = [sign * schema[inclusive]] if inclusive in schema else []
+                schema[inclusive] = sign * max([_SMALLEST, *nearest])
     for keyword, sign in (("minimum", -1), ("exclusiveMinimum", -1), ("maximum", 1), ("exclusiveMaximum", 1)):
         if keyword in schema and sign * schema[keyword] > _MAX_NUMBER:
             schema[keyword] = sign * _MAX_NUMBER

@@ -9,14 +9,13 @@ Source: llguidance, `docs/optimizations.md`.
 from __future__ import annotations
 
 import logging
-import threading
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from zoe_server.errors import InvalidRequestError
+from zoe_server.llama.constraint.recent import Recent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,10 +26,13 @@ if TYPE_CHECKING:
     from zoe_server.llama.prompt.tokenizer import Vocab
 
 _LOG: Final = logging.getLogger(__name__)
-_N_REMEMBERED: Final = 16
+_REMEMBERED_BYTES: Final = 24 << 20
 _INITIAL_FUEL: Final = 20_000_000
 """How much of a grammar is compiled at most, about 0.4 s of work; sixty tools with 330 KB of schemas take a tenth."""
 _BITS: Final = 32
+_MAX_FORCED_BYTES: Final = 64 * 1024
+_N_FORCED: Final = 64
+"""More of what must come next is not told at once; nobody computes that much in a step."""
 
 
 class Constraint(Protocol):
@@ -44,7 +46,7 @@ class Constraint(Protocol):
         ...
 
     def forced(self) -> list[int]:
-        """Return tokens that spell what must come next, as far as the grammar leaves no choice; often none."""
+        """Return some tokens that spell what must come next, as far as the grammar leaves no choice; often none."""
         ...
 
     def accept(self, token: int) -> None:
@@ -68,8 +70,7 @@ class Compiler:
         self._vocab = vocab
         self._guided = _guided_tokenizer(vocab, tuple(markers))
         self._limits = LLParserLimits(initial_lexer_fuel=_INITIAL_FUEL, verbose_errors=False)
-        self._known: OrderedDict[str, LLMatcher] = OrderedDict()
-        self._lock = threading.Lock()
+        self._known: Recent[str, LLMatcher] = Recent(_REMEMBERED_BYTES)
 
     def constraint(self, grammar: Grammar) -> GuidedConstraint:
         """Return a constraint at the beginning of `grammar`.
@@ -80,22 +81,20 @@ class Compiler:
         return GuidedConstraint(grammar, self._matcher(grammar.lark), self._vocab)
 
     def _matcher(self, lark: str) -> LLMatcher:
-        with self._lock:
-            known = self._known.get(lark)
-            if known is not None:
-                self._known.move_to_end(lark)
-                return known.deep_copy()
+        known = self._known.get(lark)
+        if known is not None:
+            return known.deep_copy()
         made = LLMatcher(self._guided, lark, log_level=0, limits=self._limits)
         if made.is_error():
             raise InvalidRequestError(f"the schemas of this request cannot be held to: {_reason(made.get_error())}")
+        if len(made.compute_ff_bytes()) > _MAX_FORCED_BYTES:
+            text = f"an answer to this request begins with more than {_MAX_FORCED_BYTES} bytes that are given already"
+            raise InvalidRequestError(text)
         made.compute_bitmask()
         if made.is_error():
             raise InvalidRequestError("the schemas of this request cannot be held to: no text satisfies them")
-        with self._lock:
-            self._known[lark] = made
-            if len(self._known) > _N_REMEMBERED:
-                self._known.popitem(last=False)
-            return made.deep_copy()
+        self._known.put(lark, made, _compiled_bytes(lark))
+        return made.deep_copy()
 
 
 class GuidedConstraint:
@@ -106,12 +105,17 @@ class GuidedConstraint:
         self._matcher = matcher
         self._alarm = Alarm(grammar) if grammar.lazy else None
         self._mask = np.zeros(-(-vocab.n_tokens // _BITS), dtype=np.uint32)
+        self._forced: list[int] = []  # what must come next, the next token last; llguidance reads all of it every time
         self.awake = not grammar.lazy
 
     def mask(self) -> NDArray[np.uint32] | None:
         """Return which tokens may come next. See `Constraint`."""
         if not self.awake:
             return None
+        if self._forced:
+            self._mask[:] = 0
+            self._mask[self._forced[-1] // _BITS] = 1 << self._forced[-1] % _BITS
+            return self._mask
         self._matcher.unsafe_compute_mask_ptr(self._mask.ctypes.data, self._mask.nbytes)
         if self._matcher.is_error():  # the mask would admit the end of the answer
             self._mask[:] = 0
@@ -119,12 +123,16 @@ class GuidedConstraint:
 
     def forced(self) -> list[int]:
         """Return tokens that must come next. See `Constraint`."""
-        return self._matcher.compute_ff_tokens() if self.awake else []
+        if self.awake and not self._forced:
+            self._forced = self._matcher.compute_ff_tokens()[::-1]
+        return self._forced[: -_N_FORCED - 1 : -1]
 
     def accept(self, token: int) -> None:
         """Go on with `token`."""
         if self.awake:
             self._matcher.consume_token(token)
+            if self._forced and self._forced.pop() != token:
+                self._forced.clear()
         elif self._alarm is not None:
             text = self._alarm.feed(self._vocab.piece(token))
             if text is not None:
@@ -251,6 +259,11 @@ def allowed_tokens(mask: NDArray[np.uint32], n_tokens: int) -> NDArray[np.int32]
     rows, columns = np.nonzero(bits)
     tokens = (words[rows] * _BITS + columns).astype(np.int32)
     return tokens[tokens < n_tokens]
+
+
+def _compiled_bytes(lark: str) -> int:
+    """Return what a compiled grammar takes at most, about: measured were 10 to 30 times its source, and 0.1 MB."""
+    return (128 << 10) + 32 * len(lark)
 
 
 def _guided_tokenizer(vocab: Vocab, markers: tuple[str, ...]) -> LLTokenizer:

@@ -8,12 +8,13 @@ arguments.
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from llguidance import LLMatcher
+
+from zoe_server.llama.constraint.recent import remembered
 
 Schema = Mapping[str, Any]
 
@@ -29,6 +30,8 @@ MAX_COUNT: Final = 4_096
 MAX_INTEGER: Final = 2**63 - 1
 MAX_WRITTEN: Final = 1e300
 """Larger numbers are no values: not everybody reads them."""
+MAX_VALUES: Final = 20_000
+"""Values in all arguments of a tool together; further arguments are not limited to those that exist."""
 MAX_NUMBER: Final = 10**15
 """Bounds further away are not counted."""
 
@@ -43,11 +46,17 @@ class Document:
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
         self._nodes_left = MAX_NODES
+        self._values_left = MAX_VALUES
 
     def spend(self, nodes: int = 1) -> bool:
         """Take nodes off the budget; False when it is used up."""
         self._nodes_left -= nodes
         return self._nodes_left >= 0
+
+    def spend_values(self, values: int) -> bool:
+        """Take values off their budget; False when it is used up."""
+        self._values_left -= values
+        return self._values_left >= 0
 
     def resolve(self, schema: object) -> Schema:
         """Return `schema` with a `$ref` at its top followed and merged; a broken or circular one says nothing."""
@@ -207,7 +216,7 @@ def grounded(schema: object, values: Sequence[str], document: Document, depth: i
 def _grounded_types(schema: Schema, values: Sequence[str], document: Document, depth: int) -> Iterator[Schema]:
     for name in types(schema):
         if name in ("string", "any"):
-            yield {"enum": list(values)}
+            yield {"enum": list(values)} if document.spend_values(len(values)) else {**schema, "type": "string"}
         elif name == "array":
             yield {**schema, "type": name, "items": grounded(schema.get("items", {}), values, document, depth + 1)}
         else:
@@ -265,14 +274,14 @@ def _merged(first: Schema, second: Schema) -> Schema:
     return result
 
 
-@functools.lru_cache(maxsize=512)
+@remembered(2 << 20)
 def _is_held(schema: str) -> bool:
     """Return whether llguidance can hold arguments to `schema`, which is JSON."""
     made = LLMatcher.grammar_from_json_schema(schema, overrides={"lenient": True})
     return not LLMatcher.validate_grammar(made)
 
 
-@functools.lru_cache(maxsize=512)
+@remembered(64 << 10)
 def _is_regular(pattern: str) -> bool:
     """Return whether llguidance can hold a text to `pattern`: it may not look ahead or behind, for example."""
     return not LLMatcher.validate_grammar(LLMatcher.grammar_from_json_schema({"type": "string", "pattern": pattern}))

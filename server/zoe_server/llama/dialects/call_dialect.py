@@ -7,7 +7,6 @@ then; where no call is required, such a print of a tool that exists wakes the gr
 
 from __future__ import annotations
 
-import functools
 import json
 import secrets
 from abc import abstractmethod
@@ -16,6 +15,7 @@ from typing import Any, Final
 
 from zoe_server.llama.constraint import tool_schema
 from zoe_server.llama.constraint.grammar import Grammar, Rules, alternatives, json_text, literal, repeated, sequence
+from zoe_server.llama.constraint.recent import remembered
 from zoe_server.llama.dialects.base import Dialect, callable_tools
 from zoe_server.llama.dialects.call_parser import CallParser, Form
 from zoe_server.llama.dialects.notation import JSON, Notation
@@ -143,7 +143,7 @@ def _as_dict(value: object) -> dict[str, Any]:
     raise TypeError(f"a tool's parameters are JSON data, not {type(value).__name__}")
 
 
-@functools.lru_cache(maxsize=16)
+@remembered(2 << 20)
 def _calls_lark(
     calls: Callable[[Tools, int], str], tools: str, argument_values: ArgumentValues, max_calls: int, *, printed: bool
 ) -> str:
@@ -154,7 +154,7 @@ def _calls_lark(
     return rules.render(alternatives((expression, known.printed(max_calls))) if printed else expression)
 
 
-@functools.lru_cache(maxsize=16)
+@remembered(2 << 20)
 def _schemas(tools: str, argument_values: ArgumentValues) -> Mapping[str, tool_schema.Schema]:
     """Return the schema of the arguments of every tool; `tools` is JSON, a list of name and parameters."""
     return {

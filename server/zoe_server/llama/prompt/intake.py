@@ -134,8 +134,7 @@ class Intake(TextIntake):
             tokens = list(prompt)
         if not tokens:
             raise InvalidRequestError("prompt: an empty prompt cannot be continued", param="prompt")
-        if len(tokens) >= self._n_ctx_tokens:
-            raise ContextSizeError(len(tokens), self._n_ctx_tokens)
+        self._check_fits(tokens)
         self.check_tokens(tokens, "prompt")
         return self._job(request, PicturePrompt(tokens), OutputStream(request, Plain()), None, arrived_s)
 
@@ -148,6 +147,7 @@ class Intake(TextIntake):
         arrived_s: float,
     ) -> Job:
         tokens, layout, pictures = prompt
+        self._check_fits(tokens)  # before anything is compiled or encoded
         settings = replace(settings_for(request.sampling, self.defaults), banned=self._banned(request))
         limit = self._n_ctx_tokens if request.max_tokens is None else request.max_tokens
         asked = None if request.logprobs is None else Probabilities(request.logprobs, self._vocab.piece)
@@ -159,6 +159,10 @@ class Intake(TextIntake):
         constraint = None if grammar is None else self._compiler.constraint(grammar)
         sampler = TokenSampler(settings, constraint, self._vocab.n_tokens, self._n_ctx_tokens, asked)
         return Job(sequence, sampler, output, TokenLedger() if asked else None)
+
+    def _check_fits(self, tokens: list[int]) -> None:
+        if len(tokens) >= self._n_ctx_tokens:
+            raise ContextSizeError(len(tokens), self._n_ctx_tokens)
 
     def _banned(self, request: ChatRequest) -> tuple[int, ...]:
         """Return the tokens that begin a call, where there are tools and none may be called.

@@ -111,6 +111,10 @@ class PictureEncoder:
         found.append(PromptPicture(span, key, _copy(chunk)))
         tokens += picture_tokens(key, span.n_tokens)
 
+    def n_bytes(self, pictures: Sequence[PromptPicture]) -> int:
+        """Return what the vectors of `pictures` take, as if no two were equal."""
+        return sum(picture.span.n_tokens for picture in pictures) * self._width * np.dtype(np.float32).itemsize
+
     def encode_all(self, pictures: Sequence[PromptPicture]) -> None:
         """Compute the vectors of `pictures`, or remember those of equal ones; called from one thread at a time.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
 import pytest
-from llguidance import LLParserLimits
+from llguidance import LLMatcher, LLParserLimits
 
 from zoe_server.llama.constraint.answer_schema import promised
 from zoe_server.llama.constraint.grammar import Rules
@@ -70,6 +70,19 @@ CASES: dict[str, tuple[dict[str, Any], list[Any], list[Any]]] = {
         [{}, {"a": 1}, {"b": 1, "a": 1}, {"b": 1, "d": 1}],
     ),
     "closed": ({"type": "object", "properties": {"a": ONE}, "additionalProperties": False}, [{}, {"a": 1}], [{"b": 1}]),
+    "pattern beside names": (
+        {"properties": {"b": STRING}, "patternProperties": {"^a": INTEGER}},
+        [{}, {"b": "x"}, {"b": "x", "a1": 1}],
+        [{"b": 1}, {"a1": "x"}],
+    ),
+    "above 0 to a fraction": (
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 0.5}, [0.5, 0.25, 0.001], [0, 0.0, -0.1, 0.6],
+    ),
+    "below 0 from a fraction": (
+        {"type": "number", "exclusiveMaximum": 0, "minimum": -0.1}, [-0.1, -0.001], [0, -0.0, 0.1, -0.2],
+    ),
+    "above 0": ({"type": "number", "exclusiveMinimum": 0}, [0.5, 7, 0.001], [0, -1]),
+    "above 0 and a bound": ({"type": "number", "exclusiveMinimum": 0, "minimum": 0.2}, [0.2, 7], [0, 0.1]),
     "closed and empty": ({"type": "object", "additionalProperties": False}, [{}], [{"b": 1}]),
     "open": (
         {"type": "object", "properties": {"a": ONE, "ab": ONE}, "additionalProperties": True},
@@ -288,6 +301,16 @@ REFUSED: dict[str, tuple[dict[str, Any], str | None, str]] = {
     "no length": ({"type": "string", "minLength": 3, "maxLength": 2}, "", "greater than maxLength"),
     "a huge minimum": ({"type": "number", "minimum": 1e300}, "", "float range"),
 }  # fmt: skip
+
+
+def test_in_a_long_document_the_refused_place_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[Any] = []
+    validate = LLMatcher.validate_grammar
+    monkeypatch.setattr(LLMatcher, "validate_grammar", lambda grammar: compiled.append(grammar) or validate(grammar))
+    many = {f"p{n}": {"type": "string", "maxLength": 9} for n in range(1000)}
+    with pytest.raises(SchemaError):
+        lark_of({"properties": {**many, "odd": {"pattern": "a", "format": "date"}}, "required": ["odd"]})
+    assert len(compiled) <= 2
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -203,6 +203,12 @@ GROUNDED: dict[str, tuple[Any, list[Any], list[Any]]] = {
 }  # fmt: skip
 
 
+def test_values_are_written_so_often_that_a_grammar_stays_small() -> None:
+    names = [f"Lamp number {number}" for number in range(1000)]
+    branches = [{"type": "string", "title": str(number)} for number in range(500)]
+    assert len(lark_of(wrapped({"anyOf": branches}), x=names)) < 2_000_000
+
+
 @pytest.mark.parametrize("case", GROUNDED)
 def test_grounding(check: Check, case: str) -> None:
     schema, good, bad = GROUNDED[case]

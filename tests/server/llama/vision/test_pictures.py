@@ -17,7 +17,7 @@ from PIL import Image
 
 from tests.fixtures.random_gguf import whole_words, write_random_gguf
 from tests.fixtures.random_projector_gguf import Kind, write_random_projector
-from zoe_server.errors import InvalidRequestError
+from zoe_server.errors import ContextSizeError, InvalidRequestError
 from zoe_server.llama.config import EngineConfig
 from zoe_server.llama.model_file import ModelLoadError
 from zoe_server.llama.runner import Runner
@@ -102,6 +102,15 @@ def test_an_answer_is_llama_cpp_s_own(make_engine: Make, model: Model, n_picture
     assert answer.strip() == reference_answer(engine, model, "what is this", pictures)
 
 
+def test_what_vectors_take_is_known_before_they_are_there(make_engine: Make, model: Model) -> None:
+    engine = make_engine(**model.options)
+    pictures = engine.prepare("r", "what is this", pictures=[png(1), png(2, 200)]).sequence.pictures
+    encoder = engine.runner.picture_encoder
+    assert encoder is not None
+    taken = sum(picture.vectors.nbytes for picture in pictures if picture.vectors is not None)
+    assert encoder.n_bytes(pictures) == taken > 0
+
+
 def test_what_is_seen_counts(make_engine: Make, model: Model) -> None:
     engine = make_engine(**model.options)
     answers = {seed: engine.answer(f"r{seed}", "what is this", pictures=[png(seed)]) for seed in (1, 2, 3)}
@@ -172,6 +181,16 @@ def test_cancelled_in_the_middle_of_its_pictures(make_engine: Make, model: Model
 def test_a_model_without_an_encoder_says_so(make_engine: Make) -> None:
     with pytest.raises(InvalidRequestError, match="does not see pictures"):
         make_engine().prepare("r", "what is this", pictures=[png(1)])
+
+
+def test_pictures_that_do_not_fit_are_not_encoded(
+    make_engine: Make, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make_engine(**{**model.options, "n_ctx_tokens": 256})
+    encoder = engine.runner.picture_encoder
+    monkeypatch.setattr(encoder, "encode_all", lambda _: pytest.fail("they were encoded"))
+    with pytest.raises(ContextSizeError):
+        engine.prepare("r", "what is this", pictures=[png(number) for number in range(20)])
 
 
 def test_more_tokens_than_a_step_can_have_are_refused(make_engine: Make, tmp_path: Path) -> None:

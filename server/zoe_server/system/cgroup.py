@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from zoe_server.fleet.file_tree import FileTree, whole_number
+from zoe_server.system.file_tree import FileTree, whole_number
 
 _MOUNT: Final = "sys/fs/cgroup"
 _N_FIELDS: Final = 3  # hierarchy:controllers:path
