@@ -107,8 +107,8 @@ def _run_delays_s() -> dict[int, float]:
             # Called some times per second while a model writes: a `Path` would take as long as the reading.
             with open(f"{_TASKS}/{thread}/schedstat", "rb") as file:  # noqa: PTH123
                 delays_s[thread] = int(file.read().split()[1]) / 1e9
-        except FileNotFoundError:
-            continue  # the thread has ended since, or this kernel does not count
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # the thread has ended, before the opening or after it, or this kernel does not count
     return delays_s
 
 

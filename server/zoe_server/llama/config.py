@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from zoe_server.catalogue.engine_options import LlamaOptions
-from zoe_server.llama.scheduling.prompt_lookup import MAX_GUESSED_TOKENS
+from zoe_server.llama.scheduling.prompt_lookup import MAX_DRAFT_TOKENS
 from zoe_server.system import cores
 from zoe_server.system.file_tree import FileTree
 
@@ -31,6 +31,6 @@ class EngineConfig(LlamaOptions):
     queue_limit: int = Field(default=64, ge=1)
 
     @property
-    def n_guessed_tokens(self) -> int:
-        """How many tokens may be guessed for one sequence in one step."""
-        return MAX_GUESSED_TOKENS if self.speculation or self.jump_forward else 0
+    def n_draft_tokens(self) -> int:
+        """How many tokens a draft may have."""
+        return MAX_DRAFT_TOKENS if self.speculation or self.jump_forward else 0

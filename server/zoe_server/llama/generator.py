@@ -23,6 +23,7 @@ from zoe_server.protocol import Finish, Usage
 if TYPE_CHECKING:
     from zoe_server.llama.config import EngineConfig
     from zoe_server.llama.loop import Job
+    from zoe_server.llama.model_file import HeaderValue
     from zoe_server.llama.worker import Emit, Progress, SlowPart
 
 
@@ -40,7 +41,7 @@ class Generator:
         self._scheduler = Scheduler(limits, cache, runner.vocab.eog_tokens)
         self._saved_prefixes = self._make_saved_prefixes()
         sampler = Sampler(runner.context, runner.vocab, drafts=config.jump_forward)
-        self._loop = EngineLoop(
+        self.loop = EngineLoop(
             runner, sampler, self._scheduler, emit=emit, progress=progress, saved_prefixes=self._saved_prefixes
         )
 
@@ -61,7 +62,7 @@ class Generator:
         )
         return self._runner.info() | self.intake.info() | {"capabilities": capabilities}
 
-    def header(self) -> dict[str, str]:
+    def header(self) -> dict[str, HeaderValue]:
         """Return the header of the model file."""
         return self._runner.header()
 
@@ -86,31 +87,11 @@ class Generator:
             return None
         return lambda: encoder.encode_all(pictures), encoder.n_bytes(pictures)
 
-    def submit(self, job: Job) -> None:
-        """Queue `job`."""
-        self._loop.submit(job)
-
     def give_up(self, job: Job) -> Finish:
         """Return the end of a job that was cancelled before it was submitted."""
         job.sampler.close()
         usage = Usage(prompt_tokens=job.sequence.n_prompt)
         return Finish("cancelled", usage, job.sequence.timings(time.monotonic()))
-
-    def cancel(self, request_id: str) -> None:
-        """End the request before the next step."""
-        self._loop.cancel(request_id)
-
-    def stats(self) -> dict[str, Any]:
-        """Return the loop's counters and gauges."""
-        return self._loop.stats()
-
-    def run(self) -> None:
-        """Run the loop. See `EngineLoop.run`."""
-        self._loop.run()
-
-    def stop(self) -> None:
-        """Let `run` return after the current step."""
-        self._loop.stop()
 
     def close(self) -> None:
         """Finish writing the prefixes that are kept on disk."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import re
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAX_METADATA_BYTES: Final = 1 << 20
+_TEMPLATE: Final = "tokenizer.chat_template"
+_NUMBERS_OF_GENERAL: Final = re.compile(r"general\.(alignment|file_type|quantization_version|sampling\..+|\w+\.count)")
+_WHOLE: Final = re.compile(r"-?[0-9]{1,20}")
+_DECIMAL: Final = re.compile(r"-?[0-9]+\.[0-9]+")
 _FTYPE_PREFIX: Final = re.compile("LLAMA_FTYPE_(MOSTLY|ALL)_")
 _QUANTIZATIONS: Final = {
     value: _FTYPE_PREFIX.sub("", name) for name, value in vars(llama_cpp).items() if _FTYPE_PREFIX.match(name)
@@ -24,6 +29,8 @@ _POOLINGS: Final = {
     llama_cpp.LLAMA_POOLING_TYPE_CLS: "cls",
     llama_cpp.LLAMA_POOLING_TYPE_LAST: "last",
 }
+
+HeaderValue = str | int | float | bool
 
 
 class ModelLoadError(Exception):
@@ -52,6 +59,22 @@ def load(path: Path, n_gpu_layers: int, progress: Callable[[float], None] | None
     if not model:
         raise ModelLoadError(f"{path.name} cannot be loaded: {library_log.reasons()}")
     return model
+
+
+def make_context(model: int, params: llama_cpp.llama_context_params, path: Path) -> int:
+    """Return a context of the `model` that was loaded from `path`; without one the model is given back.
+
+    Raises:
+        ModelLoadError: there is too little memory.
+    """
+    context: int | None = llama_cpp.llama_init_from_model(model, params)
+    if not context:
+        llama_cpp.llama_model_free(model)
+        raise ModelLoadError(
+            f"no context of {params.n_ctx} tokens for {path.name}: {library_log.reasons()}. "
+            "If memory is short, give the model a smaller context."
+        )
+    return context
 
 
 def _progress_callback(progress: Callable[[float], None] | None) -> Any:  # noqa: ANN401 -- a type that ctypes builds
@@ -148,10 +171,27 @@ def metadata(model: int, key: str) -> str | None:
     return _text(lambda buffer, size: llama_cpp.llama_model_meta_val_str(model, key.encode(), buffer, size))
 
 
-def header(model: int) -> dict[str, str]:
-    """Return the values of the header as text; lists are not among them."""
+def header(model: int) -> dict[str, HeaderValue]:
+    """Return the values of the header; lists and chat templates, which are programs, are not among them."""
     keys = [_key(model, index) for index in range(llama_cpp.llama_model_meta_count(model))]
-    return {key: value for key in keys if key and (value := metadata(model, key)) is not None}
+    texts = {key: value for key in keys if key and (value := metadata(model, key)) is not None}
+    return {key: typed(key, text) for key, text in texts.items() if not key.startswith(_TEMPLATE)}
+
+
+def typed(key: str, text: str) -> HeaderValue:
+    """Return what the text of a value means: the library gives numbers and truth values as text, too.
+
+    In `general.*` nearly everything is text, also where it looks like a number (a version, a name); elsewhere what
+    looks like a number is one. Source: ggml, `docs/gguf.md`.
+    """
+    if key.startswith("general.") and not _NUMBERS_OF_GENERAL.fullmatch(key):
+        return text
+    if text in ("true", "false"):
+        return text == "true"
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    number = float(text) if _DECIMAL.fullmatch(text) else math.inf
+    return number if math.isfinite(number) else text  # JSON has no infinity
 
 
 def _key(model: int, index: int) -> str | None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from zoe_server.llama.cache.kv_cache import MemoryOperation
     from zoe_server.llama.config import EngineConfig
+    from zoe_server.llama.model_file import HeaderValue
     from zoe_server.llama.scheduling.batch import Batch, Chunk
     from zoe_server.llama.scheduling.sequence import Sequence
     from zoe_server.llama.vision.picture_encoder import PromptPicture
@@ -45,15 +46,15 @@ class FatalDecodeError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
-    """The logits in `row` of the last decode belong to `sequence`, which wants a token.
+class LogitsRow:
+    """The logits in row `index` of the last decode belong to `sequence`, which wants a token.
 
-    Those in the rows after it come after each of the `guessed` tokens.
+    Those in the rows after it come after each token of the `draft`.
     """
 
     sequence: Sequence
-    row: int
-    guessed: tuple[int, ...] = ()
+    index: int
+    draft: tuple[int, ...] = ()
 
 
 class TokenBatch:
@@ -121,8 +122,8 @@ class Runner:
         """Return a value of the model file's header as text, None if it is not there."""
         return model_file.metadata(self._model, key)
 
-    def header(self) -> dict[str, str]:
-        """Return the values of the model file's header as text; lists are not among them."""
+    def header(self) -> dict[str, HeaderValue]:
+        """Return the header of the model file."""
         return model_file.header(self._model)
 
     def info(self) -> dict[str, Any]:
@@ -143,7 +144,7 @@ class Runner:
             elif not llama_cpp.llama_memory_seq_rm(self._memory, operation.slot, operation.end, -1):
                 raise FatalDecodeError(f"the KV cache cannot cut sequence {operation.slot} at {operation.end}")
 
-    def decode(self, batch: Batch) -> list[Output]:
+    def decode(self, batch: Batch) -> list[LogitsRow]:
         """Do the batch's memory operations, compute its chunks, and return where the wanted logits are.
 
         Raises:
@@ -153,30 +154,38 @@ class Runner:
         self.apply(batch.operations)
         self._adapters.use(self.context, batch.adapter)
         if batch.chunks[0].picture is not None:
-            self._look(batch.chunks[0], batch.chunks[0].picture)
+            self._decode_picture(batch.chunks[0], batch.chunks[0].picture)
             return []
         self._batch.clear()
-        outputs: list[Output] = []
+        rows: list[LogitsRow] = []
         for chunk in batch.chunks:
-            n_logits = chunk.samples + len(chunk.guessed)
-            last = self._batch.add([*chunk.tokens, *chunk.guessed], chunk.start, chunk.slot, n_logits=n_logits)
+            n_logits = chunk.samples + len(chunk.draft)
+            last = self._batch.add([*chunk.tokens, *chunk.draft], chunk.start, chunk.slot, n_logits=n_logits)
             if chunk.samples:
-                outputs.append(Output(chunk.sequence, last - len(chunk.guessed), chunk.guessed))
+                rows.append(LogitsRow(chunk.sequence, last - len(chunk.draft), chunk.draft))
         self._decode(urgent=not batch.has_prompts and any(c.sequence.priority == "interactive" for c in batch.chunks))
-        return outputs
+        return rows
 
-    def read_state(self, slot: int, length: int) -> NDArray[np.uint8]:
+    def read_state(self, slot: int, length: int, limit_bytes: int) -> NDArray[np.uint8] | None:
         """Return the library's state of the first `length` tokens of `slot`, for `write_state`.
 
+        None if it has more than `limit_bytes`, for which nothing is allocated.
+
         Raises:
+            MemoryError: there is no memory for it.
             FatalDecodeError: the library wrote less than it said.
         """
         spare = self._config.n_slots
         llama_cpp.llama_memory_seq_cp(self._memory, slot, spare, 0, length)
-        state = np.empty(llama_cpp.llama_state_seq_get_size(self.context, spare), dtype=np.uint8)
-        buffer = _pointer(state, ctypes.POINTER(ctypes.c_uint8))
-        n_bytes = llama_cpp.llama_state_seq_get_data(self.context, buffer, state.nbytes, spare)
-        llama_cpp.llama_memory_seq_rm(self._memory, spare, -1, -1)
+        try:
+            size = llama_cpp.llama_state_seq_get_size(self.context, spare)
+            if size > limit_bytes:
+                return None
+            state = np.empty(size, dtype=np.uint8)
+            buffer = _pointer(state, ctypes.POINTER(ctypes.c_uint8))
+            n_bytes = llama_cpp.llama_state_seq_get_data(self.context, buffer, state.nbytes, spare)
+        finally:
+            llama_cpp.llama_memory_seq_rm(self._memory, spare, -1, -1)
         if n_bytes != state.nbytes:
             raise FatalDecodeError(f"the state of a sequence has {n_bytes} bytes instead of {state.nbytes}")
         return state
@@ -234,7 +243,7 @@ class Runner:
         llama_cpp.llama_free(self.context)
         llama_cpp.llama_model_free(self._model)
 
-    def _look(self, chunk: Chunk, picture: PromptPicture) -> None:
+    def _decode_picture(self, chunk: Chunk, picture: PromptPicture) -> None:
         if self.picture_encoder is None:
             raise FatalDecodeError("there is a picture, and nothing that could have read it")
         self._check(self.picture_encoder.decode(self.context, picture, chunk.start, chunk.slot))
@@ -271,21 +280,14 @@ class Runner:
         params.n_ctx = config.n_ctx_tokens
         params.n_batch = params.n_ubatch = config.n_batch_tokens
         params.n_seq_max = config.n_slots + 1  # one to spare, for reading the state of a part of a sequence
-        # Rows of logits: one per sequence and guess; the default makes room for n_batch rows.
-        n_rows = min(config.n_slots * (1 + config.n_guessed_tokens), config.n_batch_tokens)
+        # Rows of logits: one per sequence and token of a draft; the default makes room for n_batch rows.
+        n_rows = min(config.n_slots * (1 + config.n_draft_tokens), config.n_batch_tokens)
         params.n_outputs_max = max(n_rows, params.n_seq_max)
         params.n_threads = params.n_threads_batch = self._threads.n_threads
         params.kv_unified = True  # a partial seq_cp aborts the process without it
         params.swa_full = True  # a shared prefix must stay whole where the model's attention has a window
         params.no_perf = True
-        context: int | None = llama_cpp.llama_init_from_model(self._model, params)
-        if not context:
-            llama_cpp.llama_model_free(self._model)
-            raise ModelLoadError(
-                f"no context of {config.n_ctx_tokens} tokens for {config.model_path.name}: {library_log.reasons()}. "
-                "If memory is short, give the model a smaller context."
-            )
-        return context
+        return model_file.make_context(self._model, params, config.model_path)
 
 
 def _pointer(array: np.ndarray[Any, Any], kind: Any) -> Any:  # noqa: ANN401 -- ctypes builds pointer types at run time

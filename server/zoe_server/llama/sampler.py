@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from zoe_server.llama.constraint.constraint import Constraint
     from zoe_server.llama.probabilities import Probabilities
     from zoe_server.llama.prompt.tokenizer import Vocab
-    from zoe_server.llama.runner import Output
+    from zoe_server.llama.runner import LogitsRow
     from zoe_server.protocol import DrawnToken, Sampling
 
 _BUILT_IN: Final = {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05, "repeat_penalty": 1.0}
@@ -228,12 +228,12 @@ class Sampler:
         self._samplers.pop(request_id).close()
         self._stuck.pop(request_id, None)
 
-    def sample(self, outputs: list[Output]) -> list[Drawn]:
-        """Return what is drawn for each output, in their order.
+    def sample(self, rows: list[LogitsRow]) -> list[Drawn]:
+        """Return what is drawn for each row, in their order.
 
         An answer whose constraint admits no token gets an end token and counts as stuck.
         """
-        return [self._draw_all(output) for output in outputs]
+        return [self._draw_all(row) for row in rows]
 
     def take_drawn(self, request_id: str) -> list[DrawnToken]:
         """Return the probabilities of the request's tokens since the last call; see `TokenSampler.take_drawn`."""
@@ -243,17 +243,17 @@ class Sampler:
         """Return why the request's constraint admits no token, None if it does."""
         return self._stuck.get(request_id)
 
-    def _draw_all(self, output: Output) -> Drawn:
-        """Draw on as long as what was drawn is what was guessed: only then do the next row's logits follow from it."""
-        request_id, tokens = output.sequence.request_id, list[int]()
+    def _draw_all(self, row: LogitsRow) -> Drawn:
+        """Draw on as long as what was drawn is the draft: only then do the next row's logits follow from it."""
+        request_id, tokens = row.sequence.request_id, list[int]()
         sampler = self._samplers[request_id]
         while True:
-            token = sampler.sample(self._context, output.row + len(tokens), self._candidates)
+            token = sampler.sample(self._context, row.index + len(tokens), self._candidates)
             if token is None:
                 self._stuck[request_id] = sampler.problem or "no token of this model's vocabulary fits"
                 token = min(self._eog_tokens, default=0)
             tokens.append(token)
             if token in self._eog_tokens:
                 return Drawn(tuple(tokens))
-            if len(tokens) > len(output.guessed) or token != output.guessed[len(tokens) - 1]:
+            if len(tokens) > len(row.draft) or token != row.draft[len(tokens) - 1]:
                 return Drawn(tuple(tokens), sampler.draft() if self._drafts else ())

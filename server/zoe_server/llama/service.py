@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any, Final
 from zoe_server import codec, errors, protocol
 from zoe_server.catalogue.model_info import ModelInfo
 from zoe_server.errors import EngineCrashedError, EngineError, EngineUnavailableError, OutOfMemoryError, ZoeError
-from zoe_server.llama import header
 from zoe_server.llama.byte_budget import ByteBudget
 from zoe_server.llama.model_file import ModelLoadError
 from zoe_server.llama.worker import open_worker
@@ -113,7 +112,7 @@ class Service:
             message = f"the model could not be started: {error}"
             await self._fatal(EngineUnavailableError(message), EXIT_NO_MODEL)
         else:
-            facts = {"header": header.typed(worker.header()), "load_s": round(time.monotonic() - started_s, 3)}
+            facts = {"header": worker.header(), "load_s": round(time.monotonic() - started_s, 3)}
             info = ModelInfo.model_validate(worker.info() | facts)
             self._send({"event": "ready", "info": info.model_dump(mode="json", exclude_unset=True)})
 
@@ -132,7 +131,7 @@ class Service:
     def _run_worker(self, worker: Worker[Any]) -> None:
         """The engine thread."""
         try:
-            worker.run()
+            worker.loop.run()
         except Exception as error:  # noqa: BLE001 -- whatever it is, the gateway has to be told
             _LOG.exception("the engine loop failed")
             self._from_thread(self._loop_failed, f"the engine loop failed: {error}")
@@ -142,7 +141,7 @@ class Service:
 
     async def _stop_loop(self) -> None:
         if self._worker is not None and self._running is not None:
-            self._worker.stop()
+            self._worker.loop.stop()
             await asyncio.wait({asyncio.wrap_future(self._running)}, timeout=_STOP_WAIT_S)
             await asyncio.to_thread(self._worker.close)
 
@@ -173,7 +172,7 @@ class Service:
         elif message["op"] in ("tokenize", "detokenize"):
             self._spawn(self._answer_question(message, pool))
         elif message["op"] == "stats":
-            self._send({"event": "stats", **(self._worker.stats() if self._worker else {})})
+            self._send({"event": "stats", **(self._worker.loop.stats() if self._worker else {})})
         else:
             raise ValueError(f"unknown op {message['op']!r}")
 
@@ -213,7 +212,7 @@ class Service:
                 await self._do_slow_part(request_id, slow_part)
             if request_id in self._preparing:
                 self._preparing.discard(request_id)
-                worker.submit(job)
+                worker.loop.submit(job)
                 return None
         except Exception:
             worker.give_up(job)
@@ -253,7 +252,7 @@ class Service:
             self._preparing.discard(request_id)
             self._held.withdraw(request_id)
         elif self._worker is not None:
-            self._worker.cancel(request_id)
+            self._worker.loop.cancel(request_id)
 
     def _deliver(self, request_id: str, events: Sequence[Event]) -> None:
         if isinstance(events[-1], protocol.TERMINAL_EVENTS):

@@ -15,23 +15,30 @@ from zoe_server.protocol import Event, Finish
 
 if TYPE_CHECKING:
     from zoe_server.llama.config import EngineConfig
+    from zoe_server.llama.model_file import HeaderValue
+    from zoe_server.llama.work_loop import WorkLoop
 
 Emit = Callable[[str, Sequence[Event]], None]
 """Called with a request's id and its next events, from the worker's thread; it must not block."""
 Progress = Callable[[dict[str, Any]], None]
-"""Called with `Worker.stats` at least every second, from the worker's thread; it must not block."""
+"""Called with `WorkLoop.stats` at least every second, from the worker's thread; it must not block."""
 SlowPart = tuple[Callable[[], None], int]
 """What takes long about a request, and how many bytes it holds from then on until its end."""
 JobT = TypeVar("JobT")
 
 
 class Worker(Protocol[JobT]):
-    """Works on jobs in a thread that calls `run`; everything else may be called from any thread.
+    """Works on jobs in a thread that runs its `loop`; everything else may be called from any thread.
 
     `op` is the kind of request it takes, as the transcript in `zoe_server.protocol` names it.
     """
 
     op: str
+
+    @property
+    def loop(self) -> WorkLoop[JobT]:
+        """Where jobs are submitted and cancelled, and what works on them."""
+        ...
 
     @property
     def intake(self) -> TextIntake:
@@ -42,8 +49,8 @@ class Worker(Protocol[JobT]):
         """Return what is told of the model."""
         ...
 
-    def header(self) -> dict[str, str]:
-        """Return the values of the model file's header as text."""
+    def header(self) -> dict[str, HeaderValue]:
+        """Return the values of the model file's header."""
         ...
 
     def refusal(self) -> ZoeError:
@@ -51,7 +58,7 @@ class Worker(Protocol[JobT]):
         ...
 
     def warm_up(self) -> None:
-        """Compute something for real, so that a broken build fails now, and get everything ready for `run`."""
+        """Compute something for real, so that a broken build fails now, and get everything ready for the loop."""
         ...
 
     def prepare(self, data: Mapping[str, Any], arrived_s: float) -> JobT:
@@ -63,38 +70,18 @@ class Worker(Protocol[JobT]):
         ...
 
     def slow_part(self, job: JobT) -> SlowPart | None:
-        """Return what else has to be done before `submit`, if it takes long; it is run by one thread at a time.
+        """Return what else has to be done before a job runs, if it takes long; it is run by one thread at a time.
 
         It raises a `ZoeError` if it cannot be done; the job is then to be given up.
         """
-        ...
-
-    def submit(self, job: JobT) -> None:
-        """Queue `job`; it ends in exactly one `Finish` or `Failure`."""
         ...
 
     def give_up(self, job: JobT) -> Finish:
         """Return the end of a job that was cancelled before it was submitted; it holds nothing any more."""
         ...
 
-    def cancel(self, request_id: str) -> None:
-        """End the request with `Finish("cancelled")` before the next step, if it still runs."""
-        ...
-
-    def stats(self) -> dict[str, Any]:
-        """Return counters and gauges."""
-        ...
-
-    def run(self) -> None:
-        """Work until `stop` is called; whatever it raises, every open request has got its `Failure`."""
-        ...
-
-    def stop(self) -> None:
-        """Let `run` return after the current step."""
-        ...
-
     def close(self) -> None:
-        """Finish what is still being written, after `run` has returned."""
+        """Finish what is still being written, after the loop has returned."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -85,6 +86,20 @@ def test_where_nobody_tells_what_threads_wait_all_is_as_configured(monkeypatch: 
     threads.begin(urgent=True)
     threads.end()
     assert threads.n_threads == 3
+
+
+class EndedThread(io.BytesIO):
+    """The `schedstat` of a thread that has ended since it was opened."""
+
+    def read(self, _size: int | None = -1) -> bytes:
+        raise ProcessLookupError
+
+
+def test_a_thread_that_ends_while_it_is_looked_at_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {"1": EndedThread(), "2": io.BytesIO(b"5000 3000000000 7\n")}
+    monkeypatch.setattr(compute_threads, "_threads", lambda: [1, 2])
+    monkeypatch.setattr(compute_threads, "open", lambda path, _: files[path.split("/")[-2]], raising=False)
+    assert compute_threads._run_delays_s() == {2: 3.0}
 
 
 def test_a_priority_that_somebody_has_set_is_kept() -> None:

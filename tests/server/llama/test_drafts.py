@@ -97,7 +97,7 @@ def test_a_call_is_valid_and_takes_fewer_steps(make_engine: Callable[..., Engine
         assert 0 <= arguments["brightness"] <= 100
         assert finish.reason == "tool_calls"
         steps[jump_forward] = engine.loop.stats()["step"]
-        assert (engine.scheduler.forced_tokens > 0) == jump_forward
+        assert (engine.scheduler.drafts.accepted_from_grammar > 0) == jump_forward
     assert steps[True] <= 0.6 * steps[False]
 
 
@@ -115,7 +115,7 @@ def test_drafts_make_valid_calls_in_every_dialect(make_engine: Callable[..., Eng
     assert arguments["name"] in NAMES
     assert 0 <= arguments["brightness"] <= 100
     assert engine.finish("call").reason == "tool_calls"
-    assert engine.scheduler.forced_tokens > 0
+    assert engine.scheduler.drafts.accepted_from_grammar > 0
 
 
 @pytest.mark.parametrize("dialect", WITH_CALLS)

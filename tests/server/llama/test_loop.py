@@ -314,7 +314,7 @@ def test_guessing_saves_steps_and_changes_no_token(make_engine: Callable[..., En
         engine.run()
         calls.append([event.text for event in engine.events["calls"] if isinstance(event, ToolCallArguments)])
         steps.append(engine.loop.stats()["step"])
-        assert (engine.scheduler.right_guesses > 0) == speculation
+        assert (engine.scheduler.drafts.accepted_from_lookup > 0) == speculation
     assert "".join(calls[0]) == "".join(calls[1]) != ""
     assert steps[0] < steps[1]
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import llama_cpp
 import pytest
 from gguf import GGUFReader, GGUFValueType
 
 from tests.fixtures.random_gguf import write_random_gguf
 from zoe_server.catalogue.spec import bundled_model_path
+from zoe_server.llama import model_file
 from zoe_server.llama.cache.kv_cache import MemoryOperation
 from zoe_server.llama.config import EngineConfig
+from zoe_server.llama.embedding.runner import EmbeddingRunner
 from zoe_server.llama.model_file import ModelLoadError
 from zoe_server.llama.runner import FatalDecodeError, NoFreeCellError, Runner
 from zoe_server.llama.scheduling.batch import Batch, Chunk
@@ -28,6 +31,16 @@ def batch(*chunks: Chunk, operations: tuple[MemoryOperation, ...] = ()) -> Batch
 
 def load(path: Path, **config: int) -> Runner:
     return Runner(EngineConfig(model_path=path, socket_path=path.with_suffix(".sock"), n_threads=1, **config))
+
+
+@pytest.mark.parametrize("kind", [Runner, EmbeddingRunner])
+def test_too_little_memory_for_a_context(
+    kind: type[Runner | EmbeddingRunner], tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llama_cpp, "llama_init_from_model", lambda *_: None)
+    config = EngineConfig(model_path=tiny_gguf, socket_path=tiny_gguf.with_suffix(".sock"), n_ctx_tokens=256)
+    with pytest.raises(ModelLoadError, match=r"no context of 256 tokens for tiny\.gguf"):
+        kind(config, model_file.load(tiny_gguf, 0))
 
 
 @pytest.fixture
@@ -86,7 +99,8 @@ def test_info_tells_how_the_weights_are_stored() -> None:
 def test_the_header_is_that_of_the_file(runner: Runner, tiny_gguf: Path) -> None:
     header = runner.header()
     written = {key: field for key, field in GGUFReader(tiny_gguf).fields.items() if not key.startswith("GGUF.")}
-    assert set(header) == {key for key, field in written.items() if field.types[0] is not GGUFValueType.ARRAY}
+    values = {key for key, field in written.items() if field.types[0] is not GGUFValueType.ARRAY}
+    assert set(header) == values - {"tokenizer.chat_template"}
     assert header["general.architecture"] == "llama"
 
 

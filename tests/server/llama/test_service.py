@@ -288,6 +288,7 @@ class BrokenWorker:
     op = "chat"
 
     def __init__(self, part: str) -> None:
+        self.loop = self
         self._part = part
         self._stopped = threading.Event()
         self.given_up = 0

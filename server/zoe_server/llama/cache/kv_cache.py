@@ -2,13 +2,14 @@
 
 With `kv_unified` all sequences of llama.cpp share one pool of cells; copying a prefix to another sequence adds that
 sequence to the cells' owners and takes no new ones. `CellLedger` mirrors this cell by cell, so that the number of free
-cells is exact. `KvMemory` adds the prefix cache and the cached holders: finished sequences that keep their cells until
+cells is exact. `KvMemory` adds the prefix cache and the cached sequences, which are finished and keep their cells until
 somebody needs them. It decides nothing about queues and calls no C library: what the library has to do is collected as
 `MemoryOperation`s, in order.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -30,12 +31,20 @@ class MemoryOperation:
 
 
 class CellLedger:
-    """Which virtual cells each slot owns; a cell is free when no slot owns it."""
+    """Which virtual cells each slot owns; a cell is free when no slot owns it.
+
+    The slots in `pinned` keep their cells, `n_pinned_cells` together, until they are unpinned. Slots that own a cell
+    own the same cells before it, too, since only beginnings are shared.
+    """
 
     def __init__(self, n_slots: int, n_cells: int) -> None:
+        self.n_slots = n_slots
         self.n_cells = n_cells
+        self.n_pinned_cells = 0
         self._cells: list[list[int]] = [[] for _ in range(n_slots)]
         self._owners = [0] * n_cells
+        self._pins = [0] * n_cells  # how many of the owners are pinned
+        self._pinned: set[int] = set()
         self._free = list(range(n_cells - 1, -1, -1))
 
     @property
@@ -55,32 +64,46 @@ class CellLedger:
         """
         if count > len(self._free):
             raise ValueError(f"{count} KV cells wanted, {len(self._free)} free")
+        is_pinned = slot in self._pinned
         for _ in range(count):
             cell = self._free.pop()
             self._owners[cell] = 1
+            self._pins[cell] = int(is_pinned)
             self._cells[slot].append(cell)
+        self.n_pinned_cells += count * is_pinned
 
     def share(self, source: int, slot: int, length: int) -> None:
-        """Let the empty `slot` own the first `length` cells of `source` too."""
+        """Let the empty `slot`, which is not pinned, own the first `length` cells of `source` too."""
         cells = self._cells[source][:length]
         for cell in cells:
             self._owners[cell] += 1
         self._cells[slot] = cells
 
     def keep(self, slot: int, length: int) -> None:
-        """Take all but the first `length` cells from `slot`."""
+        """Take all but the first `length` cells from `slot`, which is not pinned."""
         for cell in self._cells[slot][length:]:
             self._owners[cell] -= 1
             if not self._owners[cell]:
                 self._free.append(cell)
         del self._cells[slot][length:]
 
-    def n_free_if_only(self, lengths: dict[int, int]) -> int:
-        """Return how many cells were free if every slot kept only `lengths[slot]` cells, a slot not named none."""
-        kept: set[int] = set()
-        for slot, length in lengths.items():
-            kept.update(self._cells[slot][:length])
-        return self.n_cells - len(kept)
+    def pin(self, slot: int) -> None:
+        """Count the cells of `slot`, which is not pinned, among those that are."""
+        self._pinned.add(slot)
+        for cell in self._cells[slot]:
+            self.n_pinned_cells += not self._pins[cell]
+            self._pins[cell] += 1
+
+    def unpin(self, slot: int) -> None:
+        """Count the cells of the pinned `slot` no more."""
+        self._pinned.remove(slot)
+        for cell in self._cells[slot]:
+            self._pins[cell] -= 1
+            self.n_pinned_cells -= not self._pins[cell]
+
+    def n_unpinned(self, slot: int, length: int) -> int:
+        """Return how many of the first `length` cells of `slot` no pinned slot owns."""
+        return length - bisect_left(self._cells[slot], True, hi=length, key=lambda cell: not self._pins[cell])
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +118,16 @@ NO_DONOR = Donor(-1, 0)
 
 
 class KvMemory:
-    """Owner of slots and cells. A slot is free, running (a sequence works in it) or cached (a holder of tokens)."""
+    """Owner of slots and cells. A slot is free, running (a sequence works in it) or cached (its sequence has ended).
+
+    The cells of running slots are pinned: they are not to be had by evicting anybody.
+    """
 
     def __init__(self, n_slots: int, n_cells: int, cache: PrefixCache) -> None:
         self.cache = cache
         self.ledger = CellLedger(n_slots, n_cells)
         self.evictions = 0
         self._free = list(range(n_slots - 1, -1, -1))
-        self._running: set[int] = set()
         self._cached: dict[int, float] = {}  # slot -> when it was last of use, in seconds
         self._layouts: dict[int, Layout] = {}  # of slots with pictures
         self._operations: list[MemoryOperation] = []
@@ -110,7 +135,7 @@ class KvMemory:
     @property
     def n_slots(self) -> int:
         """All slots."""
-        return len(self._free) + len(self._running) + len(self._cached)
+        return self.ledger.n_slots
 
     @property
     def n_cached(self) -> int:
@@ -128,7 +153,7 @@ class KvMemory:
         return operations
 
     def find_donor(self, shared: dict[int, int]) -> Donor:
-        """Return who has computed most of the tokens that `PrefixCache.match` says are shared; cached holders first."""
+        """Return who has computed most of the tokens that `PrefixCache.match` says are shared; who is cached first."""
         ready = [(min(n, self.ledger.length(slot)), slot in self._cached, slot) for slot, n in shared.items()]
         length, _, slot = max(ready, default=(0, False, -1))
         return Donor(slot, length) if length else NO_DONOR
@@ -138,7 +163,7 @@ class KvMemory:
 
         `layout` is that of the prefix.
 
-        There is room if `n_wanted` cells beside the reused ones are free after evicting cached holders; `n_wanted` is
+        There is room if `n_wanted` cells beside the reused ones are free after evicting cached sequences; `n_wanted` is
         what this sequence and all running ones may still write. Without room nothing is evicted. A donor that is cached
         and used up wholly, or in the way, is taken over; else its tokens are copied, which costs no cells.
         """
@@ -152,7 +177,7 @@ class KvMemory:
             slot = self._take_over(donor)
         else:
             slot = self._copy(donor, now, layout)
-        self._running.add(slot)
+        self.ledger.pin(slot)
         self._layouts.pop(slot, None)
         if layout.spans:
             self._layouts[slot] = layout
@@ -170,8 +195,8 @@ class KvMemory:
         self._operations.append(MemoryOperation("keep", slot, self._layout(slot).position(length)))
 
     def release(self, slot: int, now: float) -> None:
-        """End the work in `slot`: what is computed stays as a cached holder."""
-        self._running.discard(slot)
+        """End the work in `slot`: what is computed stays as a cached sequence."""
+        self.ledger.unpin(slot)
         length = self.ledger.length(slot) if self.cache.keeps else 0
         self.cache.truncate(slot, length)
         if length:
@@ -181,7 +206,7 @@ class KvMemory:
 
     def drop(self, slot: int) -> None:
         """End the work in `slot` and give its cells back."""
-        self._running.discard(slot)
+        self.ledger.unpin(slot)
         self._empty(slot)
 
     def adopt(self, prefix: Prefix) -> int | None:
@@ -205,11 +230,11 @@ class KvMemory:
         self._free.append(slot)
 
     def evict_one(self) -> bool:
-        """Empty the cached holder that was of no use for the longest time; return whether there was one."""
+        """Empty the cached sequence that was of no use for the longest time; return whether there was one."""
         return self._evict(except_slot=-1)
 
     def clear_cached(self) -> None:
-        """Empty every cached holder."""
+        """Empty every cached sequence."""
         while self.evict_one():
             pass
 
@@ -220,10 +245,8 @@ class KvMemory:
     def _fits_after_evictions(self, donor: Donor, n_wanted: int) -> bool:
         if not (self._free or self._cached):
             return False
-        needed = {slot: self.ledger.length(slot) for slot in self._running}
-        if donor.slot in self._cached:
-            needed[donor.slot] = donor.length
-        return self.ledger.n_free_if_only(needed) >= n_wanted
+        n_reused = self.ledger.n_unpinned(donor.slot, donor.length) if donor.slot in self._cached else 0
+        return self.ledger.n_cells - self.ledger.n_pinned_cells - n_reused >= n_wanted
 
     def _take_over(self, donor: Donor) -> int:
         del self._cached[donor.slot]

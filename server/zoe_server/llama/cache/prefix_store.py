@@ -44,16 +44,14 @@ class PrefixStore:
         self._folder = folder
         self._identity = json.dumps(identity, sort_keys=True)
         self._model = _digest(self._identity.encode())
-        self._limit_bytes = limit_bytes
+        self.limit_bytes = limit_bytes
 
-    def save(self, tokens: list[int], state: NDArray[np.uint8]) -> bool:
-        """Write a prefix; return False if it alone is over the limit.
+    def save(self, tokens: list[int], state: NDArray[np.uint8]) -> None:
+        """Write a prefix.
 
         Raises:
             OSError: the folder cannot be written.
         """
-        if state.nbytes > self._limit_bytes:
-            return False
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._path(tokens)
         part = path.with_suffix(".part")
@@ -61,7 +59,6 @@ class PrefixStore:
             np.savez(file, identity=np.array(self._identity), tokens=np.array(tokens, np.int32), state=state)
         part.replace(path)
         self._shrink()
-        return True
 
     def touch(self, tokens: list[int]) -> bool:
         """Note that the prefix of `tokens` was of use now; return False if it is not there, or not any more.
@@ -107,7 +104,7 @@ class PrefixStore:
         kept_bytes = 0
         for path in self._newest_first("*.npz"):
             kept_bytes += _status(path).st_size
-            if kept_bytes > self._limit_bytes:
+            if kept_bytes > self.limit_bytes:
                 path.unlink(missing_ok=True)
 
     def _newest_first(self, pattern: str) -> list[Path]:

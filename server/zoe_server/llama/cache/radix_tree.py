@@ -24,7 +24,7 @@ class PrefixCache(Protocol):
     """Which slots share how much of a token sequence. Answers of `match` hold until the next mutating call.
 
     Slots share only what the same adapter computed; None is the model without one.
-    `extend`, `truncate` and `clear` mutate; `match` and `length` do not.
+    `extend` and `truncate` mutate; `match` and `length` do not.
     """
 
     keeps: bool
@@ -41,9 +41,6 @@ class PrefixCache(Protocol):
 
     def truncate(self, slot: int, length: int) -> None:
         """Keep the first `length` tokens of `slot`; with 0 the slot becomes unknown."""
-
-    def clear(self) -> None:
-        """Forget every slot."""
 
 
 class NullPrefixCache:
@@ -63,9 +60,6 @@ class NullPrefixCache:
         """Do nothing."""
 
     def truncate(self, slot: int, length: int) -> None:
-        """Do nothing."""
-
-    def clear(self) -> None:
         """Do nothing."""
 
 
@@ -158,12 +152,6 @@ class RadixTree:
             self._ends[slot], self._lengths[slot] = node, length
         else:
             del self._ends[slot], self._lengths[slot]
-
-    def clear(self) -> None:
-        """Forget every slot."""
-        self._roots.clear()
-        self._ends.clear()
-        self._lengths.clear()
 
     def _root(self, adapter: str | None) -> _Node:
         return self._roots.setdefault(adapter, _Node([], None, set()))

@@ -61,7 +61,7 @@ class SavedPrefixes:
         self._retry_s = -math.inf
 
     def restore(self) -> int:
-        """Make saved prefixes cached holders, in at most half of the cells and slots; return how many tokens."""
+        """Make saved prefixes cached sequences, in at most half of the cells and slots; return how many tokens."""
         cells, slots = self._memory.ledger.n_cells // 2, max(1, self._memory.n_slots // 2)
         n_restored = 0
         try:
@@ -101,10 +101,17 @@ class SavedPrefixes:
         donor = self._memory.find_donor(self._memory.cache.match(prefix.tokens, prefix.adapter))
         if donor.length < len(prefix.tokens):
             return
+        limit_bytes = self._stores[prefix.adapter].limit_bytes
         try:
-            state = self._runner.read_state(donor.slot, donor.length)
+            state = self._runner.read_state(donor.slot, donor.length, limit_bytes)
         except MemoryError:
             self._tell(f"there is no memory for the state of {donor.length} tokens")
+            return
+        if state is None:
+            self._too_many_tokens = donor.length
+            _LOG.warning(
+                "a prefix of %d tokens takes more than the %d bytes that may be saved", donor.length, limit_bytes
+            )
             return
         self._known.append(prefix)
         self._pending = prefix, self._writer.submit(self._write, prefix, state)
@@ -136,17 +143,13 @@ class SavedPrefixes:
 
     def _write(self, prefix: Prefix, state: NDArray[np.uint8]) -> bool:
         """Return whether the prefix has a file; called in the writer's thread, like `_touch`."""
-        n_tokens = len(prefix.tokens)
         try:
-            saved = self._stores[prefix.adapter].save(prefix.tokens, state)
+            self._stores[prefix.adapter].save(prefix.tokens, state)
         except (OSError, MemoryError) as error:
             self._tell(str(error) or "there is no memory")
             return False
         self._failed = False
-        if not saved:
-            self._too_many_tokens = n_tokens
-            _LOG.warning("a prefix of %d tokens takes %d bytes, more than may be saved", n_tokens, state.nbytes)
-        return saved
+        return True
 
     def _touch(self, prefix: Prefix) -> bool:
         try:

@@ -21,6 +21,7 @@ from zoe_server.protocol import Embedding, Event, Failure, Finish
 
 if TYPE_CHECKING:
     from zoe_server.llama.config import EngineConfig
+    from zoe_server.llama.model_file import HeaderValue
     from zoe_server.llama.worker import Emit, Progress
 
 
@@ -46,11 +47,16 @@ class Embedder(WorkLoop[EmbedJob]):
         self._steps = 0
         self._computed_tokens = 0
 
+    @property
+    def loop(self) -> WorkLoop[EmbedJob]:
+        """The loop that it is itself."""
+        return self
+
     def info(self) -> dict[str, Any]:
         """Return what is told of the model."""
         return {**self.runner.info(), "capabilities": Capabilities(embeddings=True, tokenizer=True)}
 
-    def header(self) -> dict[str, str]:
+    def header(self) -> dict[str, HeaderValue]:
         """Return the header of the model file."""
         return self.runner.header()
 

@@ -13,7 +13,6 @@ import numpy as np
 
 from zoe_server.llama import library_log, model_file
 from zoe_server.llama.config import physical_cores
-from zoe_server.llama.model_file import ModelLoadError
 from zoe_server.llama.prompt.tokenizer import Vocab
 from zoe_server.llama.runner import FatalDecodeError, TokenBatch
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from zoe_server.llama.config import EngineConfig
+    from zoe_server.llama.model_file import HeaderValue
 
 _MAX_TEXTS: Final = 64
 _WARM_UP_TOKENS: Final = 64
@@ -55,8 +55,8 @@ class EmbeddingRunner:
         self._context = self._make_context()
         self._memory = llama_cpp.llama_get_memory(self._context)
 
-    def header(self) -> dict[str, str]:
-        """Return the values of the model file's header as text; lists are not among them."""
+    def header(self) -> dict[str, HeaderValue]:
+        """Return the header of the model file."""
         return model_file.header(self._model)
 
     def info(self) -> dict[str, Any]:
@@ -120,11 +120,4 @@ class EmbeddingRunner:
         params.embeddings = True
         params.kv_unified = True
         params.no_perf = True
-        context: int | None = llama_cpp.llama_init_from_model(self._model, params)
-        if not context:
-            llama_cpp.llama_model_free(self._model)
-            raise ModelLoadError(
-                f"no context of {self.n_ctx_tokens} tokens for {self._config.model_path.name}: "
-                f"{library_log.reasons()}. If memory is short, give the model a smaller context."
-            )
-        return context
+        return model_file.make_context(self._model, params, self._config.model_path)

@@ -27,8 +27,8 @@ class Limits:
 class Chunk:
     """`tokens` of a sequence at positions `start`...; `samples` says that a token is drawn after the last one.
 
-    `guessed` tokens stand behind them; if what is drawn is the first of them, one more is drawn after that, and so on.
-    They are a draft if a grammar tells them, else they were looked up.
+    The tokens of `draft` stand behind them; if what is drawn is the first of them, one more is drawn after that, and so
+    on. `is_from_grammar` says who proposed it: a grammar or prompt lookup.
     With a `picture`, the tokens stand for it, and the chunk is alone in its step.
     """
 
@@ -37,14 +37,14 @@ class Chunk:
     start: int
     tokens: list[int]
     samples: bool
-    guessed: tuple[int, ...] = ()
-    is_draft: bool = False
+    draft: tuple[int, ...] = ()
+    is_from_grammar: bool = False
     picture: PromptPicture | None = None
 
     @property
     def n_tokens(self) -> int:
         """How many tokens the model computes for it."""
-        return len(self.tokens) + len(self.guessed)
+        return len(self.tokens) + len(self.draft)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ One step, in the order in which the code decides:
    is being prefilled than with all others waits until they are computed (single-flight), while others pass. Else it
    needs a slot and its reservation: prompt + max_tokens, but at most `MAX_RESERVED_TOKENS` of the latter, so that one
    request without a limit does not keep all others out; what that leaves uncovered, preemption pays for. No room:
-   cached holders are evicted, then running background sequences give way to an interactive one.
+   cached sequences are evicted, then running background sequences give way to an interactive one.
 2. Whose turn it is, where sequences have different adapters: all that follows is about those of one (`turns`).
    Sequences that decode have a claim to a turn, and of the prompts the one that is first in the order of 5.
-3. Cells for the next chunk of every decoding sequence; if they are short, one cached holder is evicted, then the
+3. Cells for the next chunk of every decoding sequence; if they are short, one cached sequence is evicted, then the
    youngest sequence is preempted, until they suffice.
 4. Decode first: the newest token of every decoding sequence and what its grammar says must follow, so that a long
-   prompt never stalls a running voice stream. Where no prompt waits, other guesses are computed with them, too.
+   prompt never stalls a running voice stream. Where no prompt waits, drafts of prompt lookup are computed, too.
 5. Prompt chunks fill the batch, oldest interactive first. Background prompts yield, unless an interactive one waits for
    them. `ChunkBudget` bounds the chunk, so that a step stays short. A picture takes a step of its own, every other one
    at most while somebody decodes.
@@ -20,7 +20,6 @@ One step, in the order in which the code decides:
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 from zoe_server.errors import ContextSizeError, QueueFullError
@@ -29,7 +28,7 @@ from zoe_server.llama.cache.radix_tree import Prefix
 from zoe_server.llama.scheduling.adapter_turns import AdapterTurns
 from zoe_server.llama.scheduling.batch import Batch, Chunk, Update
 from zoe_server.llama.scheduling.chunk_budget import ChunkBudget
-from zoe_server.llama.scheduling.prompt_lookup import MAX_GUESSED_TOKENS
+from zoe_server.llama.scheduling.drafts import Drafts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,17 +52,17 @@ class Scheduler:
         self.computed_tokens = 0
         self.reused_tokens = 0
         self.shared_prefix = Prefix([])  # what the last request shared with others of its kind, or primed for them
-        self.forced_tokens = 0
-        self.guessed_tokens = 0
-        self.right_guesses = 0
+        self.drafts = Drafts(self.memory, limits.n_batch_tokens // limits.n_slots)
         self._eog_tokens = eog_tokens
         self._pace = ChunkBudget()
         self._turns = AdapterTurns()
-        self._looked = False  # whether the last step was a picture
+        self._was_picture = False  # whether the last step was one
         self._waiting: list[Sequence] = []
         self._running: list[Sequence] = []
         self._reserved: dict[int, int] = {}  # slot -> length up to which cells are set aside for it
-        self._awaited: set[int] = set()  # slots whose prefill an interactive sequence waits for
+        self._flights: dict[int, int] = {}  # slot whose prefill is waited for -> length that somebody waits for
+        self._awaited: set[int] = set()  # those of them that an interactive sequence waits for
+        self._may_admit = False  # whether anything has come or gone since nobody could be admitted
         self._n_submitted = 0
         self._typical_s = 1.0
 
@@ -95,10 +94,11 @@ class Scheduler:
         sequence.order = self._n_submitted
         self._n_submitted += 1
         self._waiting.append(sequence)
+        self._may_admit = True
 
     def schedule(self, now: float) -> Batch:
         """Return the next step; it is empty when there is nothing to do."""
-        started = self._admit_waiting(now)
+        started = self._admit_waiting(now) if self._may_admit or self._has_landed() else []
         adapter = self._choose_adapter()
         prompts = [sequence for sequence in self._prompts() if sequence.adapter == adapter]
         chunks = self._picture_chunk(adapter, prompts) or self._text_chunks(adapter, prompts)
@@ -113,7 +113,7 @@ class Scheduler:
         """Record that `batch` was computed; `drawn` came of its sampling chunks, in their order."""
         self._pace.observe(sum(chunk.n_tokens for chunk in batch.chunks), now - batch.scheduled_s)
         self._turns.took(batch.adapter, has_prompts=any(chunk.sequence.is_prefilling for chunk in batch.chunks))
-        self._looked = batch.chunks[0].picture is not None
+        self._was_picture = batch.chunks[0].picture is not None
         newest = iter(drawn)
         updates: list[Update] = []
         for chunk in batch.chunks:
@@ -122,7 +122,7 @@ class Scheduler:
             self.computed_tokens += chunk.n_tokens
             at_end = not sequence.n_uncomputed
             added = self._extend(sequence, next(newest), now) if chunk.samples else ()
-            self._judge_guesses(chunk, added)
+            self.drafts.judge(chunk, added)
             self.memory.computed(chunk.slot, sequence.tokens, sequence.computed)
             if not at_end:
                 continue
@@ -135,6 +135,7 @@ class Scheduler:
     def finish(self, sequence: Sequence, now: float) -> None:
         """End `sequence`, wherever it is; what it computed stays cached."""
         sequence.finished_s = now
+        self._may_admit = True
         if sequence in self._waiting:
             self._waiting.remove(sequence)
         elif sequence in self._running:
@@ -145,7 +146,8 @@ class Scheduler:
             self._typical_s += 0.2 * (now - (sequence.started_s or now) - self._typical_s)
 
     def relieve(self) -> bool:
-        """Free cells: evict one cached holder, else preempt the youngest sequence unless it is the only one."""
+        """Free cells: evict one cached sequence, else preempt the youngest sequence unless it is the only one."""
+        self._may_admit = True
         if self.memory.evict_one():
             return True
         if len(self._running) <= 1:
@@ -154,15 +156,21 @@ class Scheduler:
         return True
 
     def _admit_waiting(self, now: float) -> list[Sequence]:
-        """Step 1 of the module's docstring."""
+        """Step 1 of the module's docstring.
+
+        Who is not admitted waits until a sequence comes or goes, or a flight lands: a step takes from what is free
+        what it takes from what is set aside.
+        """
+        self._may_admit = False
+        self._flights.clear()
         self._awaited.clear()
         started: list[Sequence] = []
         for sequence in sorted(self._waiting, key=_rank):
             prompt = sequence.tokens[:-1]
             shared = self.memory.cache.match(prompt, sequence.adapter)
             donor = self.memory.find_donor(shared)
-            flight = self._flight(shared)
-            if flight is not None:
+            if (flight := self._flight(shared)) is not None:
+                self._flights[flight] = min(shared[flight], self._flights.get(flight, shared[flight]))
                 if sequence.priority == "interactive":
                     self._awaited.add(flight)
                 continue
@@ -194,6 +202,10 @@ class Scheduler:
             return None
         return slot
 
+    def _has_landed(self) -> bool:
+        """Whether somebody who waits for a flight need not wait any longer."""
+        return any(self.memory.ledger.length(slot) >= length for slot, length in self._flights.items())
+
     def _reserve_tokens(self, sequence: Sequence) -> int:
         return min(sequence.limit_tokens - sequence.n_generated, MAX_RESERVED_TOKENS)
 
@@ -213,7 +225,7 @@ class Scheduler:
 
     def _picture_chunk(self, adapter: str | None, prompts: list[Sequence]) -> list[Chunk]:
         """Return the next picture, which takes a step of its own; between two of them, streams have theirs."""
-        if self._looked and self._decoding(adapter):
+        if self._was_picture and self._decoding(adapter):
             return []
         for sequence in prompts:
             picture = sequence.picture_at(sequence.computed)
@@ -223,16 +235,15 @@ class Scheduler:
 
     def _text_chunks(self, adapter: str | None, prompts: list[Sequence]) -> list[Chunk]:
         """Steps 4 and 5 of the module's docstring."""
-        chunks = [self._chunk(sequence, self._decode_tokens(sequence)) for sequence in self._decoding(adapter)]
-        chunks = self._with_guesses(chunks, looked_up=not prompts)
+        chunks = [self._chunk(sequence, 1) for sequence in self._decoding(adapter)]
+        chunks = self.drafts.add(chunks, with_lookup=not prompts)
         return chunks + self._prefill_chunks(prompts, sum(chunk.n_tokens for chunk in chunks)) if prompts else chunks
 
     def _choose_adapter(self) -> str | None:
         """Steps 2 and 3 of the module's docstring; whoever is preempted may be the last that had a claim."""
         while self._running:
             adapter = self._turns.choose(self._claims())
-            n_needed = sum(map(self._decode_tokens, self._decoding(adapter)))
-            if self.memory.n_free_cells >= n_needed or not self.relieve():
+            if self.memory.n_free_cells >= len(self._decoding(adapter)) or not self.relieve():
                 return adapter
         return None
 
@@ -258,42 +269,10 @@ class Scheduler:
         urgent = [sequence for sequence in prefilling if self._is_urgent(sequence)]
         return sorted(urgent or prefilling, key=lambda s: s.order)
 
-    def _decode_tokens(self, sequence: Sequence) -> int:
-        """Return how many tokens of a decoding sequence go into a batch that has room for all of them."""
-        return min(sequence.n_uncomputed, self.limits.n_batch_tokens // self.limits.n_slots)
-
-    def _with_guesses(self, chunks: list[Chunk], *, looked_up: bool) -> list[Chunk]:
-        """Add drafts, or what is looked up, to decode chunks, as far as cells are free that nobody else needs."""
-        share = self.limits.n_batch_tokens // self.limits.n_slots
-        n_free = self.memory.n_free_cells - sum(chunk.n_tokens for chunk in chunks)
-        guessing: list[Chunk] = []
-        for chunk in chunks:
-            limit = min(share - chunk.n_tokens, n_free, MAX_GUESSED_TOKENS)
-            guessed = chunk.sequence.guess(limit, looked_up=looked_up) if chunk.samples else ()
-            n_free -= len(guessed)
-            guessing.append(replace(chunk, guessed=guessed, is_draft=bool(chunk.sequence.draft)) if guessed else chunk)
-        return guessing
-
     @staticmethod
     def _extend(sequence: Sequence, drawn: Drawn, now: float) -> tuple[int, ...]:
-        sequence.draft = drawn.draft
+        sequence.grammar_draft = drawn.draft
         return sequence.extend(drawn.tokens, now)
-
-    def _judge_guesses(self, chunk: Chunk, added: tuple[int, ...]) -> None:
-        """Keep what was computed for right guesses, drop what was for wrong ones."""
-        sequence, guessed = chunk.sequence, chunk.guessed
-        if not guessed:
-            return
-        n_right = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(guessed, added, strict=False)))
-        sequence.computed += n_right
-        if chunk.is_draft:
-            self.forced_tokens += n_right
-        elif sequence.lookup is not None:
-            sequence.lookup.judge(len(guessed), n_right, len(sequence.tokens))
-            self.guessed_tokens += len(guessed)
-            self.right_guesses += n_right
-        if n_right < len(guessed):
-            self.memory.cut(chunk.slot, sequence.computed)
 
     def _prefill_chunks(self, prompts: list[Sequence], n_decoding: int) -> list[Chunk]:
         """Step 5 of the module's docstring; streams and prompts of other adapters, too, want the step to be short."""

@@ -23,10 +23,10 @@ class Sequence:
     """Tokens of a prompt and of the answer so far. Times are in seconds of one monotonic clock.
 
     `tokens[:computed]` have KV cells in `slot`; the rest waits to be computed. After the last one was computed, a token
-    is sampled, unless the limit of `limit_tokens` generated tokens is reached; `n_newest` tokens came of it the last
-    time, more than one where guesses were right. `draft` are tokens that its grammar says must follow. A preempted
-    sequence has no slot and nothing computed, but keeps its tokens, so that its answer goes on where it stopped. All of
-    it is computed with `adapter`; None is the model without one. `layout` says which tokens stand for `pictures`.
+    is sampled, unless the limit of `limit_tokens` generated tokens is reached; more than one if a draft was accepted.
+    `grammar_draft` are tokens that its grammar says must follow. A preempted sequence has no slot and nothing computed,
+    but keeps its tokens, so that its answer goes on where it stopped. All of it is computed with `adapter`; None is the
+    model without one. `layout` says which tokens stand for `pictures`.
     """
 
     request_id: str
@@ -42,8 +42,7 @@ class Sequence:
     slot: int | None = None
     computed: int = 0
     cached_tokens: int = 0
-    n_newest: int = 1
-    draft: tuple[int, ...] = ()
+    grammar_draft: tuple[int, ...] = ()
     lookup: PromptLookup | None = None
     preemptions: int = 0
     started_s: float | None = None
@@ -62,8 +61,8 @@ class Sequence:
 
     @property
     def is_prefilling(self) -> bool:
-        """Whether more than the tokens of the last decode step are left to compute."""
-        return self.n_uncomputed > self.n_newest
+        """Whether more than the newest token is left to compute; a sequence that decodes has exactly that one left."""
+        return self.n_uncomputed > 1
 
     @property
     def wants_token(self) -> bool:
@@ -78,14 +77,13 @@ class Sequence:
 
     def displace(self) -> None:
         """Give the slot back in the middle of the work."""
-        self.slot, self.computed, self.n_newest = None, 0, 1
+        self.slot, self.computed = None, 0
         self.preemptions += 1
 
     def extend(self, tokens: tuple[int, ...], now: float) -> tuple[int, ...]:
         """Add sampled tokens, as far as the limit allows; return what was added."""
         added = tokens[: self.limit_tokens - self.n_generated]
         self.tokens += added
-        self.n_newest = len(added)
         if self.first_token_s is None:
             self.first_token_s = now
         return added
@@ -94,12 +92,12 @@ class Sequence:
         """Return the picture that begins with token `index`, if one does."""
         return next((picture for picture in self.pictures if picture.span.start == index), None)
 
-    def guess(self, limit: int, *, looked_up: bool) -> tuple[int, ...]:
-        """Return at most `limit` tokens that may follow the sampled ones and still fit this request's own limit."""
+    def propose(self, limit: int, *, with_lookup: bool) -> tuple[int, ...]:
+        """Return a draft of at most `limit` tokens, and of no more than may follow within this request's own limit."""
         limit = max(0, min(limit, self.limit_tokens - self.n_generated - 1))
-        if self.draft or self.lookup is None or not looked_up:
-            return self.draft[:limit]
-        return tuple(self.lookup.guess(self.tokens, limit))
+        if self.grammar_draft or self.lookup is None or not with_lookup:
+            return self.grammar_draft[:limit]
+        return tuple(self.lookup.propose(self.tokens, limit))
 
     def usage(self) -> Usage:
         """Return the token counts; `cached_tokens` are those of the first admission."""

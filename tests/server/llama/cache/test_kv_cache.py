@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import SupportsIndex
+
 import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from zoe_server.llama.cache.kv_cache import NO_DONOR, CellLedger, Donor, KvMemory, MemoryOperation
 from zoe_server.llama.cache.radix_tree import Prefix, RadixTree
@@ -21,6 +26,79 @@ def test_shared_cells_are_free_only_when_nobody_owns_them() -> None:
     assert ledger.n_free == 50
     with pytest.raises(ValueError, match="51 KV cells wanted, 50 free"):
         ledger.allocate(2, 51)
+
+
+SLOTS = st.integers(0, 3)
+N_CELLS = 40
+
+
+class LedgerAgainstSets(RuleBasedStateMachine):
+    """What the ledger counts as it goes, against sets of all cells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ledger = CellLedger(4, N_CELLS)
+        self.held: list[list[int]] = [[] for _ in range(4)]
+        self.pinned: set[int] = set()
+        self.cells = itertools.count()
+
+    @rule(slot=SLOTS, count=st.integers(1, 8))
+    def allocate(self, slot: int, count: int) -> None:
+        count = min(count, self.ledger.n_free)
+        self.ledger.allocate(slot, count)
+        self.held[slot] += itertools.islice(self.cells, count)
+
+    @rule(source=SLOTS, slot=SLOTS, length=st.integers(0, 8))
+    def share(self, source: int, slot: int, length: int) -> None:
+        if not self.held[slot] and slot not in self.pinned:
+            self.ledger.share(source, slot, length)
+            self.held[slot] = self.held[source][:length]
+
+    @rule(slot=SLOTS, length=st.integers(0, 8))
+    def keep(self, slot: int, length: int) -> None:
+        if slot not in self.pinned:
+            self.ledger.keep(slot, length)
+            del self.held[slot][length:]
+
+    @rule(slot=SLOTS)
+    def pin_or_unpin(self, slot: int) -> None:
+        (self.ledger.unpin if slot in self.pinned else self.ledger.pin)(slot)
+        self.pinned ^= {slot}
+
+    @invariant()
+    def counts_agree(self) -> None:
+        assert self.ledger.n_free == N_CELLS - len(set(itertools.chain(*self.held)))
+        pinned = {cell for slot in self.pinned for cell in self.held[slot]}
+        assert self.ledger.n_pinned_cells == len(pinned)
+        for slot, cells in enumerate(self.held):
+            for length in (len(cells) // 2, len(cells)):
+                assert self.ledger.n_unpinned(slot, length) == len(set(cells[:length]) - pinned)
+
+
+TestLedgerAgainstSets = LedgerAgainstSets.TestCase
+
+
+class CountedCells(list[int]):
+    """The cells of a slot; `n_read` of them were looked at."""
+
+    n_read = 0
+
+    def __getitem__(self, index: SupportsIndex | slice) -> int | list[int]:
+        found = super().__getitem__(index)
+        self.n_read += len(found) if isinstance(found, list) else 1
+        return found
+
+
+def test_whether_there_is_room_costs_the_same_however_many_cells_are_in_use() -> None:
+    memory = KvMemory(3, 10_000, RadixTree())
+    cached = holder(memory, list(range(4000)), 0.0)
+    running = memory.admit(Prefix([5] * 4000), NO_DONOR, 4000, 1.0)
+    assert running is not None
+    memory.computed(running, [5] * 4000, 4000)
+    cells = memory.ledger._cells = [CountedCells(owned) for owned in memory.ledger._cells]
+    assert memory.admit(Prefix(list(range(9000))), Donor(cached, 3000), 3001, 2.0) is None
+    assert sum(owned.n_read for owned in cells) < 20
+    assert memory.admit(Prefix(list(range(9000))), Donor(cached, 3000), 3000, 2.0) is not None
 
 
 def holder(memory: KvMemory, tokens: list[int], now: float) -> int:

@@ -48,11 +48,6 @@ class TreeAgainstLists(RuleBasedStateMachine):
         expected = {slot: n for slot, held in mine.items() if (n := brute_common(held, tokens))}
         assert self.tree.match(tokens, adapter) == expected
 
-    @rule()
-    def clear(self) -> None:
-        self.tree.clear()
-        self.held.clear()
-
     @invariant()
     def lengths_agree(self) -> None:
         for slot in range(6):

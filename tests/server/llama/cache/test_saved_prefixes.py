@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import llama_cpp
 import numpy as np
 import pytest
 
@@ -33,7 +34,7 @@ def saved_tokens(folder: Path) -> list[list[int]]:
 
 def test_what_is_saved_comes_back_newest_first(tmp_path: Path) -> None:
     for number, tokens in enumerate(([1, 2], [3], [4, 5, 6])):
-        assert store(tmp_path).save(tokens, STATE + number)
+        store(tmp_path).save(tokens, STATE + number)
         os.utime(next(tmp_path.glob("*.npz")), ns=(number, number))
     for number, path in enumerate(sorted(tmp_path.glob("*.npz"))):
         os.utime(path, ns=(number, number))
@@ -75,12 +76,11 @@ def test_a_broken_file_is_removed_with_a_warning(tmp_path: Path, damage: str, ca
 def test_the_folder_keeps_its_limit_and_drops_what_was_of_no_use_for_longest(tmp_path: Path) -> None:
     small = store(tmp_path, limit_bytes=5000)
     for number in range(6):
-        assert small.save([number], STATE)
+        small.save([number], STATE)
         for path in tmp_path.glob("*.npz"):
             os.utime(path, ns=(path.stat().st_mtime_ns // 2,) * 2)
     assert [5] in saved_tokens(tmp_path)
     assert 1 < len(saved_tokens(tmp_path)) < 4
-    assert not store(tmp_path, limit_bytes=10).save([9], STATE)
 
 
 def use(engine: Engine) -> None:
@@ -171,7 +171,7 @@ def count_writes(engine: Engine) -> list[int]:
     """Return a list that gets the length of each prefix whose state is read."""
     lengths: list[int] = []
     read_state = engine.runner.read_state
-    engine.runner.read_state = lambda slot, length: (lengths.append(length), read_state(slot, length))[1]
+    engine.runner.read_state = lambda slot, length, limit: (lengths.append(length), read_state(slot, length, limit))[1]
     return lengths
 
 
@@ -179,6 +179,11 @@ def rest(engine: Engine) -> None:
     """Let the engine rest as after work, until its writer has nothing to do."""
     engine.saved_prefixes.keep(engine.scheduler.shared_prefix)
     engine.saved_prefixes._writer.submit(int).result()
+
+
+def spare_length(engine: Engine) -> int:
+    """Return how much the library still has of what was to be read."""
+    return llama_cpp.llama_memory_seq_pos_max(engine.runner._memory, engine.config.n_slots) + 1
 
 
 def test_what_was_deleted_for_others_is_saved_again_when_it_is_used_again(
@@ -214,15 +219,21 @@ def test_one_prefix_at_a_time_is_written(make_engine: Callable[..., Engine], tmp
     assert len(list(tmp_path.glob("*.npz"))) == 2
 
 
-def test_a_prefix_that_is_too_large_is_read_once(
-    make_engine: Callable[..., Engine], tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_a_state_that_is_too_large_is_asked_for_once_and_never_copied(
+    make_engine: Callable[..., Engine],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    copied: list[int] = []
+    monkeypatch.setattr(llama_cpp, "llama_state_seq_get_data", lambda *_: copied.append(1))
     engine = make_engine(prefix_folder=tmp_path, prefix_limit_bytes=1000)
-    n_written = count_writes(engine)
+    n_asked = count_writes(engine)
     use(engine)
     rest(engine)
-    assert len(n_written) == 1
-    assert caplog.text.count("more than may be saved") == 1
+    assert (len(n_asked), copied) == (1, [])
+    assert spare_length(engine) == 0
+    assert caplog.text.count("bytes that may be saved") == 1
 
 
 def test_no_memory_for_a_state_costs_nothing_but_its_file(
@@ -232,6 +243,7 @@ def test_no_memory_for_a_state_costs_nothing_but_its_file(
     monkeypatch.setattr(np, "empty", lambda *_, **__: (_ for _ in ()).throw(MemoryError))
     use(engine)
     assert not list(tmp_path.glob("*.npz"))
+    assert spare_length(engine) == 0
     assert engine.finish("b").reason == "length"
 
 

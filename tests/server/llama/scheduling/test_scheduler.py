@@ -74,22 +74,22 @@ class Library:
             assert {cell.adapter for cell in cells} == {chunk.sequence.adapter}, "another adapter was at work"
             held.extend(chunk.tokens)
             if chunk.samples:
-                drawn.append(self.draw(held, chunk.guessed))
-            held.extend(chunk.guessed)
+                drawn.append(self.draw(held, chunk.draft))
+            held.extend(chunk.draft)
         assert self.n_used <= self.n_cells, "more cells than there are"
         return drawn
 
-    def draw(self, held: list[int], guessed: tuple[int, ...]) -> Drawn:
-        """Draw as the sampler does: on and on while what was drawn is what was guessed."""
+    def draw(self, held: list[int], draft: tuple[int, ...]) -> Drawn:
+        """Draw as the sampler does: on and on while what was drawn is the draft."""
         drawn: tuple[int, ...] = ()
-        while drawn == guessed[: len(drawn)] and len(drawn) <= len(guessed):
+        while drawn == draft[: len(drawn)] and len(drawn) <= len(draft):
             so_far = [*held, *drawn]
             drawn += tuple(expected(so_far, 1, self.model)[len(so_far) :])
         so_far = [*held, *drawn]
-        draft = expected(so_far, self.n_forced, self.model)[len(so_far) :]
+        forced = expected(so_far, self.n_forced, self.model)[len(so_far) :]
         if self.n_forced > 5:  # a draft need not be what the model would say
-            draft[3] = 0
-        return Drawn(drawn, tuple(draft))
+            forced[3] = 0
+        return Drawn(drawn, tuple(forced))
 
     @property
     def n_used(self) -> int:
@@ -117,6 +117,7 @@ class Harness:
     def step(self, duration_s: float = 0.0) -> list[Update]:
         self.now += 0.01
         batch = self.scheduler.schedule(self.now)
+        assert all(s.n_uncomputed == 1 for s in self.scheduler._running if not s.is_prefilling)
         if not batch:
             return []
         self.batches.append(batch)
@@ -211,12 +212,12 @@ def test_drafts_are_computed_together_and_first() -> None:
     h.submit("long", prompt(4, 1000))
     h.step()
     chunk = h.batches[-1].chunks[0]
-    assert (chunk.sequence, len(chunk.tokens), len(chunk.guessed), chunk.is_draft) == (voice, 1, 3, True)
+    assert (chunk.sequence, len(chunk.tokens), len(chunk.draft), chunk.is_from_grammar) == (voice, 1, 3, True)
     assert h.batches[-1].chunks[1].n_tokens <= 60
     assert voice.n_generated == 5
     h.run()
     assert voice.tokens == expected(prompt(3, 10), 50)
-    assert h.scheduler.forced_tokens > 30
+    assert h.scheduler.drafts.accepted_from_grammar > 30
 
 
 def test_long_drafts_leave_room_for_every_sequence() -> None:
@@ -227,24 +228,24 @@ def test_long_drafts_leave_room_for_every_sequence() -> None:
     assert [sequence.tokens for sequence in sequences] == [expected(prompt(i, 5), 50) for i in range(8)]
 
 
-def test_right_guesses_save_steps_and_change_nothing() -> None:
+def test_accepted_drafts_save_steps_and_change_nothing() -> None:
     names = prompt(5, 60)
     h = Harness(model=repeating)
     sequence = h.submit("again", names * 3, limit=100)
     h.run()
     assert sequence.tokens == expected(names * 3, 100, repeating)
-    assert h.scheduler.right_guesses > 10
-    assert len(h.batches) <= 102 - h.scheduler.right_guesses
+    assert h.scheduler.drafts.accepted_from_lookup > 10
+    assert len(h.batches) <= 102 - h.scheduler.drafts.accepted_from_lookup
 
 
-def test_nothing_is_guessed_while_a_prompt_waits() -> None:
+def test_nothing_is_looked_up_while_a_prompt_waits() -> None:
     h = Harness(batch=64, model=repeating)
     h.submit("voice", prompt(5, 20) * 3, limit=50)
     h.step()
     h.submit("long", prompt(4, 1000))
     for _ in range(5):
         h.step()
-        assert not any(chunk.guessed for chunk in h.batches[-1].chunks)
+        assert not any(chunk.draft for chunk in h.batches[-1].chunks)
 
 
 def test_a_step_beside_a_voice_stream_stays_short() -> None:
@@ -367,6 +368,48 @@ def test_waiting_for_a_flight_survives_its_cancellation() -> None:
     h.run()
     assert second.tokens == expected(SHARED + prompt(3, 9), 4)
     assert second.cached_tokens == 64
+
+
+class CountingTree(RadixTree):
+    """Counts how often somebody asks who has a prompt's beginning, which takes as long as the prompt is."""
+
+    n_matches = 0
+
+    def match(self, tokens: list[int], adapter: str | None = None) -> dict[int, int]:
+        self.n_matches += 1
+        return super().match(tokens, adapter)
+
+
+def test_who_waits_for_a_flight_is_looked_at_again_when_it_lands() -> None:
+    tree = CountingTree()
+    h = Harness(batch=32, cache=tree)
+    sequences = [h.submit(f"r{i}", SHARED + prompt(10 + i, 20)) for i in range(6)]
+    h.step()
+    n_matches = tree.n_matches
+    for _ in range(300 // 32):
+        h.step()
+    assert (tree.n_matches, h.scheduler.n_waiting) == (n_matches, 5)
+    h.step()
+    assert h.scheduler.n_waiting == 0
+    h.run()
+    assert [sequence.cached_tokens for sequence in sequences] == [0, *[300] * 5]
+
+
+def test_who_waits_for_room_is_looked_at_again_when_somebody_ends() -> None:
+    tree = CountingTree()
+    h = Harness(cells=400, cache=tree)
+    h.submit("voice", prompt(3, 100), limit=150)
+    h.submit("long", prompt(4, 200), limit=5)
+    h.step()
+    n_matches = tree.n_matches
+    for _ in range(100):
+        h.step()
+    assert (tree.n_matches, h.scheduler.n_waiting) == (n_matches, 1)
+    h.submit("short", prompt(5, 10), limit=5)
+    h.step()
+    assert tree.n_matches == n_matches + 1  # the one before it in the queue
+    h.run()
+    assert h.finished["long"][0].tokens == expected(prompt(4, 200), 5)
 
 
 def adapters_of(batches: list[Batch]) -> list[str | None]:
