@@ -59,6 +59,7 @@ N_HOMES = 8
 N_SENTENCES = 25
 FIRST_SEED = 3_000_000
 REAL = "qwen2.5-coder-0.5b"
+N_REAL_HOMES = 2
 N_REAL = 20
 N_AGAIN = 2
 N_CTX_TOKENS = 8192
@@ -203,7 +204,8 @@ async def run(advance: Advance) -> list[Figure]:
         print(f"{REAL}: skipped, no weights (./scripts/models {REAL})", file=sys.stderr)
         advance(N_REAL)
         return figures
-    return figures + await asyncio.to_thread(_saved, REAL, real, requests[:: len(requests) // N_REAL], advance)
+    few = requests[: N_REAL_HOMES * N_SENTENCES]  # each home has a long prompt of its own
+    return figures + await asyncio.to_thread(_saved, REAL, real, few[:: len(few) // N_REAL][:N_REAL], advance)
 
 
 def _saved(model: str, path: Path, requests: list[ChatRequest], advance: Advance) -> list[Figure]:
