@@ -22,7 +22,7 @@ from zoe_server.fleet.description import describe_hardware, describe_policy, gig
 from zoe_server.fleet.hardware import Hardware, detect
 from zoe_server.fleet.hardware_policy import Policy, recommend
 from zoe_server.fleet.memory import ALL_LAYERS, ModelFacts, gpu_layers, host_bytes, kv_bytes, model_bytes
-from zoe_server.fleet.memory_book import MemoryBook
+from zoe_server.fleet.memory_measurements import MemoryMeasurements
 from zoe_server.fleet.sizing import model_facts
 from zoe_server.settings import Settings, SettingsError, check_bind
 
@@ -54,7 +54,7 @@ async def examine(settings: Settings) -> list[Finding]:
     policy = recommend(hardware, can_offload=library.can_offload)
     if settings.server.memory_budget_bytes is not None:
         policy = replace(policy, budget_bytes=settings.server.memory_budget_bytes)
-    book = MemoryBook(settings.memory_book)
+    book = MemoryMeasurements(settings.memory_measurements)
     findings = [library, *check_hardware(hardware, policy, library)]
     findings += [check_address(host, settings.server.port, settings.key) for host in settings.server.hosts]
     findings += [Finding(False, "pictures", problem) for problem in settings.shortcomings()]
@@ -105,9 +105,8 @@ def check_pulled(settings: Settings) -> list[Finding]:
     """Say which models are served though zoe.toml does not name them."""
     if not settings.pulled:
         return []
-    text = (
-        f"{', '.join(settings.pulled)}: served because they were pulled through a server ({settings.store.roster.path})"
-    )
+    names, path = ", ".join(settings.pulled), settings.store.pulled_models.path
+    text = f"{names}: served because they were pulled through a server ({path})"
     return [Finding(True, "pulled models", text)]
 
 
@@ -136,7 +135,7 @@ def _check_file(subject: str, path: Path, advice: str, *, is_gguf: bool) -> Find
     return Finding(True, subject, f"{path} ({path.stat().st_size / 1e6:.0f} MB)")
 
 
-def check_memory(spec: ModelSpec, hardware: Hardware, policy: Policy, book: MemoryBook) -> Finding:
+def check_memory(spec: ModelSpec, hardware: Hardware, policy: Policy, book: MemoryMeasurements) -> Finding:
     """Compare what the model takes, its KV cache included, with the memory that is available now."""
     subject = f"memory for {spec.name}"
     on_gpu = policy.gpu_layers != 0

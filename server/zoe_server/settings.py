@@ -129,7 +129,7 @@ class Settings(BaseSettings):
         return _data_folder() / "server-id"
 
     @property
-    def memory_book(self) -> Path:
+    def memory_measurements(self) -> Path:
         """The file that remembers how much memory models took."""
         return _cache_folder() / "memory.json"
 
@@ -183,7 +183,7 @@ class Settings(BaseSettings):
 
     @property
     def _remembered(self) -> tuple[str, ...]:
-        return () if self._is_closed else self.store.roster.names
+        return () if self._is_closed else self.store.pulled_models.names
 
     def _tables(self, pulled: Sequence[str] | None = None) -> ModelTables:
         """Return all tables. Where the user named no model, the one that is served then is the least there is."""

@@ -69,7 +69,7 @@ async def test_a_model_is_downloaded_and_the_issue_is_gone(
     await home.async_block_till_done()
     assert repairs.issues() == {}
     assert server.state.router.default == "worker"
-    assert server.settings.store.roster.names == ("worker",)
+    assert server.settings.store.pulled_models.names == ("worker",)
 
 
 async def test_a_hub_that_refuses(repairs: Repairs, server: Server, hub: LocalHub) -> None:

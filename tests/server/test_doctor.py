@@ -19,7 +19,7 @@ from zoe_server.fleet.gpu import Gpu
 from zoe_server.fleet.hardware import Hardware, Machine
 from zoe_server.fleet.hardware_policy import Policy, recommend
 from zoe_server.fleet.memory import ALL_LAYERS, facts_of, host_bytes, kv_bytes, model_bytes
-from zoe_server.fleet.memory_book import MemoryBook
+from zoe_server.fleet.memory_measurements import MemoryMeasurements
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,7 +90,7 @@ def test_the_files_beside_a_model_are_looked_at_too(spec: ModelSpec, tmp_path: P
 
 
 def check_memory(spec: ModelSpec, hardware: Hardware, book: Path) -> doctor.Finding:
-    return doctor.check_memory(spec, hardware, recommend(hardware), MemoryBook(book))
+    return doctor.check_memory(spec, hardware, recommend(hardware), MemoryMeasurements(book))
 
 
 def test_memory_is_compared_with_what_the_model_needs(spec: ModelSpec, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_the_kv_cache_of_a_long_context_counts(spec: ModelSpec, tmp_path: Path) 
 
 def test_what_was_measured_wins(spec: ModelSpec, tmp_path: Path) -> None:
     facts = facts_of(gguf_file.read(spec.path), spec.n_ctx_tokens, on_gpu=False)
-    MemoryBook(tmp_path / "book").remember(spec.name, facts, COMPUTER.memory_total_bytes)
+    MemoryMeasurements(tmp_path / "book").remember(spec.name, facts, COMPUTER.memory_total_bytes)
     assert not check_memory(spec, COMPUTER, tmp_path / "book").ok
 
 
@@ -139,7 +139,7 @@ def test_layers_that_a_card_is_too_small_for_are_the_cpu_s_if_that_has_room(spec
     def check(layers: int, available_bytes: int) -> doctor.Finding:
         machine = replace(COMPUTER, machine=Machine.NVIDIA, gpus=(card,), memory_available_bytes=available_bytes)
         policy = Policy(ALL_LAYERS, free_bytes)
-        return doctor.check_memory(on_gpu_layers(spec, layers), machine, policy, MemoryBook(tmp_path / "book"))
+        return doctor.check_memory(on_gpu_layers(spec, layers), machine, policy, MemoryMeasurements(tmp_path / "book"))
 
     advice = "or let the CPU do a part: gpu_layers = 1"
     assert check(1, rest_bytes).ok

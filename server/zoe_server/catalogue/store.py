@@ -54,7 +54,7 @@ class Store:
         self.folder = folder
 
     @property
-    def roster(self) -> PulledModels:
+    def pulled_models(self) -> PulledModels:
         """What is served of this folder without being in zoe.toml."""
         return PulledModels(self.folder / _OWN_FOLDER / _ROSTER)
 

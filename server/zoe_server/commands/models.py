@@ -92,7 +92,7 @@ def remove(name: str, config: Config = None, yes: _Yes = False) -> None:
         for path in paths:
             chosen.store.remove(path)
         entry = Catalogue(chosen.catalogue).find(name)
-        chosen.store.roster.remove(name if entry is None else entry.name)
+        chosen.store.pulled_models.remove(name if entry is None else entry.name)
         OUT.print(f"{'deleted' if paths else 'forgot'} {plain(name)}")
 
 
@@ -151,7 +151,7 @@ def _removable(name: str, chosen: settings.Settings) -> list[Path]:
     entry = catalogue.find(name)
     if entry is None:
         return parts_of(_file(name, catalogue, store))
-    is_remembered = entry.name in store.roster.names
+    is_remembered = entry.name in store.pulled_models.names
     if entry.bundled and not is_remembered:
         raise CommandError(f"{entry.name} is part of Zoe and stays")
     shared = {store.path(part) for other in catalogue if other is not entry for part in _projector(other, store)}

@@ -26,7 +26,7 @@ from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Health, Loading
 from zoe_server.engines.engine_log import LogLine
 from zoe_server.engines.load_watch import LoadWatch
-from zoe_server.engines.process import ManagedProcess, Patience, python_command
+from zoe_server.engines.process import ManagedProcess, StopTimeouts, python_command
 from zoe_server.engines.wire import Wire
 
 _CONNECT_RETRY_S: Final = 0.02
@@ -54,13 +54,13 @@ class LocalEngine:
         spec: ModelSpec,
         command: EngineCommand = llama_command,
         stall_s: float = _STALL_S,
-        patience: Patience | None = None,
+        stop_timeouts: StopTimeouts | None = None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._spec = spec
         self._command = command
         self._stall_s = stall_s
-        self._patience = patience or Patience()
+        self._stop_timeouts = stop_timeouts or StopTimeouts()
         self._now_s = now_s
         self._log = _LOGGER.getChild(spec.name)
         self._folder: Path | None = None
@@ -188,7 +188,7 @@ class LocalEngine:
     async def _spawn(self, socket_path: Path) -> ManagedProcess:
         try:
             command = self._command(engine_config(self._spec, socket_path))
-            self._process = await ManagedProcess.spawn(command, self._spec.name, self._log, self._patience)
+            self._process = await ManagedProcess.spawn(command, self._spec.name, self._log, self._stop_timeouts)
         except OSError as error:
             raise self._unavailable(f"its process cannot be started: {error}") from error
         return self._process

@@ -29,7 +29,7 @@ _CPU_FAULTS: Final = frozenset({signal.SIGILL, signal.SIGSEGV, signal.SIGBUS})
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class StopTimeouts:
     """How long a process that is to end is waited for, in seconds: until it leaves, after SIGTERM, after SIGKILL.
 
     What it wrote is read for another `last_words_s` at most: others may hold the end of its standard error.
@@ -63,20 +63,20 @@ class ManagedProcess:
         stderr: tuple[asyncio.ReadTransport, asyncio.StreamReader],
         log: EngineLog,
         logger: logging.Logger,
-        patience: Patience,
+        stop_timeouts: StopTimeouts,
     ) -> None:
         self._process = process
         self._pipe, stream = stderr
         self._written = log
         self._log = logger
-        self._patience = patience
+        self._stop_timeouts = stop_timeouts
         self._insisted = self._given_up = False
         self._stopping: asyncio.Task[int | None] | None = None
         self._stderr_task = asyncio.create_task(self._read_stderr(stream))
 
     @classmethod
     async def spawn(
-        cls, command: Sequence[str], name: str, log: logging.Logger, patience: Patience | None = None
+        cls, command: Sequence[str], name: str, log: logging.Logger, stop_timeouts: StopTimeouts | None = None
     ) -> ManagedProcess:
         """Start `command`, the engine of `name`, in its own process group; its standard output is discarded.
 
@@ -98,7 +98,7 @@ class ManagedProcess:
             raise
         finally:
             os.close(theirs)
-        return cls(process, (pipe, stream), EngineLog(name, log), log, patience or Patience())
+        return cls(process, (pipe, stream), EngineLog(name, log), log, stop_timeouts or StopTimeouts())
 
     @property
     def pid(self) -> int:
@@ -151,7 +151,7 @@ class ManagedProcess:
         """Return its exit code (negative: the signal that killed it) once it has ended and its last words are read."""
         code = await self._process.wait()
         # Unlike a plain await, this leaves the reader alone where the caller is cancelled.
-        await asyncio.wait({self._stderr_task}, timeout=self._patience.last_words_s)
+        await asyncio.wait({self._stderr_task}, timeout=self._stop_timeouts.last_words_s)
         self._pipe.close()
         return code
 
@@ -167,14 +167,14 @@ class ManagedProcess:
     async def _insist(self) -> int | None:
         if self._process.stdin is not None:
             self._process.stdin.close()
-        patience = self._patience
-        insisting = ((patience.leave_s, signal.SIGTERM), (patience.terminate_s, signal.SIGKILL))
+        stop_timeouts = self._stop_timeouts
+        insisting = ((stop_timeouts.leave_s, signal.SIGTERM), (stop_timeouts.terminate_s, signal.SIGKILL))
         for patience_s, insist in () if self._insisted else insisting:
             if (code := await self._ended_within(patience_s)) is not None:
                 return code
             self._log.warning("engine process %d does not leave; sending %s", self.pid, insist.name)
             self.signal(insist)
-        code = await self._ended_within(patience.kill_s)
+        code = await self._ended_within(stop_timeouts.kill_s)
         if code is None:
             self._given_up = True
             self._log.error("engine process %d does not end, not even after SIGKILL", self.pid)

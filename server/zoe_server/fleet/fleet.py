@@ -23,7 +23,7 @@ from zoe_server.fleet.planner import FleetPolicy, Urgency
 from zoe_server.fleet.reconciler import Reconciler
 from zoe_server.fleet.restart import RestartPolicy
 from zoe_server.fleet.sizing import NoSizing, Sizing
-from zoe_server.fleet.supervisor import Care
+from zoe_server.fleet.supervisor import EngineLifecycle
 
 
 class Fleet:
@@ -43,8 +43,10 @@ class Fleet:
     ) -> None:
         clock = clock or Clock()
         self._ready_wait_s = ready_wait_s
-        self._care = Care(create, policy or RestartPolicy(), health or HealthPolicy(), clock, self._wake)
-        self._models = {spec.name: Model(spec, self._care) for spec in specs}
+        self._lifecycle = EngineLifecycle(
+            create, policy or RestartPolicy(), health or HealthPolicy(), clock, self._wake
+        )
+        self._models = {spec.name: Model(spec, self._lifecycle) for spec in specs}
         self._reconciler = Reconciler(
             tuple(self._models.values()), sizing or NoSizing(), planning or FleetPolicy(), clock
         )
@@ -66,7 +68,7 @@ class Fleet:
         return self._reconciler.extra_bytes
 
     def start(self) -> None:
-        """Begin to load the models that are at home here, one after the other, in the background."""
+        """Begin to load the models that are loaded at start, one after the other, in the background."""
         self._reconciling = asyncio.create_task(self._reconciler.run(), name="reconciler")
 
     async def watch(self) -> None:
@@ -81,26 +83,26 @@ class Fleet:
                 self._reconciling.result()
 
     async def settled(self) -> None:
-        """Return when the first start of every model that is at home here has succeeded or failed."""
-        home = [model for model in self._models.values() if model.spec.load == "start"]
-        await self._reconciler.until(lambda: all(model.state is not ModelState.LOADING for model in home))
+        """Return when the first start of every model that is loaded at start has succeeded or failed."""
+        at_start = [model for model in self._models.values() if model.spec.load == "start"]
+        await self._reconciler.until(lambda: all(model.state is not ModelState.LOADING for model in at_start))
 
     async def enlist(self, name: str, specs: Sequence[ModelSpec]) -> None:
         """Serve `specs` from now on: those that are here, and a new one called `name`.
 
-        A new model that is at home here is loaded first, as far as there is room; until then nobody sees it, and the
+        A new model that is loaded at start is loaded first, as far as there is room; until then nobody sees it, and the
         others answer as before. What may change of these is their order, and who answers in their place.
 
         Raises:
             errors.EngineUnavailableError: it cannot be loaded; everything stays as it was.
         """
         known = {spec.name: spec for spec in specs}
-        newcomer = Model(known[name], self._care, is_newcomer=True)
+        newcomer = Model(known[name], self._lifecycle, is_newcomer=True)
         self._check_order()
-        await self._reconciler.admit(newcomer)
+        await self._reconciler.add(newcomer)
         await self._reconciler.until(lambda: newcomer.state is not ModelState.LOADING and not newcomer.is_going)
         if newcomer.state in (ModelState.FAILED, ModelState.STOPPED):
-            self._reconciler.dismiss(newcomer)
+            self._reconciler.remove(newcomer)
         if newcomer.state in (ModelState.FAILED, ModelState.STOPPED, ModelState.LOST):
             raise newcomer.error(newcomer.reason)
         self._models = _in_order({**self._models, name: newcomer}, known)
@@ -128,7 +130,7 @@ class Fleet:
         Raises:
             errors.EngineUnavailableError: it cannot start, or not in time.
         """
-        self._models[model].forgive()
+        self._models[model].reset_failures()
         self._wake()
         async with self.lease(model, 0):
             return
@@ -148,16 +150,16 @@ class Fleet:
             return
         if leaving.state is ModelState.LOST:
             raise leaving.error(leaving.reason)
-        dismissal = leaving.dismiss()
+        unload_request = leaving.request_unload()
         self._wake()
         try:
             async with asyncio.timeout(wait_s if leaving.leases.n_used else None):
-                problem = await dismissal
+                problem = await unload_request
         except TimeoutError as error:
             text = f"the model {model!r} still answers {leaving.leases.n_used} requests; try again later"
             raise errors.ModelBusyError(text) from error
         finally:
-            leaving.dismissals.recall(dismissal)
+            leaving.unload_requests.recall(unload_request)
             self._wake()
         if problem is not None:
             raise problem

@@ -1,7 +1,7 @@
 """How much memory a model takes: weights, the KV cache of its context, and what computing needs besides.
 
-An estimate before anybody has seen the model run; `memory_book` corrects it by what was measured. It is an upper bound
-where attention has a window or layers share their cache, since the engine keeps whole prefixes. Pure.
+An estimate before anybody has seen the model run; `memory_measurements` corrects it by what was measured. It is an
+upper bound where attention has a window or layers share their cache, since the engine keeps whole prefixes. Pure.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@
     ready                        restarting    its engine is gone, and somebody needs it
     ready                        unloaded      its engine is gone, and nobody needs it
     ready                        quarantined   its engine is gone, for the third time in short
-    failed, quarantined          unloaded      forgive
+    failed, quarantined          unloaded      reset_failures
     unloaded, loading, restarting  failed      refuse: there can be no room for it
     loading, restarting          unloaded      leave_out: there is no room now, and nobody asks
     loading, restarting          unloaded      stay_away: its load has not begun, and nobody asks
@@ -38,13 +38,13 @@ from zoe_server.catalogue.model_info import ModelInfo
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Engine
 from zoe_server.engines.engine_log import LogLine
-from zoe_server.fleet.dismissals import Dismissal, Dismissals
 from zoe_server.fleet.leases import Lease, Leases
 from zoe_server.fleet.model_state import ModelState, ModelStatus
 from zoe_server.fleet.planner import Resident, Urgency, Want
 from zoe_server.fleet.restart import Failures
-from zoe_server.fleet.sizing import Held
-from zoe_server.fleet.supervisor import Care, Supervisor
+from zoe_server.fleet.sizing import LoadedModel
+from zoe_server.fleet.supervisor import EngineLifecycle, Supervisor
+from zoe_server.fleet.unload_requests import UnloadRequest, UnloadRequests
 
 _LOGGER: Final = logging.getLogger(__name__)
 _COMING: Final = (ModelState.LOADING, ModelState.RESTARTING)
@@ -54,24 +54,24 @@ _ON_DEMAND: Final = "it is loaded when somebody asks for it"
 class Model:
     """See the module. A newcomer arrived after the server had begun, which was ready without it.
 
-    One `at_home` is to be in memory without being asked for, as far as it `fits`. Moments in seconds by the clock.
+    One that `loads_at_start` is to be in memory unasked, as far as it `fits`. Moments in seconds by the clock.
     """
 
-    def __init__(self, spec: ModelSpec, care: Care, *, is_newcomer: bool = False) -> None:
+    def __init__(self, spec: ModelSpec, lifecycle: EngineLifecycle, *, is_newcomer: bool = False) -> None:
         self.spec = spec
         self.leases = Leases(spec.name, spec.n_slots + spec.queue_limit)
-        self.dismissals = Dismissals()
-        self.at_home = spec.load == "start"
-        self.state = ModelState.LOADING if self.at_home else ModelState.UNLOADED
-        self.reason = "it is being loaded" if self.at_home else _ON_DEMAND
+        self.unload_requests = UnloadRequests()
+        self.loads_at_start = spec.load == "start"
+        self.state = ModelState.LOADING if self.loads_at_start else ModelState.UNLOADED
+        self.reason = "it is being loaded" if self.loads_at_start else _ON_DEMAND
         self.fits = True
         self.draining = False
         self.size_bytes = 0
-        self._care = care
+        self._lifecycle = lifecycle
         self._is_newcomer = is_newcomer
-        self._failures = Failures(care.restart)
+        self._failures = Failures(lifecycle.restart)
         self._estimated_bytes = 0
-        self._supervisor = Supervisor(care, self, lambda: self.leases.n_used)
+        self._supervisor = Supervisor(lifecycle, self, lambda: self.leases.n_used)
         self.takes_memory = False  # also on its way there or away
         self.is_going = False  # the engine went by itself, or could not start, and is not stopped yet
         self._info: ModelInfo | None = None
@@ -94,9 +94,9 @@ class Model:
         return self.engine is not None and not self.draining
 
     @property
-    def is_dismissed(self) -> bool:
+    def is_to_unload(self) -> bool:
         """Whether somebody wants it to go."""
-        return bool(self.dismissals)
+        return bool(self.unload_requests)
 
     @property
     def not_before_s(self) -> float:
@@ -119,29 +119,29 @@ class Model:
             ModelState.UNLOADING if self.is_going else self.state,
             open_requests=self.leases.n_used,
             pinned=self.spec.pinned,
-            at_home=self.spec.load == "start",
+            loads_at_start=self.spec.load == "start",
             draining=self.draining,
-            dismissed=self.is_dismissed,
+            to_unload=self.is_to_unload,
             loaded_at_s=self._loaded_at_s,
             last_used_s=self._last_used_s,
             keep_until_s=math.inf if keep_s is None else self._last_used_s + keep_s,
         )
 
-    def held(self) -> Held | None:
+    def loaded(self) -> LoadedModel | None:
         """Return what is in memory, None if nothing is."""
         engine = self._supervisor.engine
-        return Held(self.spec, self.size_bytes, None if engine is None else engine.pid) if self.takes_memory else None
+        return LoadedModel(self.spec, self.size_bytes, engine.pid if engine else None) if self.takes_memory else None
 
     def want(self) -> Want | None:
         """Return what is wanted of the model, None if nothing is."""
         if (most_urgent := self.leases.most_urgent) is not None:
             return Want(self.name, self.size_bytes, most_urgent.since_s, most_urgent.urgency)
-        homeless = self.at_home and self.fits and not self.takes_memory
-        return Want(self.name, self.size_bytes, 0.0, Urgency.HOME) if homeless else None
+        is_missing = self.loads_at_start and self.fits and not self.takes_memory
+        return Want(self.name, self.size_bytes, 0.0, Urgency.STARTUP) if is_missing else None
 
     def status(self) -> ModelStatus:
         """Return where it stands."""
-        now_s, supervisor = self._care.clock.now_s(), self._supervisor
+        now_s, supervisor = self._lifecycle.clock.now_s(), self._supervisor
         is_loading = self.state is ModelState.LOADING and self.spec.load == "start"
         quarantined = self.state is ModelState.QUARANTINED
         return ModelStatus(
@@ -166,7 +166,7 @@ class Model:
 
     def unavailable(self) -> errors.EngineUnavailableError | None:
         """Return why nobody can even wait for this model now, None if it makes sense to wait."""
-        not_due = self._care.clock.now_s() < self.not_before_s
+        not_due = self._lifecycle.clock.now_s() < self.not_before_s
         has_ended = self.state in (ModelState.STOPPED, ModelState.LOST)
         has_failed = self.state in (ModelState.FAILED, ModelState.QUARANTINED) and not_due
         return self.error(self.reason) if has_ended or has_failed else None
@@ -183,7 +183,7 @@ class Model:
         Raises:
             errors.QueueFullError: as many requests as may run and wait are open already.
         """
-        lease = self.leases.take(n_requests, urgency, self._care.clock.now_s())
+        lease = self.leases.take(n_requests, urgency, self._lifecycle.clock.now_s())
         if self.is_open:
             lease.let_in.set_result(True)
         return lease
@@ -191,7 +191,7 @@ class Model:
     def give_back(self, lease: Lease) -> None:
         """Take note that a lease has ended."""
         if lease.is_used:
-            self._last_used_s = self._care.clock.now_s()
+            self._last_used_s = self._lifecycle.clock.now_s()
         self.leases.give_back(lease)
 
     def admit(self) -> None:
@@ -207,19 +207,19 @@ class Model:
         """Let requests through again."""
         self.draining = False
 
-    def dismiss(self) -> Dismissal:
+    def request_unload(self) -> UnloadRequest:
         """Say that it is to go, pinned or not, or need not come; new requests wait until it is gone."""
         self.draining = True
         if self.state in _COMING:
             self.leases.turn_away(self.error("it was to be unloaded before it was loaded"))
-        return self.dismissals.add()
+        return self.unload_requests.add()
 
-    def forgive(self) -> None:
+    def reset_failures(self) -> None:
         """Forget what went wrong, and who wants it to go, unless it goes already: it may be started at once."""
-        self._failures.forgive()
+        self._failures.reset_failures()
         if self.state is not ModelState.UNLOADING:
             text = f"the model {self.name!r} stays, because somebody loads it again"
-            self.dismissals.end(errors.ModelBusyError(text))
+            self.unload_requests.end(errors.ModelBusyError(text))
         self.fits = True
         if self.state in (ModelState.FAILED, ModelState.QUARANTINED):
             self._become(ModelState.UNLOADED, _ON_DEMAND)
@@ -243,13 +243,13 @@ class Model:
         """Take note of what it really takes, or needs."""
         self.size_bytes = size_bytes
 
-    def reconsider(self) -> None:
+    def may_fit_again(self) -> None:
         """Take note that there may be room for it now."""
         self.fits = True
 
     def stay_away(self) -> None:
         """Take note that it is not to come back without being asked for."""
-        self.at_home = False
+        self.loads_at_start = False
         if self.state in _COMING and not self.takes_memory and not self.leases.waiting:
             self._become(ModelState.UNLOADED, _ON_DEMAND)
 
@@ -286,19 +286,19 @@ class Model:
             self.takes_memory = False
             self._become(ModelState.STOPPED, "the server is stopping")
             self.leases.turn_away(self.error(self.reason))
-            self.dismissals.end()
+            self.unload_requests.end()
 
     async def _load(self) -> errors.ZoeError | None:
-        begun_s = self._care.clock.now_s()
+        begun_s = self._lifecycle.clock.now_s()
         try:
             engine = await self._supervisor.start(self.spec)
         except errors.ZoeError as error:
             return await self.fail(error)
-        self._loaded_at_s = self._last_used_s = self._care.clock.now_s()
+        self._loaded_at_s = self._last_used_s = self._lifecycle.clock.now_s()
         self._load_s = self._loaded_at_s - begun_s
         self._info = engine.info
         self._n_ready += 1
-        self.at_home, self.fits = self.spec.load == "start", True
+        self.loads_at_start, self.fits = self.spec.load == "start", True
         self._become(ModelState.READY, "")
         return None
 
@@ -311,7 +311,7 @@ class Model:
 
     def _cannot_start(self, error: errors.ZoeError) -> None:
         lacks_memory = isinstance(error, kind := errors.OutOfMemoryError)
-        self._failures.cannot_start(self._care.clock.now_s(), lacks_memory=lacks_memory)
+        self._failures.cannot_start(self._lifecycle.clock.now_s(), lacks_memory=lacks_memory)
         self.is_going = True
         self._become(ModelState.FAILED, error.message)
         _LOGGER.error("model %s cannot be started: %s", self.name, error.message)
@@ -321,14 +321,14 @@ class Model:
         """Take note of the engine's end. See `Supervised`."""
         _LOGGER.error("the engine of model %s is gone: %s", self.name, reason)
         self.is_going = True
-        self.at_home = self.at_home and not self.is_dismissed
-        if self._failures.crashed(self._care.clock.now_s(), unhealthy=unhealthy):
-            minutes = self._care.restart.quarantine_s / 60
+        self.loads_at_start = self.loads_at_start and not self.is_to_unload
+        if self._failures.crashed(self._lifecycle.clock.now_s(), unhealthy=unhealthy):
+            minutes = self._lifecycle.restart.quarantine_s / 60
             text = f"its engine crashed too often and is left alone for {minutes:g} min: {reason}"
             self._become(ModelState.QUARANTINED, text)
             _LOGGER.error("model %s: %s", self.name, text)
             self.leases.turn_away(self.error(text))
-        elif self.at_home or self.leases.waiting:
+        elif self.loads_at_start or self.leases.waiting:
             self._become(ModelState.RESTARTING, f"its engine is being restarted: {reason}")
         else:
             self._become(ModelState.UNLOADED, f"its engine is gone: {reason}")
@@ -344,7 +344,7 @@ class Model:
         elif self.state is ModelState.LOST:
             self._become(ModelState.UNLOADED, f"its process has ended at last; {_ON_DEMAND}")
             _LOGGER.warning("model %s: %s", self.name, self.reason)
-        self.dismissals.end(self.error(self.reason) if lost else None)
+        self.unload_requests.end(self.error(self.reason) if lost else None)
 
     def _become(self, state: ModelState, reason: str) -> None:
         self.state, self.reason = state, reason

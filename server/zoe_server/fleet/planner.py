@@ -1,7 +1,7 @@
 """What the fleet does next: one decision from who is loaded, who is wanted, the memory for models, and the time. Pure.
 
 Wants are served in turn: interactive ones first, then background ones, each the oldest first; at last those of models
-that are at home here (loaded at start) and were sent away. A background want that has waited for
+that are loaded at start and were sent away. A background want that has waited for
 `background_patience_s` is as good as an interactive one. For each want, until there is something to do:
 
     1. it does not fit beside what is pinned or lost               -> Refuse
@@ -11,15 +11,15 @@ that are at home here (loaded at start) and were sent away. A background want th
        3.2 the want's patience is over, and they had their turn    -> Drain them: new requests wait, so that they may go
        3.3 else                                                       they and the room are promised, the next want
     4. nobody wanted can have more
-       4.1 a resident that is being loaded was dismissed           -> GiveUp its load
-       4.2 one was dismissed, or unused for as long as it is kept  -> Evict
+       4.1 a resident that is being loaded is to be unloaded           -> GiveUp its load
+       4.2 one is to be unloaded, or unused for as long as it is kept  -> Evict
     5. a resident is drained for nobody (any more)                 -> Reopen
     6. else                                                        -> Wait, until a moment or until something changes
 
 A resident may go when no request is open, it is not pinned, and it has been here for `min_residency_s`; for a want
-whose patience is over (`drain_after_s`), a turn of as many seconds is enough. A model at home asks for nobody: it only
-replaces guests that were not used for `return_after_s`, and never drains. Only one load or eviction is under way at a
-time; 1, 3.2 and 5 need no time and do not wait for it, and 4.1 ends it.
+whose patience is over (`drain_after_s`), a turn of as many seconds is enough. A model that is loaded at start asks for
+nobody: it only replaces others that were not used for `return_after_s`, and never drains. Only one load or eviction is
+under way at a time; 1, 3.2 and 5 need no time and do not wait for it, and 4.1 ends it.
 
 No want waits forever where every request ends: it gets older until its patience is over and it comes first, then what
 has to go gets no new requests. This module does not know where bytes come from and how a model is loaded.
@@ -44,7 +44,7 @@ class Urgency(IntEnum):
 
     INTERACTIVE = 0
     BACKGROUND = 1
-    HOME = 2
+    STARTUP = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,8 @@ class Resident:
     """A model that takes `size_bytes` of memory; moments in seconds by the clock that `now_s` is from.
 
     `last_used_s` is when its last request ended. It is `draining` while new requests to it have to wait. Without a
-    request, it is kept until `keep_until_s`; a `dismissed` one is not kept at all. One that is `at_home` was loaded for
-    everybody, others are guests.
+    request, it is kept until `keep_until_s`; one `to_unload` is not kept at all. One that `loads_at_start` was loaded
+    for everybody, others on demand.
     """
 
     name: str
@@ -61,9 +61,9 @@ class Resident:
     state: ModelState = ModelState.READY
     open_requests: int = 0
     pinned: bool = False
-    at_home: bool = False
+    loads_at_start: bool = False
     draining: bool = False
-    dismissed: bool = False
+    to_unload: bool = False
     loaded_at_s: float = 0.0
     last_used_s: float = 0.0
     keep_until_s: float = math.inf
@@ -71,7 +71,7 @@ class Resident:
     @property
     def is_kept(self) -> bool:
         """Whether no want can make it go."""
-        return self.pinned and not self.dismissed
+        return self.pinned and not self.to_unload
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class FleetPolicy:
 
     def patience_ends_s(self, want: Want) -> float:
         """Return the moment from which on others have to make room for `want`."""
-        if want.urgency is Urgency.HOME:
+        if want.urgency is Urgency.STARTUP:
             return math.inf
         interactive = want.urgency is Urgency.INTERACTIVE
         return want.since_s + (self.drain_after_s if interactive else self.background_patience_s)
@@ -212,16 +212,16 @@ class _Table:
     def clear_up(self) -> Decision:
         """Return what is to be done when no want can have more."""
         for one in self._residents:
-            if one.dismissed and one.state in _COMING:  # 4.1
+            if one.to_unload and one.state in _COMING:  # 4.1
                 return GiveUp(one.name)
         for one in self._movable:
             if one.open_requests == 0 and one.name not in self._promised:
-                if not self._moving and (one.dismissed or self._now_s >= one.keep_until_s):  # 4.2
+                if not self._moving and (one.to_unload or self._now_s >= one.keep_until_s):  # 4.2
                     return Evict(one.name)
                 self._wake_at(one.keep_until_s)
         for one in self._residents:
             if (
-                one.draining and not one.dismissed and one.state is ModelState.READY and one.name not in self._promised
+                one.draining and not one.to_unload and one.state is ModelState.READY and one.name not in self._promised
             ):  # 5
                 return Reopen(one.name)
         return Wait(self._wake_s)  # 6
@@ -257,9 +257,9 @@ class _Table:
 
     def _eligible(self, want: Want) -> Iterator[Resident]:
         for one in self._movable:
-            if want.urgency is not Urgency.HOME:
+            if want.urgency is not Urgency.STARTUP:
                 yield one
-            elif not one.at_home and one.open_requests == 0:
+            elif not one.loads_at_start and one.open_requests == 0:
                 unused_s = one.last_used_s + self._policy.return_after_s
                 if self._now_s >= unused_s:
                     yield one
@@ -274,7 +274,7 @@ class _Table:
 
     def _free_to_go_s(self, one: Resident, want: Want) -> float:
         """Return from when on the resident may go while nobody uses it."""
-        if one.dismissed:
+        if one.to_unload:
             return -math.inf
         return min(one.loaded_at_s + self._policy.min_residency_s, self._drained_s([one], want))
 

@@ -59,13 +59,13 @@ class Reconciler:
         """All that there are, in the order of their first loads."""
         return tuple(self._models.values())
 
-    async def admit(self, model: Model) -> None:
+    async def add(self, model: Model) -> None:
         """Have `model`, too, from now on."""
         model.estimate(await self._sizing.estimate(model.spec))
         self._models = {**self._models, model.name: model}
         self.wake()
 
-    def dismiss(self, model: Model) -> None:
+    def remove(self, model: Model) -> None:
         """Have `model` no more, of which nothing is in memory."""
         self._models = {name: other for name, other in self._models.items() if other is not model}
 
@@ -106,7 +106,7 @@ class Reconciler:
         """Return what a request to this model waits for, in words."""
         if model.state in (ModelState.LOADING, ModelState.RESTARTING):
             return f"still {model.state.value}: {model.reason}"
-        if model.is_dismissed:
+        if model.is_to_unload:
             return "it is still being unloaded"
         if model.draining or model.takes_memory:
             return "others wait for its memory, and go first"
@@ -130,12 +130,12 @@ class Reconciler:
     async def _ask_budget(self) -> None:
         """Ask how much there is for models now; those that were refused and fit now get another chance."""
         self._asked_s = self._clock.now_s()
-        held = [one for model in self._models.values() if (one := model.held()) is not None]
+        held = [one for model in self._models.values() if (one := model.loaded()) is not None]
         self._budget_bytes = await self._sizing.budget_bytes(held)
         stays_bytes = sum(one.size_bytes for one in self._residents() if one.is_kept)
         for model in self._models.values():
             if model.size_bytes <= self._budget_bytes - stays_bytes:
-                model.reconsider()
+                model.may_fit_again()
 
     async def _weigh_all(self) -> None:
         await self._ask_budget()
@@ -153,7 +153,7 @@ class Reconciler:
         now_s = self._clock.now_s()
         for model in self._models.values():
             if model.state is ModelState.QUARANTINED and now_s >= model.not_before_s:
-                model.forgive()
+                model.reset_failures()
             model.admit()
         due = [model for model in self._models.values() if model.not_before_s <= now_s]
         wants = [want for model in due if (want := model.want()) is not None]
@@ -195,7 +195,7 @@ class Reconciler:
             _LOGGER.exception("model %s could not be loaded", model.name)
             problem = await model.fail(errors.EngineUnavailableError(f"it could not be loaded: {error!r}"))
         if problem is not None:
-            await self._reconsider(model, problem)
+            await self._adjust_size(model, problem)
             return
         model.admit()
         if model.engine is not None:
@@ -203,7 +203,7 @@ class Reconciler:
             model.resize(measured_bytes or model.size_bytes)
         _LOGGER.info("model %s is loaded (%s)", model.name, gigabytes(model.size_bytes))
 
-    async def _reconsider(self, model: Model, problem: errors.ZoeError) -> None:
+    async def _adjust_size(self, model: Model, problem: errors.ZoeError) -> None:
         """A model that found too little memory needs more than there was; after some time it may be tried again."""
         if isinstance(problem, errors.OutOfMemoryError):
             taken_bytes = sum(one.size_bytes for one in self._residents())
@@ -222,8 +222,8 @@ class Reconciler:
 
     async def _evict(self, model: Model, wanted_by: str | None, unload: Callable[[str], Awaitable[None]]) -> None:
         why = f"{wanted_by} needed its memory" if wanted_by else "nobody used it"
-        why = "it was unloaded" if model.is_dismissed else why
-        if wanted_by is None or model.is_dismissed:
+        why = "it was unloaded" if model.is_to_unload else why
+        if wanted_by is None or model.is_to_unload:
             model.stay_away()
         await unload(f"{why}; it is loaded again when somebody asks for it")
         if not model.takes_memory:

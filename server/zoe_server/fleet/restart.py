@@ -75,7 +75,7 @@ class Failures:
         self.not_before_s = now_s + (policy.unhealthy_s if unhealthy else policy.delay_s(self._all, now_s))
         return False
 
-    def forgive(self) -> None:
+    def reset_failures(self) -> None:
         """Forget them: another engine may be started at once."""
         self.not_before_s = -math.inf
         self._all.clear()

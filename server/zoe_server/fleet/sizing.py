@@ -33,7 +33,7 @@ from zoe_server.fleet.hardware_policy import Policy, recommend
 from zoe_server.system.file_tree import FileTree
 
 if TYPE_CHECKING:
-    from zoe_server.fleet.memory_book import MemoryBook
+    from zoe_server.fleet.memory_measurements import MemoryMeasurements
 
 _LOGGER: Final = logging.getLogger(__name__)
 UNBOUNDED_BYTES: Final = 1 << 62
@@ -42,7 +42,7 @@ AnswerT = TypeVar("AnswerT")
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class LoadedModel:
     """A model in memory, which counts with `size_bytes`; `pid` is its process, None if it has none."""
 
     spec: ModelSpec
@@ -53,10 +53,10 @@ class Held:
 class Sizing(Protocol):
     """What the fleet asks about memory; sizes in bytes."""
 
-    async def budget_bytes(self, held: Sequence[Held] = ()) -> int:
+    async def budget_bytes(self, loaded: Sequence[LoadedModel] = ()) -> int:
         """Return how much memory all models together may take; asked first of all, and again now and then.
 
-        What `held` models take is theirs: what other programs took or gave back is what changes.
+        What `loaded` models take is theirs: what other programs took or gave back is what changes.
         """
         ...
 
@@ -81,9 +81,9 @@ class Sizing(Protocol):
 class NoSizing:
     """Weighs nothing: everything fits."""
 
-    async def budget_bytes(self, held: Sequence[Held] = ()) -> int:
+    async def budget_bytes(self, loaded: Sequence[LoadedModel] = ()) -> int:
         """Return more than there can be."""
-        del held
+        del loaded
         return UNBOUNDED_BYTES
 
     @property
@@ -106,15 +106,15 @@ class NoSizing:
 class MachineSizing:
     """Weighs on this machine; `budget_bytes` is what a user allows, None leaves it to the policy of the hardware."""
 
-    def __init__(self, book: MemoryBook, budget_bytes: int | None = None) -> None:
-        self._book = book
+    def __init__(self, measurements: MemoryMeasurements, budget_bytes: int | None = None) -> None:
+        self._measurements = measurements
         self._allowed_bytes = budget_bytes
         self._hardware: Hardware | None = None
         self._on_gpu = False
         self._questions = CallQueue("the memory of this machine")
         self._facts: dict[str, memory.ModelFacts] = {}
 
-    async def budget_bytes(self, held: Sequence[Held] = ()) -> int:
+    async def budget_bytes(self, loaded: Sequence[LoadedModel] = ()) -> int:
         """Look at the machine and return its budget; see `Sizing`."""
         if self._hardware is None:
             self._hardware = hardware = await self._asked(detect, UNKNOWN)
@@ -127,7 +127,7 @@ class MachineSizing:
             return self._allowed_bytes
         if not self._hardware.memory_total_bytes:
             return UNBOUNDED_BYTES
-        held_bytes = sum(self._held_bytes(one) for one in held)
+        held_bytes = sum(self._loaded_bytes(one) for one in loaded)
         return recommend(self._hardware, held_bytes=held_bytes, can_offload=self._on_gpu).budget_bytes
 
     async def _asked(self, ask: Callable[[], AnswerT], otherwise: AnswerT) -> AnswerT:
@@ -137,9 +137,9 @@ class MachineSizing:
         except TimeoutError:
             return otherwise
 
-    def _held_bytes(self, held: Held) -> int:
+    def _loaded_bytes(self, loaded: LoadedModel) -> int:
         """Return by how much less is available because of the model, in the memory that is planned."""
-        return held.size_bytes if self._takes_of_gpu(held.spec) else _private_bytes(held.pid)
+        return loaded.size_bytes if self._takes_of_gpu(loaded.spec) else _private_bytes(loaded.pid)
 
     def _takes_of_gpu(self, spec: ModelSpec) -> bool:
         """Whether what is free for GPUs tells what the model takes; of their own memory, each engine takes some."""
@@ -155,7 +155,7 @@ class MachineSizing:
         return memory.GPU_OVERHEAD_BYTES if self._on_gpu else 0
 
     async def estimate(self, spec: ModelSpec) -> int:
-        """Read the model's file and return what the book says of it; see `Sizing`. Without a file it is 0."""
+        """Read the model's file and return what was measured of it; see `Sizing`. Without a file it is 0."""
         if spec.engine != LLAMA:
             return 0
         try:
@@ -164,12 +164,12 @@ class MachineSizing:
             _LOGGER.debug("model %s: %s", spec.name, error)
             return 0
         self._facts[spec.name] = facts
-        return self._book.estimate(spec.name, facts) + self._homeless_bytes(spec, facts)
+        return self._measurements.estimate(spec.name, facts) + self._uncounted_host_bytes(spec, facts)
 
     def _model_facts(self, spec: ModelSpec) -> memory.ModelFacts:
         return model_facts(spec, on_gpu=self._on_gpu, unified=self._is_unified)
 
-    def _homeless_bytes(self, spec: ModelSpec, facts: memory.ModelFacts) -> int:
+    def _uncounted_host_bytes(self, spec: ModelSpec, facts: memory.ModelFacts) -> int:
         """Return what the CPU has of the model if the machine, even with nothing else on it, has not enough memory."""
         needed_bytes, hardware = memory.host_bytes(facts), self._hardware
         if hardware is None or not needed_bytes:
@@ -204,7 +204,7 @@ class MachineSizing:
         if taken_bytes is None or taken_bytes <= 0:
             return None
         measured_bytes = max(taken_bytes, memory.gpu_part(facts, facts.weights_bytes))
-        await asyncio.to_thread(self._book.remember, spec.name, facts, measured_bytes)
+        await asyncio.to_thread(self._measurements.remember, spec.name, facts, measured_bytes)
         return measured_bytes
 
     async def _taken_bytes(self, free_before_bytes: int | None) -> int | None:

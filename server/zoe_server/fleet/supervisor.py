@@ -25,7 +25,7 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Care:
+class EngineLifecycle:
     """How engines are made and cared for; `changed` is called when one has ended that nobody stopped."""
 
     create: Callable[[ModelSpec], Engine]
@@ -50,8 +50,8 @@ class Supervised(Protocol):
 class Supervisor:
     """Has one engine at a time, which has `n_used` requests in hand, from `start` to `stop` or until it went."""
 
-    def __init__(self, care: Care, owner: Supervised, n_used: Callable[[], int]) -> None:
-        self._care = care
+    def __init__(self, lifecycle: EngineLifecycle, owner: Supervised, n_used: Callable[[], int]) -> None:
+        self._lifecycle = lifecycle
         self._owner = owner
         self._n_used = n_used
         self._engine: Engine | None = None
@@ -80,7 +80,7 @@ class Supervisor:
         Raises:
             errors.ZoeError: it cannot be started. Its owner was not told of its end yet; `stop` does that.
         """
-        self._engine = engine = self._care.create(spec)
+        self._engine = engine = self._lifecycle.create(spec)
         self.checked_s = None
         try:
             await engine.start()
@@ -103,19 +103,19 @@ class Supervisor:
 
     async def _watch(self, engine: Engine) -> None:
         """Follow one engine until it ends, by itself or because it is not well."""
-        care = self._care
+        lifecycle = self._lifecycle
         closed = asyncio.ensure_future(engine.wait_closed())
-        watching = asyncio.create_task(watch(self._look, care.health, care.clock, self._checked))
+        watching = asyncio.create_task(watch(self._look, lifecycle.health, lifecycle.clock, self._checked))
         try:
             await asyncio.wait({closed, watching}, return_when=asyncio.FIRST_COMPLETED)
             if unhealthy := not closed.done():
-                await engine.kill(_diagnosis(watching.result(), care.health))
+                await engine.kill(_diagnosis(watching.result(), lifecycle.health))
             self._owner.engine_gone(await closed, unhealthy=unhealthy)
         finally:
             closed.cancel()
             watching.cancel()
         await self._end(engine)
-        care.changed()
+        lifecycle.changed()
 
     async def _end(self, engine: Engine) -> None:
         """Stop the engine; whatever goes wrong with that, its owner hears what is left of it."""
@@ -136,7 +136,7 @@ class Supervisor:
     async def _outlive(self, engine: Engine) -> None:
         await engine.wait_ended()
         self._owner.engine_released(lost=False)
-        self._care.changed()
+        self._lifecycle.changed()
 
     def _look(self) -> tuple[Health, int]:
         return self.health, self._n_used()

@@ -75,7 +75,7 @@ async def explain_route(request: web.Request) -> web.Response:
             "why": plan.why,
             "model": plan.model,
             "candidates": [plan.named(candidate) for candidate in plan.candidates],
-            "said": rules.said(question, bundled_said()).wire(),
+            "said": rules.said(question, bundled_said()).to_json(),
             "handover": None if plan.handover is None else list(plan.handover.candidates),
         }
     )

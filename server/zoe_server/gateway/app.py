@@ -26,7 +26,7 @@ from zoe_server.gateway.openai.responses import ResponseBody, responses
 from zoe_server.gateway.openapi import JSON, TEXT, Route, document
 from zoe_server.gateway.origins import allow_origin, check_host, check_origin
 from zoe_server.gateway.services import SERVICES, Services, services
-from zoe_server.gateway.status_page import HTML, front_door
+from zoe_server.gateway.status_page import HTML, index
 from zoe_server.gateway.tokens import DetokenizeBody, TokenizeBody, detokenize, tokenize
 from zoe_server.gateway.tracking import name_request
 
@@ -61,7 +61,7 @@ ROUTES: Final = (
     Route(
         "GET",
         "/",
-        front_door,
+        index,
         "How the server is doing, for people; for Ollama's clients, a sign of life",
         answers=(TEXT, HTML),
     ),

@@ -31,7 +31,7 @@ Texts = str | _SomeTokens | Items[str] | Items[_SomeTokens]
 """One text or several, each of them as tokens where the client has made them already."""
 
 
-class Wire(BaseModel):
+class RequestModel(BaseModel):
     """What a client sends: nothing is taken for what it is not, and what is not known is ignored."""
 
     model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)

@@ -54,5 +54,5 @@ def _model(entry: Entry, store: Store, room: Room, step: Step | None) -> dict[st
         "context_tokens": entry.context_tokens,
         "fits": fits(entry, room),
         "is_here": store.state(entry) in (FileState.BUNDLED, FileState.PULLED),
-        "pulling": None if step is None else step.wire(),
+        "pulling": None if step is None else step.to_json(),
     }

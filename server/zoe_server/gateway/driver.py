@@ -23,7 +23,7 @@ from zoe_server.gateway import pictures
 from zoe_server.gateway.middleware import reading
 from zoe_server.gateway.request_record import RequestRecord
 from zoe_server.gateway.services import services
-from zoe_server.gateway.tracking import account
+from zoe_server.gateway.tracking import record_of
 from zoe_server.routing import handover
 from zoe_server.routing.router import RoutePlan
 
@@ -143,15 +143,16 @@ def _told(error: Exception, model: str) -> errors.ZoeError:
 
 
 class _Answers:
-    """The events of all choices, side by side on one engine; `n_open` choices have not ended. `tracked` hears of each.
+    """The events of all choices, side by side on one engine; `n_open` choices have not ended.
 
-    Waiting for the engine is part of it, so that a client can be kept company meanwhile.
+    `request_record` hears of each event. Waiting for the engine is part of it, so that a client can be kept company
+    meanwhile.
     """
 
-    def __init__(self, model: str, n_choices: int, tracked: RequestRecord) -> None:
+    def __init__(self, model: str, n_choices: int, request_record: RequestRecord) -> None:
         self.model = model
         self.n_open = n_choices
-        self._tracked = tracked
+        self._request_record = request_record
         self._events: asyncio.Queue[IndexedEvent] = asyncio.Queue()
 
     async def next(self, timeout_s: float | None = None) -> IndexedEvent:
@@ -165,7 +166,7 @@ class _Answers:
             index, event = await self._events.get()
         if isinstance(event, protocol.Finish) and event.reason == "cancelled":
             event = protocol.Failure(errors.EngineUnavailableError(_UNASKED_CANCEL, retry_after_s=1.0))
-        self._tracked.saw(index, event)
+        self._request_record.saw(index, event)
         if isinstance(event, protocol.Failure):
             raise event.error
         self.n_open -= isinstance(event, protocol.Finish)
@@ -178,16 +179,16 @@ class _Answers:
 
     def planned(self, plan: RoutePlan) -> None:
         """See `handover.Listener`."""
-        self._tracked.planned(plan)
+        self._request_record.planned(plan)
 
     def asked(self, model: str, name: str) -> None:
         """See `handover.Listener`."""
-        self.model, self._tracked.model = name, model
+        self.model, self._request_record.model = name, model
 
     def take(self, index: int, event: protocol.ChatEvent) -> None:
         """See `handover.Listener`."""
         if isinstance(event, protocol.Started):
-            self._tracked.saw(index, event)
+            self._request_record.saw(index, event)
         else:
             self._events.put_nowait((index, event))
 
@@ -197,10 +198,10 @@ async def _asked(
     request: web.Request, plan: RoutePlan, requests: Sequence[protocol.ChatRequest]
 ) -> AsyncGenerator[_Answers, None]:
     """Begin all `requests` and lend their events; leaving the context cancels what is still open."""
-    tracked = account(request)
-    tracked.planned(plan)
-    tracked.wants(requests)
-    answers = _Answers(plan.model, len(requests), tracked)
+    request_record = record_of(request)
+    request_record.planned(plan)
+    request_record.wants(requests)
+    answers = _Answers(plan.model, len(requests), request_record)
 
     async def produce() -> None:
         """Bring all events; whatever goes wrong is an event as well: nobody waits forever."""
@@ -254,7 +255,7 @@ class Stream:
         async with reading(self._request, all_of_it=True):
             response = await self._begin()
             await response.write_eof(text.encode())
-        account(self._request).delivered(response.status)
+        record_of(self._request).delivered(response.status)
         return response
 
     async def _begin(self) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""Around every handler: the account of its request, who may ask, whether we still take requests, failures in the form
+"""Around every handler: the record of its request, who may ask, whether we still take requests, failures in the form
 of the API.
 
 A traceback never reaches a client; what we did not foresee is logged here and answered with a plain `server_error`.
@@ -19,7 +19,7 @@ from aiohttp.typedefs import Handler
 
 from zoe_server import errors
 from zoe_server.gateway.services import Services, services
-from zoe_server.gateway.tracking import LOOKING_PATHS, account, open_account
+from zoe_server.gateway.tracking import LOOKING_PATHS, open_record, record_of
 
 _LOGGER: Final = logging.getLogger(__name__)
 OPEN_PATHS: Final = frozenset({"/", "/health"})
@@ -51,7 +51,7 @@ def is_ollama_path(path: str) -> bool:
 
 def error_response(request: web.Request, error: errors.ZoeError, status: int | None = None) -> web.Response:
     """Return `error` as JSON with its own status or `status` and, where it says when to come back, `Retry-After`."""
-    account(request).failed(error)
+    record_of(request).failed(error)
     headers = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
@@ -63,9 +63,9 @@ def error_response(request: web.Request, error: errors.ZoeError, status: int | N
 
 @web.middleware
 async def track_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Keep account of every request, to its end, whatever that is: to when its answer is written."""
+    """Keep a record of every request, to its end, whatever that is: to when its answer is written."""
     tracker = services(request).tracker
-    tracked = open_account(request, tracker)
+    request_record = open_record(request, tracker)
     status: int | None = None
     try:
         response = await handler(request)
@@ -78,7 +78,7 @@ async def track_requests(request: web.Request, handler: Handler) -> web.StreamRe
     except ConnectionError:
         return web.Response(status=_CLIENT_CLOSED)
     finally:
-        tracker.end(tracked, status)
+        tracker.end(request_record, status)
 
 
 @web.middleware

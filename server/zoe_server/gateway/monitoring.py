@@ -41,7 +41,9 @@ async def metrics_json(request: web.Request) -> web.Response:
 
 async def stats(request: web.Request) -> web.Response:
     """Answer with the requests in work, the oldest first."""
-    return web.json_response({"requests": [tracked.record() for tracked in services(request).tracker.running]})
+    return web.json_response(
+        {"requests": [request_record.record() for request_record in services(request).tracker.running]}
+    )
 
 
 async def recent_requests(request: web.Request) -> web.Response:

@@ -48,7 +48,7 @@ class Step:
     total_bytes: int | None = None
     completed_bytes: int | None = None
 
-    def wire(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return it as Ollama's record."""
         told = {"digest": self.digest, "total": self.total_bytes, "completed": self.completed_bytes}
         return {"status": self.status, **{key: value for key, value in told.items() if value is not None}}
@@ -247,7 +247,7 @@ class Pulls:
 
     async def _remember(self, entry: Entry) -> None:
         try:
-            await asyncio.to_thread(self.store.roster.add, entry.name)
+            await asyncio.to_thread(self.store.pulled_models.add, entry.name)
         except OSError as error:
             raise errors.DownloadFailedError(
                 f"{entry.name} is served, but will not be after a restart: {error.filename or self.store.folder}: "

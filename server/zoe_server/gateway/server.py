@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.health import HealthPolicy
-from zoe_server.fleet.memory_book import MemoryBook
+from zoe_server.fleet.memory_measurements import MemoryMeasurements
 from zoe_server.fleet.sizing import MachineSizing
 from zoe_server.gateway.listener import Listener
 from zoe_server.gateway.pull import Pulls
@@ -49,7 +49,7 @@ async def serve(settings: Settings, listening: Announce, settled: Announce) -> N
         settings.specs(),
         ready_wait_s=settings.server.ready_wait_s,
         health=HealthPolicy(stuck_s=settings.server.stuck_after_s),
-        sizing=MachineSizing(MemoryBook(settings.memory_book), settings.server.memory_budget_bytes),
+        sizing=MachineSizing(MemoryMeasurements(settings.memory_measurements), settings.server.memory_budget_bytes),
     )
     for problem in (*settings.shortcomings(), *settings.left_out()):
         _LOGGER.warning("%s", problem)

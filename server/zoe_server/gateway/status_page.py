@@ -24,7 +24,7 @@ _TEMPLATE: Final = "status_page.html"
 _ASK_FOR_KEY: Final = 'Basic realm="Zoe: any user name, the API key as password", charset="UTF-8"'
 
 
-async def front_door(request: web.Request) -> web.Response:
+async def index(request: web.Request) -> web.Response:
     """Answer a browser with the page, if it has the key, and everybody else with a sign of life."""
     if HTML not in request.headers.get("Accept", ""):
         return await alive(request)
@@ -40,7 +40,7 @@ async def _page(request: web.Request) -> web.Response:
         __version__,
         await state.read_state(),
         state.fleet.status(),
-        [tracked.record() for tracked in state.tracker.running],
+        [request_record.record() for request_record in state.tracker.running],
         state.tracker.ended,
         {spec.name: state.fleet.log(spec.name) for spec in state.fleet.specs},
     )

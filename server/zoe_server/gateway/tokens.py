@@ -6,13 +6,13 @@ from aiohttp import web
 
 from zoe_server import errors
 from zoe_server.engines.base import Engine
-from zoe_server.gateway.body import Tokens, Wire, parse_json, refuse, validated
+from zoe_server.gateway.body import RequestModel, Tokens, parse_json, refuse, validated
 from zoe_server.gateway.services import services
 from zoe_server.gateway.tracking import track
 from zoe_server.routing import fallback
 
 
-class TokenizeBody(Wire):
+class TokenizeBody(RequestModel):
     """The body of POST /tokenize."""
 
     content: str
@@ -22,7 +22,7 @@ class TokenizeBody(Wire):
     with_pieces: bool = False
 
 
-class DetokenizeBody(Wire):
+class DetokenizeBody(RequestModel):
     """The body of POST /detokenize."""
 
     tokens: Tokens

@@ -1,7 +1,7 @@
 """`Tracker`: which requests are in work, and the last of those that ended; one line in the log for each.
 
 Every answer carries `X-Request-Id`: the client's own, or a new one. What only looks at the server, and does so again
-and again, gets an id and is not tracked otherwise.
+and again, gets an id and is not request_record otherwise.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ REQUEST_LOG: Final = "zoe.requests"
 """The name of the logger: one line of JSON at the end of each request, with level INFO."""
 KEPT_REQUESTS: Final = 200
 _MAX_ID: Final = 128
-_TRACKED: Final = web.RequestKey("tracked", RequestRecord)
+_RECORD: Final = web.RequestKey("request_record", RequestRecord)
 _UNKNOWN: Final = "unknown"
 _LOGGER: Final = logging.getLogger(REQUEST_LOG)
 LOOKING_PATHS: Final = frozenset(
@@ -52,7 +52,7 @@ class Tracker:
     @property
     def running(self) -> list[RequestRecord]:
         """The requests in work, the oldest first."""
-        return sorted(self._open, key=lambda tracked: tracked.begun)
+        return sorted(self._open, key=lambda request_record: request_record.begun)
 
     @property
     def ended(self) -> list[dict[str, Any]]:
@@ -60,8 +60,8 @@ class Tracker:
         return list(reversed(self._ended))
 
     def begin(self, request: web.Request) -> RequestRecord:
-        """Return the account of a request that came."""
-        tracked = RequestRecord(
+        """Return the record of a request that came."""
+        request_record = RequestRecord(
             request_id(request.headers.get(REQUEST_ID, "")),
             request.method,
             request.path,
@@ -70,18 +70,18 @@ class Tracker:
             self._keeps_prompts,
         )
         if request.path not in LOOKING_PATHS:
-            self._open.add(tracked)
-        return tracked
+            self._open.add(request_record)
+        return request_record
 
-    def end(self, tracked: RequestRecord, status: int | None) -> None:
-        """Close the account: count the request, keep it and log it."""
-        tracked.end(status)
-        if tracked not in self._open:
+    def end(self, request_record: RequestRecord, status: int | None) -> None:
+        """Close the record: count the request, keep it and log it."""
+        request_record.end(status)
+        if request_record not in self._open:
             return
-        self._open.remove(tracked)
-        self._observe(tracked.outcome())
-        record = tracked.record()
-        if tracked.method == "POST":
+        self._open.remove(request_record)
+        self._observe(request_record.outcome())
+        record = request_record.record()
+        if request_record.method == "POST":
             self._ended.append(record)
         if _LOGGER.isEnabledFor(logging.INFO):
             _LOGGER.info("%s", json.dumps(record))
@@ -95,26 +95,26 @@ def request_id(given: str) -> str:
 
 
 def track(request: web.Request, asked: str | None) -> RequestRecord:
-    """Return the account of `request`, which asks for the model `asked`."""
-    tracked = account(request)
-    tracked.asked = asked
-    return tracked
+    """Return the record of `request`, which asks for the model `asked`."""
+    request_record = record_of(request)
+    request_record.asked = asked
+    return request_record
 
 
-def account(request: web.Request) -> RequestRecord:
-    """Return the account of `request`."""
-    return request[_TRACKED]
+def record_of(request: web.Request) -> RequestRecord:
+    """Return the record of `request`."""
+    return request[_RECORD]
 
 
-def open_account(request: web.Request, tracker: Tracker) -> RequestRecord:
-    """Begin the account of `request`, where `account` finds it."""
-    request[_TRACKED] = tracked = tracker.begin(request)
-    return tracked
+def open_record(request: web.Request, tracker: Tracker) -> RequestRecord:
+    """Begin the record of `request`, where `record_of` finds it."""
+    request[_RECORD] = request_record = tracker.begin(request)
+    return request_record
 
 
 async def name_request(request: web.Request, response: web.StreamResponse) -> None:
     """Tell the client the id of its request."""
-    response.headers[REQUEST_ID] = account(request).id
+    response.headers[REQUEST_ID] = record_of(request).id
 
 
 def _api(request: web.Request) -> str:

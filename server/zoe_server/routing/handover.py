@@ -82,10 +82,10 @@ class _Relay:
         background = all(request.priority == "background" for request in self._requests)
 
         async def ask_one(model: str, engine: Engine) -> None:
-            requests, hands_over = self._requests, lightens and model in plan.talkers
+            requests, hands_over = self._requests, lightens and model in plan.without_home_tools
             if hands_over:
                 requests = [use_home.lightened(request) for request in requests]
-            elif model in plan.idlers:
+            elif model in plan.never_calling:
                 requests = [use_home.without_calls(request) for request in requests]
             name = plan.named(model)
             self._listener.asked(model, name)

@@ -27,8 +27,8 @@ class RoutePlan:
 
     `rule` is the name of what chose them: one of `RULES`. An `adapter` is one that each of them has; None is the models
     without one. Nobody answers in the place of the candidates of a plan that `stands_alone`. Those candidates that are
-    `talkers` can do without the home's tools; if one asks for them, `handover` is the plan. Those that are `idlers`
-    must not act on this: they would take it for a command.
+    `without_home_tools` can do without the home's tools; if one asks for them, `handover` is the plan. Those that are
+    `never_calling` must not act on this: they would take it for a command.
     """
 
     candidates: tuple[str, ...]
@@ -36,8 +36,8 @@ class RoutePlan:
     rule: str = "named"
     adapter: str | None = None
     stands_alone: bool = False
-    talkers: frozenset[str] = frozenset()
-    idlers: frozenset[str] = frozenset()
+    without_home_tools: frozenset[str] = frozenset()
+    never_calling: frozenset[str] = frozenset()
     handover: RoutePlan | None = None
 
     @property
@@ -136,7 +136,7 @@ class Router:
         ranked = self._ranked(decision.role, long_context=decision.long_context)
         plan = RoutePlan(tuple(spec.name for spec in ranked), decision.why, rule=decision.rule)
         if decision.rule in rules.TALK:
-            plan = replace(plan, idlers=frozenset(spec.name for spec in self._writers if not spec.converses))
+            plan = replace(plan, never_calling=frozenset(spec.name for spec in self._writers if not spec.converses))
         if decision.role != CHAT_ROLE:
             return plan
         plan = self._with_handover(plan)
@@ -146,14 +146,16 @@ class Router:
 
     def _with_handover(self, plan: RoutePlan) -> RoutePlan:
         """Let those who only talk begin, where somebody else has the tools."""
-        talkers = frozenset(
+        without_home_tools = frozenset(
             spec.name for spec in self._writers if CHAT_ROLE in spec.roles and TOOLS_ROLE not in spec.roles
         )
         able = tuple(spec.name for spec in self._ranked(TOOLS_ROLE) if TOOLS_ROLE in spec.roles)
-        if not talkers or not able:
+        if not without_home_tools or not able:
             return plan
         return replace(
-            plan, talkers=talkers, handover=RoutePlan(able, "the chat model asked for the home", rule=_HANDOVER)
+            plan,
+            without_home_tools=without_home_tools,
+            handover=RoutePlan(able, "the chat model asked for the home", rule=_HANDOVER),
         )
 
     def _ranked(self, role: str, *, long_context: bool = False) -> list[ModelSpec]:

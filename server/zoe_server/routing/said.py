@@ -60,7 +60,7 @@ class Said:
     talk: float
     state: float
 
-    def wire(self) -> dict[str, float]:
+    def to_json(self) -> dict[str, float]:
         """Return the probabilities for JSON, rounded."""
         return {name: round(getattr(self, name), 3) for name in (*KINDS, "state")}
 

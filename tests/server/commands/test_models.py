@@ -275,7 +275,7 @@ def test_what_a_server_pulled_is_listed_examined_and_forgotten(zoe: Zoe, models:
     models.mkdir()
     (models / "mine.gguf").write_bytes(content)
     assert [rows(zoe)[name]["served"] for name in ("zoe-nano", "mine")] == ["configured", None]
-    roster = settings.load().store.roster
+    roster = settings.load().store.pulled_models
     roster.add("mine")
     assert [rows(zoe)[name]["served"] for name in ("zoe-nano", "mine")] == ["configured", "pulled"]
     shown = zoe("models", "list").stdout
@@ -290,7 +290,7 @@ def test_what_a_server_pulled_is_listed_examined_and_forgotten(zoe: Zoe, models:
 
 
 def test_a_pulled_model_that_is_gone_keeps_no_server_from_starting(zoe: Zoe, models: Path) -> None:
-    settings.load().store.roster.add("mine")
+    settings.load().store.pulled_models.add("mine")
     chosen = settings.load()
     assert [spec.name for spec in chosen.specs()] == ["zoe-nano"]
     assert chosen.left_out() == [
@@ -321,13 +321,13 @@ def test_the_tables_of_zoe_toml_go_before_what_was_pulled(
     (models / "mine.gguf").write_bytes(content)
     (tmp_path / "zoe.toml").write_text(f"{CONFIGURATION}\n{table}", encoding="utf-8")
     chosen = settings.load()
-    chosen.store.roster.add("mine")
+    chosen.store.pulled_models.add("mine")
     assert [spec.name for spec in chosen.specs()] == served
     assert [why in text for text in chosen.left_out()] == ([True] if why else [])
 
 
 def test_a_pulled_model_that_the_catalogue_does_not_know_any_more(models: Path, tmp_path: Path) -> None:
-    settings.load().store.roster.add("mine")
+    settings.load().store.pulled_models.add("mine")
     (tmp_path / "zoe.toml").unlink()
     chosen = settings.load()
     assert [spec.name for spec in chosen.specs()] == ["zoe-nano"]

@@ -22,7 +22,7 @@ from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines import local
 from zoe_server.engines.base import Engine, Loading
 from zoe_server.engines.local import LocalEngine
-from zoe_server.engines.process import Patience
+from zoe_server.engines.process import StopTimeouts
 
 Ask = Callable[..., protocol.ChatRequest]
 Collect = Callable[[Engine, protocol.ChatRequest], Awaitable[list[protocol.ChatEvent]]]
@@ -45,14 +45,14 @@ async def make() -> AsyncGenerator[Make, None]:
         loading: tuple[str, ...] = (READY,),
         chat: tuple[str, ...] = (),
         stall_s: float = 30.0,
-        patience: Patience | None = None,
+        stop_timeouts: StopTimeouts | None = None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> LocalEngine:
         def command(config: Mapping[str, Any]) -> list[str]:
             actions = {"before": before, "loading": loading, "chat": chat, "socket_path": config["socket_path"]}
             return [sys.executable, str(CHILD), json.dumps(actions)]
 
-        made.append(LocalEngine(ModelSpec("m", Path("unused")), command, stall_s, patience, now_s))
+        made.append(LocalEngine(ModelSpec("m", Path("unused")), command, stall_s, stop_timeouts, now_s))
         return made[-1]
 
     yield engine
@@ -172,7 +172,7 @@ async def test_loading_without_a_report_ends(make: Make, before: str, loading: t
     ("before", "loading"), [("stall", ()), ("", ('{"event": "loading", "phase": "model"}', "stall"))]
 )
 async def test_a_load_that_is_given_up_ends_its_child(make: Make, before: str, loading: tuple[str, ...]) -> None:
-    engine = make(before=before, loading=loading, patience=Patience(leave_s=0.1, terminate_s=0.1))
+    engine = make(before=before, loading=loading, stop_timeouts=StopTimeouts(leave_s=0.1, terminate_s=0.1))
     starting = asyncio.create_task(engine.start())
     while engine.pid is None if before else engine.loading is None:  # noqa: ASYNC110 -- another task's doing
         await asyncio.sleep(0)
@@ -306,7 +306,7 @@ async def test_a_process_that_no_signal_ends_is_waited_for_a_bounded_time(
     make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, loading: tuple[str, ...]
 ) -> None:
     """The edge that is played: signals that never arrive, as with a process that waits for a driver."""
-    engine = make(loading=("deaf", *loading), stall_s=1.0, patience=Patience(0.2, 0.2, 0.5))
+    engine = make(loading=("deaf", *loading), stall_s=1.0, stop_timeouts=StopTimeouts(0.2, 0.2, 0.5))
     with monkeypatch.context() as patched:
         patched.setattr(os, "killpg", lambda _group, _number: None)
         async with asyncio.timeout(30):
@@ -329,7 +329,7 @@ async def test_a_process_that_no_signal_ends_is_waited_for_a_bounded_time(
 
 
 async def test_who_holds_the_log_of_a_process_that_has_ended_holds_up_nobody(make: Make) -> None:
-    engine = make(loading=("heir", READY), patience=Patience(last_words_s=0.2))
+    engine = make(loading=("heir", READY), stop_timeouts=StopTimeouts(last_words_s=0.2))
     await engine.start()
     async with asyncio.timeout(5):
         await engine.stop()

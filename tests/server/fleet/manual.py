@@ -14,7 +14,7 @@ from zoe_server.engines.engine_log import LogLine
 from zoe_server.fleet.clock import Clock
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.model_state import ModelStatus
-from zoe_server.fleet.sizing import Held
+from zoe_server.fleet.sizing import LoadedModel
 
 ANSWERS = [Answer((Crash(),), "crash"), Answer((Hold(),), "hold"), Answer((protocol.Text("Hi"),))]
 
@@ -49,12 +49,12 @@ class GivenScales:
 
     def __init__(self, budget: int, sizes: Mapping[str, int], measured: Mapping[str, int] | None = None) -> None:
         self.budget = budget
-        self.asked: list[tuple[Held, ...]] = []
+        self.asked: list[tuple[LoadedModel, ...]] = []
         self._sizes = sizes
         self._measured = measured or {}
 
-    async def budget_bytes(self, held: Sequence[Held] = ()) -> int:
-        self.asked.append(tuple(held))
+    async def budget_bytes(self, loaded: Sequence[LoadedModel] = ()) -> int:
+        self.asked.append(tuple(loaded))
         return self.budget
 
     async def estimate(self, spec: ModelSpec) -> int:

@@ -24,7 +24,7 @@ from zoe_server.fleet.memory import (
     kv_bytes,
     model_bytes,
 )
-from zoe_server.fleet.memory_book import MemoryBook
+from zoe_server.fleet.memory_measurements import MemoryMeasurements
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,17 +92,17 @@ def test_layers_of_unknown_number_are_all_counted_for_the_gpu() -> None:
 
 def test_what_was_measured_replaces_the_estimate_through_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "cache" / "memory.json"
-    book = MemoryBook(path)
+    book = MemoryMeasurements(path)
     assert book.estimate("qwen", QWEN_7B) == model_bytes(QWEN_7B)
     book.remember("qwen", QWEN_7B, 5_000_000_000)
-    for again in (book, MemoryBook(path)):
+    for again in (book, MemoryMeasurements(path)):
         assert again.estimate("qwen", QWEN_7B) == 5_000_000_000
         assert again.estimate("other", QWEN_7B) == model_bytes(QWEN_7B)
     assert [file.name for file in path.parent.iterdir()] == ["memory.json"]
 
 
 def test_another_context_is_corrected_by_what_was_missing_and_never_made_smaller(tmp_path: Path) -> None:
-    book, longer = MemoryBook(tmp_path / "memory.json"), replace(QWEN_7B, n_ctx_tokens=32_768)
+    book, longer = MemoryMeasurements(tmp_path / "memory.json"), replace(QWEN_7B, n_ctx_tokens=32_768)
     book.remember("qwen", QWEN_7B, model_bytes(QWEN_7B) + 1000)
     assert book.estimate("qwen", longer) == model_bytes(longer) + 1000
     book.remember("qwen", longer, model_bytes(longer) - 1_000_000_000)
@@ -110,13 +110,13 @@ def test_another_context_is_corrected_by_what_was_missing_and_never_made_smaller
 
 
 def test_other_weights_under_the_same_name_are_another_model(tmp_path: Path) -> None:
-    book, other = MemoryBook(tmp_path / "memory.json"), replace(QWEN_7B, weights_bytes=1_000_000)
+    book, other = MemoryMeasurements(tmp_path / "memory.json"), replace(QWEN_7B, weights_bytes=1_000_000)
     book.remember("qwen", QWEN_7B, 9_000_000_000)
     assert book.estimate("qwen", other) == model_bytes(other)
 
 
 def test_an_outlier_is_forgotten_after_a_few_others(tmp_path: Path) -> None:
-    book = MemoryBook(tmp_path / "memory.json")
+    book = MemoryMeasurements(tmp_path / "memory.json")
     for measured in (9_000_000_000, 5_000_000_000, 5_100_000_000, 5_000_000_000, 5_000_000_000):
         book.remember("qwen", QWEN_7B, measured)
         assert book.estimate("qwen", QWEN_7B) == 9_000_000_000
@@ -138,18 +138,18 @@ def test_a_broken_file_is_a_warning_and_is_written_anew(
 ) -> None:
     path = tmp_path / "memory.json"
     path.write_bytes(content)
-    book = MemoryBook(path)
+    book = MemoryMeasurements(path)
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert str(path) in caplog.text
     assert book.estimate("qwen", QWEN_7B) == model_bytes(QWEN_7B)
     book.remember("qwen", QWEN_7B, 123)
     assert list(json.loads(path.read_text(encoding="utf-8"))["models"]) == ["qwen"]
-    assert MemoryBook(path).estimate("qwen", QWEN_7B) == 123
+    assert MemoryMeasurements(path).estimate("qwen", QWEN_7B) == 123
 
 
 def test_a_folder_that_cannot_be_written_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("no folder", encoding="utf-8")
-    book = MemoryBook(tmp_path / "file" / "memory.json")
+    book = MemoryMeasurements(tmp_path / "file" / "memory.json")
     caplog.clear()
     book.remember("qwen", QWEN_7B, 123)
     assert "cannot be remembered" in caplog.text
@@ -158,7 +158,7 @@ def test_a_folder_that_cannot_be_written_is_a_warning(tmp_path: Path, caplog: py
 
 def test_nothing_takes_no_memory(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="more than 0 bytes"):
-        MemoryBook(tmp_path / "memory.json").remember("qwen", QWEN_7B, 0)
+        MemoryMeasurements(tmp_path / "memory.json").remember("qwen", QWEN_7B, 0)
 
 
 @settings(deadline=None, max_examples=50)  # the machine may be busy
@@ -167,10 +167,10 @@ def test_a_book_read_again_says_the_same(
     entries: list[tuple[str, ModelFacts, int]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("book") / "memory.json"
-    book = MemoryBook(path)
+    book = MemoryMeasurements(path)
     for name, model, measured in entries:
         book.remember(name, model, measured)
         assert book.estimate(name, model) >= measured
-    again = MemoryBook(path)
+    again = MemoryMeasurements(path)
     for name, model, _ in entries:
         assert again.estimate(name, model) == book.estimate(name, model) >= 1

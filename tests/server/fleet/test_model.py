@@ -24,7 +24,7 @@ from zoe_server.fleet.model import Model
 from zoe_server.fleet.model_state import ModelState
 from zoe_server.fleet.planner import Urgency
 from zoe_server.fleet.restart import RestartPolicy
-from zoe_server.fleet.supervisor import Care
+from zoe_server.fleet.supervisor import EngineLifecycle
 
 STATES = {state.value for state in ModelState}
 
@@ -63,9 +63,9 @@ class Life(RuleBasedStateMachine):
         self.model = self.run(self.make())
 
     async def make(self) -> Model:
-        care = Care(self.workshop.create, RestartPolicy(), HealthPolicy(), self.clock, lambda: None)
+        lifecycle = EngineLifecycle(self.workshop.create, RestartPolicy(), HealthPolicy(), self.clock, lambda: None)
         model = Model(
-            ModelSpec("m", Path("unused"), engine="scripted", queue_limit=2, options=LlamaOptions(n_slots=2)), care
+            ModelSpec("m", Path("unused"), engine="scripted", queue_limit=2, options=LlamaOptions(n_slots=2)), lifecycle
         )
         model.estimate(7)
         become = model._become
@@ -131,13 +131,13 @@ class Life(RuleBasedStateMachine):
         async def work() -> None:
             load = asyncio.ensure_future(self.model.load()())
             await asyncio.sleep(0)
-            dismissal = self.model.dismiss()
+            unload_request = self.model.request_unload()
             assert not self.model.leases.waiting
             unload = self.model.unload()
             load.cancel()
             await asyncio.wait({load})
             await unload("it was unloaded")
-            assert (await dismissal is None) == ends
+            assert (await unload_request is None) == ends
 
         self.run(work())
         self.workshop.slow = set()
@@ -169,8 +169,8 @@ class Life(RuleBasedStateMachine):
 
     @precondition(lambda self: self.model.state is not ModelState.STOPPED)
     @rule()
-    def forgive(self) -> None:
-        self.do(self.model.forgive)
+    def reset_failures(self) -> None:
+        self.do(self.model.reset_failures)
 
     @rule(duration_s=st.sampled_from([1.0, 61.0, 301.0]))
     def pass_time(self, duration_s: float) -> None:
@@ -212,7 +212,7 @@ class Life(RuleBasedStateMachine):
         told = model.status()
         assert told.open_requests == sum(lease.n_requests for lease in self.leases) <= 4
         assert told.resident_bytes == (model.size_bytes if model.takes_memory else 0)
-        assert (model.resident() is not None) == model.takes_memory == (model.held() is not None)
+        assert (model.resident() is not None) == model.takes_memory == (model.loaded() is not None)
         assert (model.engine is not None) == self.ready
         assert model.takes_memory >= (model.state in (ModelState.READY, ModelState.LOST, ModelState.UNLOADING))
         assert not model.takes_memory or model.want() is None or model.leases.waiting

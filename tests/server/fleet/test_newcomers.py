@@ -16,7 +16,7 @@ from zoe_server.engines.base import Engine
 from zoe_server.fleet.fleet import Fleet
 from zoe_server.fleet.model_state import ModelState
 from zoe_server.fleet.planner import FleetPolicy
-from zoe_server.fleet.sizing import Held, NoSizing
+from zoe_server.fleet.sizing import LoadedModel, NoSizing
 
 OLD = ModelSpec("old", Path("unused"), engine="scripted", roles=("tools",))
 NEW = ModelSpec("new", Path("unused"), engine="scripted", roles=("chat",))
@@ -25,8 +25,8 @@ NEW = ModelSpec("new", Path("unused"), engine="scripted", roles=("chat",))
 class Sizing(NoSizing):
     """Every model takes 6 of 10 bytes; `huge` takes more than there are."""
 
-    async def budget_bytes(self, held: Sequence[Held] = ()) -> int:
-        del held
+    async def budget_bytes(self, loaded: Sequence[LoadedModel] = ()) -> int:
+        del loaded
         return 10
 
     async def estimate(self, spec: ModelSpec) -> int:

@@ -47,7 +47,7 @@ def test_1_what_never_fits_is_refused_with_the_reason() -> None:
 
 
 def test_1_a_pinned_model_that_was_dismissed_makes_room() -> None:
-    leaving = replace(OLD, pinned=True, dismissed=True, draining=True, size_bytes=5)
+    leaving = replace(OLD, pinned=True, to_unload=True, draining=True, size_bytes=5)
     assert decided(leaving) == Evict("old", "new")
     assert decided(replace(leaving, loaded_at_s=NOW_S)) == Evict("old", "new")
 
@@ -137,8 +137,8 @@ def test_3_3_what_goes_beyond_a_promise_is_for_the_next_one_when_it_is_gone() ->
         (Want("one", 4, NOW_S - 1), Want("other", 4, NOW_S)),
         (Want("one", 4, NOW_S), Want("other", 4, NOW_S - 59, Urgency.BACKGROUND)),
         (Want("one", 4, NOW_S - 60, Urgency.BACKGROUND), Want("other", 4, NOW_S - 59)),
-        (Want("one", 4, NOW_S, Urgency.BACKGROUND), Want("other", 4, 0.0, Urgency.HOME)),
-        (Want("one", 4, NOW_S, Urgency.HOME), Want("other", 4, NOW_S, Urgency.HOME)),
+        (Want("one", 4, NOW_S, Urgency.BACKGROUND), Want("other", 4, 0.0, Urgency.STARTUP)),
+        (Want("one", 4, NOW_S, Urgency.STARTUP), Want("other", 4, NOW_S, Urgency.STARTUP)),
     ],
 )
 def test_wants_have_an_order(one: Want, other: Want) -> None:
@@ -148,29 +148,29 @@ def test_wants_have_an_order(one: Want, other: Want) -> None:
 
 
 def test_home_replaces_guests_that_nobody_uses_and_nobody_else() -> None:
-    home = Want("home", 4, 0.0, Urgency.HOME)
-    other = replace(RECENT, at_home=True, last_used_s=0.0)
+    home = Want("home", 4, 0.0, Urgency.STARTUP)
+    other = replace(RECENT, loads_at_start=True, last_used_s=0.0)
     assert decided(OLD, other, wants=(home,)) == Evict("old", "home")
-    assert decided(replace(OLD, at_home=True), other, wants=(home,)) == Wait()
+    assert decided(replace(OLD, loads_at_start=True), other, wants=(home,)) == Wait()
     assert decided(replace(OLD, open_requests=1), other, wants=(home,)) == Wait()
     assert decided(replace(OLD, last_used_s=NOW_S - 15), other, wants=(home,)) == Wait(NOW_S + 5)
     assert decided(replace(OLD, loaded_at_s=NOW_S - 25), other, wants=(home,)) == Wait(NOW_S + 5)
 
 
-def test_4_who_is_unused_for_long_or_dismissed_goes() -> None:
+def test_4_who_is_unused_for_long_or_to_be_unloaded_goes() -> None:
     assert decided(replace(OLD, keep_until_s=NOW_S), wants=()) == Evict("old")
     assert decided(replace(OLD, keep_until_s=NOW_S + 5), wants=()) == Wait(NOW_S + 5)
     assert decided(replace(OLD, keep_until_s=NOW_S, pinned=True), wants=()) == Wait()
     assert decided(replace(OLD, keep_until_s=NOW_S, open_requests=1), wants=()) == Wait()
-    dismissed = replace(OLD, dismissed=True, draining=True, pinned=True, loaded_at_s=NOW_S)
-    assert decided(dismissed, wants=()) == Evict("old")
-    assert decided(replace(dismissed, open_requests=1), wants=()) == Wait()
+    leaving = replace(OLD, to_unload=True, draining=True, pinned=True, loaded_at_s=NOW_S)
+    assert decided(leaving, wants=()) == Evict("old")
+    assert decided(replace(leaving, open_requests=1), wants=()) == Wait()
 
 
 @pytest.mark.parametrize("phase", [ModelState.LOADING, ModelState.RESTARTING])
 def test_4_the_load_of_who_is_dismissed_is_given_up(phase: ModelState) -> None:
-    assert decided(replace(OLD, state=phase, dismissed=True, draining=True), wants=()) == GiveUp("old")
-    assert decided(replace(OLD, state=phase, dismissed=True, draining=True)) == GiveUp("old")
+    assert decided(replace(OLD, state=phase, to_unload=True, draining=True), wants=()) == GiveUp("old")
+    assert decided(replace(OLD, state=phase, to_unload=True, draining=True)) == GiveUp("old")
     assert decided(replace(OLD, state=phase), wants=()) == Wait()
 
 
@@ -194,7 +194,7 @@ class Model:
 
     name: str
     size: int
-    at_home: bool = False
+    loads_at_start: bool = False
     waiting: list[float] = field(default_factory=list)
     background: bool = False
 
@@ -215,8 +215,8 @@ class Town:
             if model.waiting:
                 urgency = Urgency.BACKGROUND if model.background else Urgency.INTERACTIVE
                 wants.append(Want(model.name, model.size, model.waiting[0], urgency))
-            elif model.at_home and model.name not in self.residents and model.name not in self.refused:
-                wants.append(Want(model.name, model.size, 0.0, Urgency.HOME))
+            elif model.loads_at_start and model.name not in self.residents and model.name not in self.refused:
+                wants.append(Want(model.name, model.size, 0.0, Urgency.STARTUP))
         return wants
 
     def decide(self) -> Decision:
@@ -232,7 +232,9 @@ class Town:
                 assert not moving
                 assert name not in self.residents
                 model = self.models[name]
-                self.residents[name] = Resident(name, model.size, ModelState.LOADING, at_home=model.at_home)
+                self.residents[name] = Resident(
+                    name, model.size, ModelState.LOADING, loads_at_start=model.loads_at_start
+                )
                 assert sum(one.size_bytes for one in self.residents.values()) <= self.budget
             case Evict(name, wanted_by):
                 assert not moving
@@ -240,7 +242,7 @@ class Town:
                 self.change(name, state=ModelState.UNLOADING)
             case GiveUp(name):
                 assert moving == [self.residents[name]]
-                assert self.residents[name].dismissed
+                assert self.residents[name].to_unload
                 self.change(name, state=ModelState.UNLOADING)
             case Drain(name, wanted_by):
                 self.check_patience(self.residents[name], wanted_by)
@@ -258,15 +260,15 @@ class Town:
     def check_eviction(self, one: Resident, wanted_by: str | None) -> None:
         assert one.state is ModelState.READY
         assert one.open_requests == 0
-        assert one.dismissed or not one.pinned
+        assert one.to_unload or not one.pinned
         if wanted_by is None:
-            assert one.dismissed or one.keep_until_s <= self.now_s
-        elif self.now_s < one.loaded_at_s + POLICY.min_residency_s and not one.dismissed:
+            assert one.to_unload or one.keep_until_s <= self.now_s
+        elif self.now_s < one.loaded_at_s + POLICY.min_residency_s and not one.to_unload:
             assert self.now_s >= one.loaded_at_s + POLICY.drain_after_s
             self.check_patience(one, wanted_by)
 
     def check_patience(self, one: Resident, wanted_by: str) -> None:
-        assert not one.pinned or one.dismissed
+        assert not one.pinned or one.to_unload
         want = next(want for want in self.wants() if want.name == wanted_by)
         assert POLICY.patience_ends_s(want) <= self.now_s
 
@@ -311,7 +313,7 @@ NAMES = ("a", "b", "c", "d")
 
 
 class AnyTown(RuleBasedStateMachine):
-    """Requests come and end, time goes by, and models are pinned and dismissed in any order."""
+    """Requests come and end, time goes by, and models are pinned and to be unloaded in any order."""
 
     @initialize(sizes=st.lists(st.integers(0, 6), min_size=4, max_size=4), home=st.sets(st.sampled_from(NAMES)))
     def build(self, sizes: list[int], home: set[str]) -> None:
@@ -339,9 +341,9 @@ class AnyTown(RuleBasedStateMachine):
             self.town.refused.clear()
 
     @rule(name=st.sampled_from(NAMES))
-    def dismiss(self, name: str) -> None:
+    def request_unload(self, name: str) -> None:
         if name in self.town.residents:
-            self.town.change(name, dismissed=True, draining=True)
+            self.town.change(name, to_unload=True, draining=True)
 
     @rule(name=st.sampled_from(NAMES), keep_s=st.sampled_from([0.0, 5.0, math.inf]))
     def keep(self, name: str, keep_s: float) -> None:

@@ -304,7 +304,7 @@ async def test_unloading_waits_for_requests_and_can_be_given_up(make: Make, cloc
         assert caught.value.status == 409
         assert isinstance(await ask(fleet, "tools"), protocol.Finish)
         leaving = asyncio.create_task(fleet.unload("tools", wait_s=20.0))
-        await until(fleet, lambda: fleet._models["tools"].is_dismissed)
+        await until(fleet, lambda: fleet._models["tools"].is_to_unload)
     await leaving
     await fleet.unload("tools")
     clock.advance(1000.0)
@@ -317,7 +317,7 @@ async def test_who_gives_up_unloading_a_model_does_not_keep_it_for_another(make:
     fleet = await home(make, clock)
     async with fleet.lease("tools"):
         patient = asyncio.create_task(fleet.unload("tools", wait_s=20.0))
-        await until(fleet, lambda: fleet._models["tools"].is_dismissed)
+        await until(fleet, lambda: fleet._models["tools"].is_to_unload)
         with pytest.raises(errors.ModelBusyError):
             await fleet.unload("tools")
         equal = asyncio.create_task(fleet.unload("tools", wait_s=20.0))
@@ -331,7 +331,7 @@ async def test_a_load_ends_the_wait_of_who_unloads(make: Make, clock: ManualCloc
     fleet = await home(make, clock)
     async with fleet.lease("tools"):
         leaving = asyncio.create_task(fleet.unload("tools", wait_s=20.0))
-        await until(fleet, lambda: fleet._models["tools"].is_dismissed)
+        await until(fleet, lambda: fleet._models["tools"].is_to_unload)
         async with asyncio.timeout(5):
             await fleet.load("tools")
             with pytest.raises(errors.ModelBusyError, match="loads it again"):
@@ -347,7 +347,7 @@ async def test_a_request_waits_for_the_end_of_an_unload_and_loads_the_model_agai
     workshop.may_end.clear()
     async with fleet.lease("tools"):
         leaving = asyncio.create_task(fleet.unload("tools", wait_s=20.0))
-        await until(fleet, lambda: fleet._models["tools"].is_dismissed)
+        await until(fleet, lambda: fleet._models["tools"].is_to_unload)
         if arrives == "while others still use it":
             late = asyncio.create_task(ask(fleet, "tools"))
             await until(fleet, lambda: status(fleet, "tools").waiting_requests == 1)
@@ -366,7 +366,7 @@ async def test_who_waits_for_the_end_of_an_unload_does_so_for_a_bounded_time(mak
     fleet = await home(make, clock, ready_wait_s=0.05)
     async with fleet.lease("tools"):
         leaving = asyncio.create_task(fleet.unload("tools", wait_s=20.0))
-        await until(fleet, lambda: fleet._models["tools"].is_dismissed)
+        await until(fleet, lambda: fleet._models["tools"].is_to_unload)
         with pytest.raises(errors.EngineUnavailableError, match=r"after 0\.05 s it is still being unloaded"):
             await ask(fleet, "tools")
     await leaving

@@ -63,16 +63,16 @@ class Day:
         raise AssertionError(f"the fleet does not come to rest: {self.done}")
 
     def _step(self, wants: list[Want]) -> bool:
-        home = [Want(name, size_bytes(name), 0.0, Urgency.HOME) for name in (TOOLS, CHAT)]
+        home = [Want(name, size_bytes(name), 0.0, Urgency.STARTUP) for name in (TOOLS, CHAT)]
         decision = decide(list(self.residents.values()), [*wants, *home], self.budget_bytes, self.now_s, POLICY)
         match decision:
             case Load(name):
-                at_home = name != VISION
+                loads_at_start = name != VISION
                 self.residents[name] = Resident(
                     name,
                     size_bytes(name),
                     ModelState.READY,
-                    at_home=at_home,
+                    loads_at_start=loads_at_start,
                     loaded_at_s=self.now_s,
                     last_used_s=self.now_s,
                 )

@@ -16,9 +16,9 @@ from tests.fixtures.scripted_engine import ScriptedEngine
 from zoe_server.catalogue.spec import ModelSpec, bundled_model_path
 from zoe_server.fleet import device_memory, gpu, memory, sizing
 from zoe_server.fleet.hardware import Hardware, Machine
-from zoe_server.fleet.memory_book import MemoryBook
+from zoe_server.fleet.memory_measurements import MemoryMeasurements
 from zoe_server.fleet.planner import FleetPolicy, Load, Want, decide
-from zoe_server.fleet.sizing import UNBOUNDED_BYTES, Held, MachineSizing
+from zoe_server.fleet.sizing import UNBOUNDED_BYTES, LoadedModel, MachineSizing
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -38,8 +38,8 @@ class Running(ScriptedEngine):
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> MemoryBook:
-    return MemoryBook(tmp_path / "memory.json")
+def book(tmp_path: Path) -> MemoryMeasurements:
+    return MemoryMeasurements(tmp_path / "memory.json")
 
 
 def machine(monkeypatch: pytest.MonkeyPatch, hardware: Hardware, *, offloads: bool = False) -> None:
@@ -54,7 +54,9 @@ def on_gpu_layers(n_layers: int) -> ModelSpec:
     return replace(SPEC, options=SPEC.options.but(n_gpu_layers=n_layers))
 
 
-async def test_the_budget_is_the_users_or_the_policys(book: MemoryBook, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_budget_is_the_users_or_the_policys(
+    book: MemoryMeasurements, monkeypatch: pytest.MonkeyPatch
+) -> None:
     machine(monkeypatch, PC)
     assert await MachineSizing(book, 5 * GIB).budget_bytes() == 5 * GIB
     assert 8 * GIB < await MachineSizing(book).budget_bytes() < 12 * GIB
@@ -62,7 +64,9 @@ async def test_the_budget_is_the_users_or_the_policys(book: MemoryBook, monkeypa
     assert 10 * GIB < await MachineSizing(book).budget_bytes() < 11 * GIB
 
 
-async def test_what_our_own_engines_hold_is_added_back(book: MemoryBook, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_our_own_engines_hold_is_added_back(
+    book: MemoryMeasurements, monkeypatch: pytest.MonkeyPatch
+) -> None:
     machine(monkeypatch, PC)
     weighing = MachineSizing(book)
     before_bytes = await weighing.budget_bytes()
@@ -70,22 +74,24 @@ async def test_what_our_own_engines_hold_is_added_back(book: MemoryBook, monkeyp
     assert await weighing.budget_bytes() < 2 * GIB
     info = SimpleNamespace(rss=9 * GIB, shared=4 * GIB)  # the mapped weights are available to others
     monkeypatch.setattr(psutil.Process, "memory_info", lambda _self: info)
-    held_bytes = await weighing.budget_bytes([Held(SPEC, 8 * GIB, os.getpid()), Held(SPEC, 1, None)])
+    held_bytes = await weighing.budget_bytes([LoadedModel(SPEC, 8 * GIB, os.getpid()), LoadedModel(SPEC, 1, None)])
     assert held_bytes - await weighing.budget_bytes() == 5 * GIB
     assert held_bytes < before_bytes
 
 
-async def test_on_a_gpu_what_models_take_of_it_is_added_back(book: MemoryBook, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_on_a_gpu_what_models_take_of_it_is_added_back(
+    book: MemoryMeasurements, monkeypatch: pytest.MonkeyPatch
+) -> None:
     machine(monkeypatch, GPU_PC, offloads=True)
     weighing = MachineSizing(book)
     before_bytes = await weighing.budget_bytes()
     machine(monkeypatch, replace(GPU_PC, gpus=(gpu.Gpu("RTX", 12 * GIB, 7 * GIB),)), offloads=True)
-    held = [Held(SPEC, 3 * GIB, os.getpid()), Held(on_gpu_layers(0), GIB, os.getpid())]
+    held = [LoadedModel(SPEC, 3 * GIB, os.getpid()), LoadedModel(on_gpu_layers(0), GIB, os.getpid())]
     assert await weighing.budget_bytes(held) == before_bytes
 
 
 async def test_where_the_gpu_shares_memory_the_process_tells_what_a_model_on_the_cpu_holds(
-    book: MemoryBook, monkeypatch: pytest.MonkeyPatch
+    book: MemoryMeasurements, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine(monkeypatch, JETSON, offloads=True)
     weighing = MachineSizing(book)
@@ -93,13 +99,13 @@ async def test_where_the_gpu_shares_memory_the_process_tells_what_a_model_on_the
     monkeypatch.setattr(psutil.Process, "memory_info", lambda _self: SimpleNamespace(rss=3 * GIB, shared=2 * GIB))
     machine(monkeypatch, replace(JETSON, memory_available_bytes=2 * GIB), offloads=True)
     without_bytes = await weighing.budget_bytes()
-    assert await weighing.budget_bytes([Held(on_gpu_layers(0), 3 * GIB, os.getpid())]) == without_bytes + GIB
+    assert await weighing.budget_bytes([LoadedModel(on_gpu_layers(0), 3 * GIB, os.getpid())]) == without_bytes + GIB
     await weighing.estimate(on_gpu_layers(0))
     assert await weighing.weigh(on_gpu_layers(0), Running(SPEC), 2 * GIB) == 3 * GIB
 
 
 async def test_a_driver_that_hangs_leaves_the_budget_as_it_was(
-    book: MemoryBook, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    book: MemoryMeasurements, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     machine(monkeypatch, PC)
     weighing = MachineSizing(book)
@@ -124,7 +130,7 @@ async def test_a_driver_that_hangs_leaves_the_budget_as_it_was(
 
 
 async def test_who_asks_while_another_question_is_under_way_gets_an_answer_too(
-    book: MemoryBook, monkeypatch: pytest.MonkeyPatch
+    book: MemoryMeasurements, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine(monkeypatch, GPU_PC, offloads=True)
     monkeypatch.setattr(gpu, "find", lambda _tree, _load: gpu.FoundGpus(GPU_PC.gpus))
@@ -146,20 +152,22 @@ async def test_who_asks_while_another_question_is_under_way_gets_an_answer_too(
     assert (await free, await budget) == (11 * GIB, await MachineSizing(book).budget_bytes())
 
 
-async def test_a_budget_of_the_user_stays_what_it_is(book: MemoryBook, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_budget_of_the_user_stays_what_it_is(book: MemoryMeasurements, monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch, PC)
     weighing = MachineSizing(book, 5 * GIB)
     await weighing.budget_bytes()
-    assert await weighing.budget_bytes([Held(SPEC, GIB, os.getpid())]) == 5 * GIB
+    assert await weighing.budget_bytes([LoadedModel(SPEC, GIB, os.getpid())]) == 5 * GIB
 
 
-async def test_a_machine_that_tells_nothing_bounds_nothing(book: MemoryBook, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_machine_that_tells_nothing_bounds_nothing(
+    book: MemoryMeasurements, monkeypatch: pytest.MonkeyPatch
+) -> None:
     machine(monkeypatch, Hardware(Machine.CPU, "?", notes=("nothing is known",)))
     assert await MachineSizing(book).budget_bytes() == UNBOUNDED_BYTES
 
 
 async def test_a_model_is_estimated_from_its_file_and_then_from_what_it_took(
-    book: MemoryBook, monkeypatch: pytest.MonkeyPatch
+    book: MemoryMeasurements, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine(monkeypatch, PC)
     weighing = MachineSizing(book)
@@ -180,7 +188,7 @@ async def test_a_model_is_estimated_from_its_file_and_then_from_what_it_took(
 
 
 async def test_files_that_are_missing_or_no_models_count_as_far_as_they_are_there(
-    book: MemoryBook, tmp_path: Path
+    book: MemoryMeasurements, tmp_path: Path
 ) -> None:
     weighing = MachineSizing(book)
     assert await weighing.estimate(replace(SPEC, path=tmp_path / "missing.gguf")) == 0
@@ -190,7 +198,7 @@ async def test_files_that_are_missing_or_no_models_count_as_far_as_they_are_ther
     assert await weighing.estimate(script) == 0
 
 
-async def test_the_picture_encoder_counts(book: MemoryBook, tmp_path: Path) -> None:
+async def test_the_picture_encoder_counts(book: MemoryMeasurements, tmp_path: Path) -> None:
     (tmp_path / "mmproj.gguf").write_bytes(b"x" * 5000)
     weighing = MachineSizing(book)
     alone = await weighing.estimate(SPEC)
@@ -200,7 +208,7 @@ async def test_the_picture_encoder_counts(book: MemoryBook, tmp_path: Path) -> N
     )
 
 
-async def test_on_a_gpu_what_is_free_less_counts(book: MemoryBook, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_on_a_gpu_what_is_free_less_counts(book: MemoryMeasurements, monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch, GPU_PC, offloads=True)
     weighing = MachineSizing(book)
     await weighing.budget_bytes()
@@ -214,7 +222,7 @@ async def test_on_a_gpu_what_is_free_less_counts(book: MemoryBook, monkeypatch: 
 
 
 async def test_where_the_gpu_shares_memory_what_is_available_less_counts(
-    book: MemoryBook, monkeypatch: pytest.MonkeyPatch
+    book: MemoryMeasurements, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine(monkeypatch, JETSON, offloads=True)
     weighing = MachineSizing(book)
@@ -228,7 +236,7 @@ async def test_where_the_gpu_shares_memory_what_is_available_less_counts(
 
 @pytest.mark.parametrize(("n_gpu_layers", "share"), [(-1, 1), (81, 1), (30, 30 / 81), (0, 0)])
 async def test_a_gpu_with_its_own_memory_has_its_layers_of_a_model(
-    book: MemoryBook, monkeypatch: pytest.MonkeyPatch, n_gpu_layers: int, share: float
+    book: MemoryMeasurements, monkeypatch: pytest.MonkeyPatch, n_gpu_layers: int, share: float
 ) -> None:
     """A model of 70B with 40 GiB of weights and a GPU of 24 GiB."""
     facts = memory.ModelFacts(40 * GIB, 320 << 10, 4096, 80)
@@ -250,7 +258,7 @@ async def test_a_gpu_with_its_own_memory_has_its_layers_of_a_model(
 
 
 async def test_layers_that_the_machine_lacks_memory_for_count_for_the_gpu_too(
-    book: MemoryBook, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    book: MemoryMeasurements, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(sizing, "_files_bytes", lambda _spec: 14 * GIB)
     for total_gib, n_gpu_layers, counted in ((20, 0, False), (16, -1, True), (16, 0, True)):

@@ -174,7 +174,7 @@ def test_probabilities_are_parallel_lists() -> None:
     choice = TextChoice(0)
     for event in events:
         choice.add(event)
-    assert choice.wire()["logprobs"] == {
+    assert choice.to_json()["logprobs"] == {
         "tokens": ["He", "l", "lo"],
         "token_logprobs": [-0.5, -0.5, -0.5],
         "top_logprobs": [{"He": -0.5, "x": -1.5}, {"l": -0.5, "y": -1.5}, {"lo": -0.5, "z": -1.5}],

@@ -100,7 +100,7 @@ async def test_a_pulled_model_is_served_at_once(server: Server) -> None:
     assert before.model == "zoe-nano"
     await server.pull(name="chatty:3b")
     plan = server.state.router.route("zoe", NOTHING)
-    assert (plan.model, plan.idlers) == ("talker", frozenset({"zoe-nano"}))
+    assert (plan.model, plan.never_calling) == ("talker", frozenset({"zoe-nano"}))
     assert await server.served() == ["talker", "zoe-nano"]
     body = {"model": "chatty:3b", "messages": [{"role": "user", "content": "hi"}]}
     answer = await (await server.client.post("/v1/chat/completions", json=body)).json()
@@ -235,7 +235,7 @@ async def test_a_name_of_the_user_s_own_is_not_taken(user: Path, hub: LocalHub, 
 async def test_a_server_of_one_file_stays_that(user: Path, hub: LocalHub, tmp_path: Path) -> None:
     (tmp_path / "mine.gguf").write_bytes(CONTENT)
     chosen = settings.load(model=tmp_path / "mine.gguf")
-    chosen.store.roster.add("zoe-nano")
+    chosen.store.pulled_models.add("zoe-nano")
     async with serving(chosen) as server:
         assert await server.served() == ["mine"]
         status, (record,) = await server.pull(model="talker")
@@ -355,7 +355,7 @@ async def test_a_model_that_cannot_be_loaded_is_not_taken_in(user: Path, hub: Lo
 
 async def test_a_model_whose_files_were_removed_is_pulled_again(server: Server) -> None:
     await server.pull(model="talker")
-    server.settings.store.roster.remove("talker")
+    server.settings.store.pulled_models.remove("talker")
     (server.folder / "talker.gguf").unlink()
     assert (await server.pull(model="talker"))[1][-1] == {"status": "success"}
     assert [spec.name for spec in settings.load().specs()] == ["talker", "zoe-nano"]
@@ -368,7 +368,7 @@ async def test_a_model_of_zoe_toml_is_not_remembered(user: Path, hub: LocalHub) 
     async with serving(settings.load()) as server:
         assert (await server.pull(model="talker", stream=False)) == (200, [{"status": "success"}])
         assert await server.served() == ["chatty:3b"]
-        assert server.settings.store.roster.names == ()
+        assert server.settings.store.pulled_models.names == ()
 
 
 async def test_what_cannot_be_remembered_is_said(server: Server) -> None:

@@ -128,7 +128,7 @@ def test_whatever_wakes_a_dialects_grammar_fits_it(engine: Engine, dialect: str)
         held = Compiler(vocab, spoken.markers).constraint(grammar)
         for token in vocab.tokenize(text.encode()):
             held.accept(token)
-        assert held.awake, text
+        assert held.is_active, text
         assert all(token not in vocab.eog_tokens for token in held.forced())
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from zoe_server.errors import InvalidRequestError
-from zoe_server.llama.constraint.constraint import Alarm, Compiler, GuidedConstraint, allowed_tokens, exact_tokens
+from zoe_server.llama.constraint.constraint import Compiler, GuidedConstraint, LazyTrigger, allowed_tokens, exact_tokens
 from zoe_server.llama.constraint.grammar import Grammar
 from zoe_server.llama.loop import Job
 from zoe_server.llama.sampler import TokenSampler, settings_for
@@ -86,9 +86,9 @@ def test_a_strict_grammar_applies_from_the_first_token(engine: Engine) -> None:
 def test_a_lazy_grammar_sleeps_until_its_trigger(engine: Engine, before: str) -> None:
     held = held_to(CALL, engine)
     assert accept(held, engine, before)
-    assert not held.awake
+    assert not held.is_active
     assert accept(held, engine, "<tool_call>")
-    assert held.awake
+    assert held.is_active
     assert not allows(held, engine.runner.vocab.tokenize(b"hello")[0], engine)
     assert accept(held, engine, "{}</tool_call>")
     assert allows(held, min(engine.runner.vocab.eog_tokens), engine)
@@ -97,7 +97,7 @@ def test_a_lazy_grammar_sleeps_until_its_trigger(engine: Engine, before: str) ->
 def test_trigger_made_of_several_tokens_wakes_with_what_follows_in_its_last_one(engine: Engine) -> None:
     held = held_to(Grammar('start: "[call" "ing" "]"', lazy=True, triggers=("[call",)), engine)
     assert accept(held, engine, "hm [call")
-    assert held.awake
+    assert held.is_active
     assert accept(held, engine, "ing]")
 
 
@@ -105,7 +105,7 @@ def test_text_that_does_not_fit_the_grammar_it_starts_stays_free(engine: Engine)
     """The trigger ends inside a token, and the rest of that token is not in the grammar."""
     held = held_to(Grammar('start: "kit" "!"', lazy=True, triggers=("kit",)), engine)
     assert accept(held, engine, "the kitchen or anything, another kit")
-    assert not held.awake
+    assert not held.is_active
 
 
 OPENING = Grammar(
@@ -139,15 +139,15 @@ OPENING = Grammar(
     ],
 )
 def test_an_opening_counts_only_where_a_line_begins_that_is_no_reasoning(text: str, woken: str | None) -> None:
-    alarm = Alarm(OPENING)
+    alarm = LazyTrigger(OPENING)
     found = (alarm.feed(char.encode()) for char in text)
     assert next((each for each in found if each is not None), None) == (woken.encode() if woken else None)
-    whole = Alarm(OPENING).feed(text.encode())
+    whole = LazyTrigger(OPENING).feed(text.encode())
     assert (whole is None) == (woken is None)
 
 
 def test_an_answer_that_begins_within_reasoning() -> None:
-    alarm = Alarm(replace(OPENING, reasoning_open=True))
+    alarm = LazyTrigger(replace(OPENING, reasoning_open=True))
     assert alarm.feed(b'Hm\n{"n": 1') is None
     assert alarm.feed(b"</think>") is None
     assert alarm.feed(b'\n{"n": 1') == b'{"n": 1'
@@ -160,7 +160,7 @@ def test_an_answer_that_begins_within_reasoning() -> None:
 def test_white_space_in_an_opening_is_waited_for_only_so_long(
     size: int, before: int, inside: int, *, wakes: bool
 ) -> None:
-    alarm = Alarm(Grammar("start: /.*/", lazy=True, json_openings=('{"name": "on", ',)))
+    alarm = LazyTrigger(Grammar("start: /.*/", lazy=True, json_openings=('{"name": "on", ',)))
     text = b" " * before + b'{"name":' + b" " * inside + b'"on", '
     found = [alarm.feed(text[start : start + size]) for start in range(0, len(text), size)]
     assert any(found) == wakes
@@ -170,7 +170,7 @@ def test_white_space_in_an_opening_is_waited_for_only_so_long(
 def test_an_opening_wakes_the_grammar(engine: Engine) -> None:
     held = held_to(OPENING, engine)
     assert accept(held, engine, 'Sure.\n{"n": 1')
-    assert held.awake
+    assert held.is_active
     assert not allows(held, engine.runner.vocab.tokenize(b"2")[0], engine)
     assert accept(held, engine, "}")
     assert allows(held, min(engine.runner.vocab.eog_tokens), engine)

@@ -155,7 +155,7 @@ def test_only_where_somebody_else_has_the_tools() -> None:
     assert Router([replace(CHAT, roles=("chat", "tools"))]).route("zoe", JOKE).handover is None
     assert Router([CHAT]).route("zoe", JOKE).handover is None
     plan = Router([TOOLS, CHAT]).route("zoe", JOKE)
-    assert (plan.rule, plan.candidates[0], plan.talkers) == ("chat", "talk", {"talk"})
+    assert (plan.rule, plan.candidates[0], plan.without_home_tools) == ("chat", "talk", {"talk"})
     assert plan.handover is not None
     assert (plan.handover.rule, plan.handover.candidates) == ("use_home", ("act",))
     assert plan.handover.rule in RULES
@@ -167,4 +167,4 @@ def test_whoever_named_a_model_gets_that_model() -> None:
 
 def test_a_tool_s_result_goes_to_the_model_that_was_handed_the_request() -> None:
     plan = Router([TOOLS, CHAT]).route("zoe", replace(JOKE, has_tool_results=True))
-    assert (plan.rule, plan.candidates, plan.talkers) == ("tool_results", ("act",), frozenset())
+    assert (plan.rule, plan.candidates, plan.without_home_tools) == ("tool_results", ("act",), frozenset())

@@ -54,7 +54,7 @@ async def _answer(request: web.Request, kind: type[ChatBody | GenerateBody], for
     body = validated(kind, data)
     state = services(request)
     engine_request = None if body.is_empty else body.to_request(f"ollama-{uuid.uuid4().hex}", AUTOMATIC)
-    tracked = track(request, body.model)
+    request_record = track(request, body.model)
     plan = state.router.route(body.model, RouteQuestion.of(engine_request) if engine_request else None)
     writer = OllamaWriter(body.model, form, shows_thinking=body.shows_thinking)
     if engine_request is None:
@@ -62,8 +62,8 @@ async def _answer(request: web.Request, kind: type[ChatBody | GenerateBody], for
     try:
         return await driver.answer(request, plan, [engine_request], writer, stream=body.streamed)
     finally:
-        if body.unloads and tracked.model is not None:
-            state.unload_later(tracked.model)
+        if body.unloads and request_record.model is not None:
+            state.unload_later(request_record.model)
 
 
 async def _load(
@@ -86,9 +86,9 @@ async def embed(request: web.Request) -> web.Response:
     """Answer with a vector of every text; a text that is too long is cut, unless the request says no to that."""
     state = services(request)
     body = validated(EmbedBody, parse_json(await request.read()))
-    tracked = track(request, body.model)
+    request_record = track(request, body.model)
     plan = state.router.route_embeddings(body.model)
-    answer = await _embeddings(state, plan, tracked, body, body.inputs, truncate=body.truncate is not False)
+    answer = await _embeddings(state, plan, request_record, body, body.inputs, truncate=body.truncate is not False)
     embeddings = await json_list(answer.vectors, lambda _, vector: shortened(vector, body.wanted_dimensions))
     head = {
         "model": body.model,
@@ -103,10 +103,10 @@ async def embed_prompt(request: web.Request) -> web.Response:
     """Answer with the vector of one text, cut if it is too long."""
     state = services(request)
     body = validated(EmbedPromptBody, parse_json(await request.read()))
-    tracked = track(request, body.model)
+    request_record = track(request, body.model)
     plan = state.router.route_embeddings(body.model)
     inputs = (body.prompt,) if body.prompt else ()
-    answer = await _embeddings(state, plan, tracked, body, inputs, truncate=True)
+    answer = await _embeddings(state, plan, request_record, body, inputs, truncate=True)
     vector = answer.vectors[0] if answer.vectors else ()
     return web.json_response({"embedding": vector}, headers=driver.route_headers(plan))
 
@@ -114,7 +114,7 @@ async def embed_prompt(request: web.Request) -> web.Response:
 async def _embeddings(
     state: Services,
     plan: RoutePlan,
-    tracked: RequestRecord,
+    request_record: RequestRecord,
     body: EmbedBody | EmbedPromptBody,
     inputs: tuple[str, ...],
     *,
@@ -129,10 +129,10 @@ async def _embeddings(
             return _NO_EMBEDDINGS
     check_inputs(inputs)
     try:
-        return (await embed_on(state, plan, inputs, tracked, truncate=truncate))[1]
+        return (await embed_on(state, plan, inputs, request_record, truncate=truncate))[1]
     finally:
-        if body.unloads and tracked.model is not None:
-            state.unload_later(tracked.model)
+        if body.unloads and request_record.model is not None:
+            state.unload_later(request_record.model)
 
 
 @dataclass(frozen=True, slots=True)

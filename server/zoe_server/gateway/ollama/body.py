@@ -22,7 +22,7 @@ from pydantic import BeforeValidator, Field
 
 from zoe_server import errors, protocol
 from zoe_server.gateway import pictures
-from zoe_server.gateway.body import Items, Tokens, Wire, refuse
+from zoe_server.gateway.body import Items, RequestModel, Tokens, refuse
 from zoe_server.gateway.openai.body import ANY_OBJECT, MAX_TOKENS, SEED_RANGE, Stop, Stops, ToolSpec, to_tools
 from zoe_server.gateway.openai.embeddings import MAX_DIMENSIONS
 
@@ -39,21 +39,21 @@ _Int = Annotated[int, BeforeValidator(_whole)]
 _Duration = Annotated[str, Field(pattern=_DURATION, max_length=100)]
 
 
-class CalledFunction(Wire):
+class CalledFunction(RequestModel):
     """`messages[i].tool_calls[j].function`; some clients send the arguments as JSON text."""
 
     name: str = Field(min_length=1, max_length=256)
     arguments: dict[str, Any] | str | None = None
 
 
-class ToolCall(Wire):
+class ToolCall(RequestModel):
     """`messages[i].tool_calls[j]`; newer clients send the id back that they got."""
 
     id: str | None = None
     function: CalledFunction
 
 
-class Message(Wire):
+class Message(RequestModel):
     """`messages[i]`."""
 
     role: Literal["system", "user", "assistant", "tool"]
@@ -115,7 +115,7 @@ class _Pairing:
         return {"id": call_id, "type": "function", "function": {"name": call.function.name, "arguments": arguments}}
 
 
-class Options(Wire):
+class Options(RequestModel):
     """`options`: how tokens are drawn, and when the answer ends."""
 
     temperature: float | None = Field(default=None, ge=0, le=2)
@@ -154,7 +154,7 @@ class Options(Wire):
         )
 
 
-class _ModelBody(Wire):
+class _ModelBody(RequestModel):
     """What names a model, and may say how long it is to stay in memory; how long at most is its owner's to say."""
 
     model: str = Field(min_length=1)
@@ -290,7 +290,7 @@ class EmbedPromptBody(_ModelBody):
     prompt: str | None = None
 
 
-class ShowBody(Wire):
+class ShowBody(RequestModel):
     """The body of POST /api/show; `name` is what older clients call the model."""
 
     model: str | None = None

@@ -38,7 +38,7 @@ from zoe_server.gateway.middleware import ollama_error_body
 from zoe_server.gateway.ollama.answers import timestamp
 from zoe_server.gateway.ollama.body import PullBody, ShowBody
 from zoe_server.gateway.services import services
-from zoe_server.gateway.tracking import account, track
+from zoe_server.gateway.tracking import record_of, track
 from zoe_server.routing.router import LATEST
 
 if TYPE_CHECKING:
@@ -135,12 +135,12 @@ async def _stream_steps(request: web.Request, under_way: Pull, interval_s: float
     try:
         async with aclosing(under_way.follow(interval_s)) as steps:
             async for step in steps:
-                await stream.write(record(step.wire()))
+                await stream.write(record(step.to_json()))
         return await stream.end(record(_SUCCESS))
     except errors.ZoeError as error:
         if not stream.begun:
             raise
-        account(request).failed(error)
+        record_of(request).failed(error)
         return await stream.end(record(ollama_error_body(error)))
 
 

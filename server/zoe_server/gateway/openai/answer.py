@@ -22,7 +22,7 @@ class AnswerHead:
     created: int
     model: str = ""
 
-    def wire(self, kind: str) -> dict[str, Any]:
+    def to_json(self, kind: str) -> dict[str, Any]:
         """Return the members that every object of kind `kind` begins with."""
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from zoe_server import errors, protocol
-from zoe_server.gateway.body import MAX_ITEMS, Items, Wire, parse_json, refuse
+from zoe_server.gateway.body import MAX_ITEMS, Items, RequestModel, parse_json, refuse
 
 MAX_CHOICES: Final = 8
 MAX_TOKENS: Final = 2**31 - 1
@@ -51,7 +51,7 @@ _Choices = Annotated[list[Annotated[str, Field(min_length=1, max_length=1000)]],
 AnswerForm = protocol.AnswerSchema | protocol.AnswerGrammar
 
 
-class FunctionSpec(Wire):
+class FunctionSpec(RequestModel):
     """`tools[i].function`."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.:/-]{1,128}$")
@@ -59,31 +59,31 @@ class FunctionSpec(Wire):
     parameters: dict[str, Any] | None = None
 
 
-class ToolSpec(Wire):
+class ToolSpec(RequestModel):
     """`tools[i]`."""
 
     type: Literal["function"]
     function: FunctionSpec
 
 
-class _NamedFunction(Wire):
+class _NamedFunction(RequestModel):
     name: str
 
 
-class NamedChoice(Wire):
+class NamedChoice(RequestModel):
     """`tool_choice` that names one function."""
 
     type: Literal["function"]
     function: _NamedFunction
 
 
-class StreamOptions(Wire):
+class StreamOptions(RequestModel):
     """`stream_options`."""
 
     include_usage: bool = False
 
 
-class _NamedSchema(Wire):
+class _NamedSchema(RequestModel):
     """`response_format.json_schema`; the answer is held to the schema whatever `name` and `strict` say."""
 
     name: str | None = None
@@ -92,7 +92,7 @@ class _NamedSchema(Wire):
     strict: bool | None = None
 
 
-class ResponseFormat(Wire):
+class ResponseFormat(RequestModel):
     """`response_format`; some clients write the schema beside the type."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -131,7 +131,7 @@ def _from_text(schema: object) -> object:
 _Schema = Annotated[dict[str, Any], BeforeValidator(_from_text)]
 
 
-class StructuredOutputs(Wire):
+class StructuredOutputs(RequestModel):
     """`structured_outputs`, as vLLM's clients write a schema or a grammar; other constraints are refused."""
 
     model_config = ConfigDict(extra="forbid")
@@ -150,7 +150,7 @@ def _bounded(values: object) -> object:
     return values
 
 
-class ZoeExtension(Wire):
+class ZoeExtension(RequestModel):
     """The member `zoe`, our own: values that exist for tool-call arguments, and how urgent the request is."""
 
     argument_values: Annotated[dict[str, Items[str] | None], BeforeValidator(_bounded)] = Field(default_factory=dict)
@@ -166,7 +166,7 @@ class ZoeExtension(Wire):
         return self.priority or ("background" if max_tokens == 0 else "interactive")
 
 
-class AnswerBody(Wire):
+class AnswerBody(RequestModel):
     """What the bodies of chats and of plain completions have in common."""
 
     model: str | None = None

@@ -130,7 +130,7 @@ class Judge:
 
     def before(self) -> dict[str, Any]:
         """Return what is known before anything is answered."""
-        return {} if self.said is None else {"said": self.said.wire()}
+        return {} if self.said is None else {"said": self.said.to_json()}
 
     def after(self, text: str) -> dict[str, Any]:
         """Return what is known of the `text` of an answer."""
@@ -170,7 +170,7 @@ class Choice:
             case protocol.Finish():
                 self.finish = event
 
-    def wire(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return the choice as a member of `choices`."""
         text = "".join(self.text)
         reason = self.finish.reason if self.finish else None
@@ -209,8 +209,8 @@ class ChatWriter(ChunkWriter):
         finishes = [choice.finish for choice in choices if choice.finish]
         judged = {} if self._judge is None else {**self._judge.before(), **self._judge.after("".join(choices[0].text))}
         return {
-            **self.head.wire("chat.completion"),
-            "choices": [choice.wire() for choice in choices],
+            **self.head.to_json("chat.completion"),
+            "choices": [choice.to_json() for choice in choices],
             "usage": usage(finishes),
             "timings": timings(finishes),
             **({"zoe": judged} if judged else {}),
@@ -246,11 +246,11 @@ class ChatWriter(ChunkWriter):
         yield chunk
         if self.is_complete and self.include_usage:
             told = {"usage": usage(finishes), "timings": timings(finishes)}
-            yield {**self.head.wire(_CHUNK), "choices": [], **told}
+            yield {**self.head.to_json(_CHUNK), "choices": [], **told}
 
     def _chunk(self, index: int, delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
         choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}
-        chunk = {**self.head.wire(_CHUNK), "choices": [choice]}
+        chunk = {**self.head.to_json(_CHUNK), "choices": [choice]}
         return {**chunk, "usage": None} if self.include_usage else chunk
 
 

@@ -126,7 +126,7 @@ class TextChoice:
         elif isinstance(event, protocol.Finish):
             self.finish = event
 
-    def wire(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return the choice as a member of `choices`."""
         return _choice(self.index, self.text, self.finish.reason if self.finish else None, self.tokens)
 
@@ -150,8 +150,8 @@ class CompletionWriter(ChunkWriter):
             choices[index].add(event)
         finishes = [choice.finish for choice in choices if choice.finish]
         return {
-            **self.head.wire(_KIND),
-            "choices": [choice.wire() for choice in choices],
+            **self.head.to_json(_KIND),
+            "choices": [choice.to_json() for choice in choices],
             "usage": summed_usage(finishes, self._n_per_prompt),
             "timings": timings(finishes),
         }
@@ -170,10 +170,10 @@ class CompletionWriter(ChunkWriter):
         yield self._chunk(_choice(index, "", event.reason))
         if self.is_complete and self.include_usage:
             finishes = [self.finishes[at] for at in range(self.n_choices)]
-            yield {**self.head.wire(_KIND), "choices": [], "usage": summed_usage(finishes, self._n_per_prompt)}
+            yield {**self.head.to_json(_KIND), "choices": [], "usage": summed_usage(finishes, self._n_per_prompt)}
 
     def _chunk(self, choice: dict[str, Any]) -> dict[str, Any]:
-        chunk = {**self.head.wire(_KIND), "choices": [choice]}
+        chunk = {**self.head.to_json(_KIND), "choices": [choice]}
         return {**chunk, "usage": None} if self.include_usage else chunk
 
 

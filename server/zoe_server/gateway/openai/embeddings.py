@@ -15,7 +15,7 @@ from pydantic import Field
 from zoe_server import codec, errors, protocol
 from zoe_server.catalogue.model_info import Capabilities
 from zoe_server.engines.base import Engine
-from zoe_server.gateway.body import Texts, Wire, each_text, parse_json, validated
+from zoe_server.gateway.body import RequestModel, Texts, each_text, parse_json, validated
 from zoe_server.gateway.driver import route_headers
 from zoe_server.gateway.request_record import RequestRecord
 from zoe_server.gateway.services import Services, services
@@ -33,9 +33,9 @@ async def embeddings(request: web.Request) -> web.Response:
     """Answer one request; a client that leaves cancels it, wherever it stands."""
     state = services(request)
     body = parse_embeddings(parse_json(await request.read()))
-    tracked = track(request, body.model)
+    request_record = track(request, body.model)
     plan = state.router.route_embeddings(body.model)
-    model, answer = await embed_on(state, plan, body.inputs, tracked)
+    model, answer = await embed_on(state, plan, body.inputs, request_record)
     data = await json_list(answer.vectors, lambda index, vector: _item(body, index, vector))
     n_tokens = answer.usage.prompt_tokens
     head = {"object": "list", "model": model, "usage": {"prompt_tokens": n_tokens, "total_tokens": n_tokens}}
@@ -46,7 +46,7 @@ async def embed_on(
     state: Services,
     plan: RoutePlan,
     inputs: Sequence[str | tuple[int, ...]],
-    tracked: RequestRecord,
+    request_record: RequestRecord,
     *,
     truncate: bool = False,
 ) -> tuple[str, protocol.Embeddings]:
@@ -55,14 +55,14 @@ async def embed_on(
     Raises:
         errors.ZoeError: no engine is available, or it refuses.
     """
-    tracked.planned(plan)
-    tracked.wants_vectors(inputs)
+    request_record.planned(plan)
+    request_record.wants_vectors(inputs)
 
     async def embed(model: str, engine: Engine) -> tuple[str, protocol.Embeddings]:
-        tracked.model = model
+        request_record.model = model
         call = protocol.EmbedRequest(f"embd-{uuid.uuid4().hex}", model, tuple(inputs), truncate)
         answer = await engine.embed(call)
-        tracked.embedded(answer)
+        request_record.embedded(answer)
         return model, answer
 
     return await fallback.ask(state.fleet, plan, embed, needed=Capabilities(embeddings=True))
@@ -88,7 +88,7 @@ def _item(body: EmbeddingsBody, index: int, vector: Vector) -> dict[str, Any]:
     return {"object": "embedding", "index": index, "embedding": written}
 
 
-class EmbeddingsBody(Wire):
+class EmbeddingsBody(RequestModel):
     """The body of POST /v1/embeddings."""
 
     input: Texts

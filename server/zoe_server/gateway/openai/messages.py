@@ -10,19 +10,19 @@ from pydantic import Field
 
 from zoe_server import errors
 from zoe_server.gateway import pictures
-from zoe_server.gateway.body import Items, Wire
+from zoe_server.gateway.body import Items, RequestModel
 
 _THOUGHTS: Final = ("thinking", "redacted_thinking", "reasoning")
 
 
-class ImageUrl(Wire):
+class ImageUrl(RequestModel):
     """`messages[i].content[j].image_url`; how closely a model looks is its own affair, whatever `detail` says."""
 
     url: str
     detail: str | None = None
 
 
-class Part(Wire):
+class Part(RequestModel):
     """`messages[i].content[j]`; an assistant's old thoughts are not given to a model again."""
 
     type: Literal["text", "image_url", "refusal", "thinking", "redacted_thinking", "reasoning"]
@@ -31,14 +31,14 @@ class Part(Wire):
     image_url: ImageUrl | str | None = None
 
 
-class CalledFunction(Wire):
+class CalledFunction(RequestModel):
     """`messages[i].tool_calls[j].function`; some clients send the arguments as an object instead of a string."""
 
     name: str = Field(min_length=1, max_length=256)
     arguments: str | dict[str, Any] | None = None
 
 
-class ToolCall(Wire):
+class ToolCall(RequestModel):
     """`messages[i].tool_calls[j]`."""
 
     id: str | None = None
@@ -46,7 +46,7 @@ class ToolCall(Wire):
     function: CalledFunction
 
 
-class Message(Wire):
+class Message(RequestModel):
     """`messages[i]`; `reasoning` is another name for `reasoning_content`."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]

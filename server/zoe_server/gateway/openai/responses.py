@@ -17,7 +17,7 @@ from pydantic import Field
 
 from zoe_server import errors, protocol
 from zoe_server.gateway import driver
-from zoe_server.gateway.body import Items, Wire, parse_json, refuse, validated
+from zoe_server.gateway.body import Items, RequestModel, parse_json, refuse, validated
 from zoe_server.gateway.openai import body as openai_body
 from zoe_server.gateway.openai.body import ANY_OBJECT, MAX_TOKENS, AnswerBody
 from zoe_server.gateway.openai.responses_input import AnyTool, Choice, FunctionTool, to_messages, to_tools
@@ -60,7 +60,7 @@ async def responses(request: web.Request) -> web.StreamResponse:
     return await driver.answer(request, plan, [engine_request], writer, stream=bool(body.stream))
 
 
-class TextFormat(Wire):
+class TextFormat(RequestModel):
     """`text.format`; the answer is held to the schema whatever `name` and `strict` say."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -78,19 +78,19 @@ class TextFormat(Wire):
             return protocol.AnswerSchema(ANY_OBJECT, "text.format")
         return protocol.AnswerSchema(self.schema_, "text.format.schema")
 
-    def wire(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return the format as a response repeats it."""
         return self.model_dump(by_alias=True, exclude_unset=True)
 
 
-class TextConfig(Wire):
+class TextConfig(RequestModel):
     """`text`; how wordy an answer is remains the model's own."""
 
     format: TextFormat | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
 
 
-class Reasoning(Wire):
+class Reasoning(RequestModel):
     """`reasoning`; how much a model reasons remains its own."""
 
     effort: str | None = None
@@ -103,7 +103,7 @@ class StreamOptions(openai_body.StreamOptions):
     include_obfuscation: bool | None = None
 
 
-class CacheOptions(Wire):
+class CacheOptions(RequestModel):
     """`prompt_cache_options`; prompts are kept as long as there is room."""
 
     prewarm: bool | None = None
@@ -159,9 +159,9 @@ class ResponseBody(AnswerBody):
             "prompt_cache_key": self.prompt_cache_key,
             "safety_identifier": self.safety_identifier,
             "temperature": self.temperature,
-            "text": {"format": self.format.wire()},
+            "text": {"format": self.format.to_json()},
             "tool_choice": self.tool_choice or "auto",
-            "tools": [tool.wire() for tool in self.functions],
+            "tools": [tool.to_json() for tool in self.functions],
             "top_p": self.top_p,
             "user": self.user,
         }

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from pydantic import AliasChoices, BaseModel, Discriminator, Field, Tag
 
 from zoe_server import errors, protocol
-from zoe_server.gateway.body import Items, Wire, validated
+from zoe_server.gateway.body import Items, RequestModel, validated
 from zoe_server.gateway.openai import messages
 from zoe_server.gateway.openai.body import FunctionSpec, plain_tools
 from zoe_server.gateway.openai.messages import CalledFunction, Message, Part, ToolCall
@@ -29,7 +29,7 @@ _OTHER: Final = "another tool"
 Choice = Literal["auto", "none", "required"] | dict[str, Any]
 
 
-class ContentPart(Wire):
+class ContentPart(RequestModel):
     """A part of a message or of a call's output."""
 
     type: Literal["input_text", "output_text", "refusal", "input_image"]
@@ -37,14 +37,14 @@ class ContentPart(Wire):
     image_url: str | None = None
 
 
-class MessageItem(Wire):
+class MessageItem(RequestModel):
     """What somebody said."""
 
     role: Literal["user", "assistant", "system", "developer"]
     content: str | Items[ContentPart]
 
 
-class CallItem(Wire):
+class CallItem(RequestModel):
     """A tool call of an earlier answer."""
 
     call_id: str
@@ -52,14 +52,14 @@ class CallItem(Wire):
     arguments: str
 
 
-class OutputItem(Wire):
+class OutputItem(RequestModel):
     """What a tool call returned."""
 
     call_id: str
     output: str | Items[ContentPart]
 
 
-class ReasoningItem(Wire):
+class ReasoningItem(RequestModel):
     """Reasoning of an earlier answer; it is not given to the model again."""
 
 
@@ -158,21 +158,21 @@ def _part(part: ContentPart, at: str) -> Part:
     return Part(type="text", text=part.text)
 
 
-class NamedFunction(Wire):
+class NamedFunction(RequestModel):
     """A function by its name: as `tool_choice`, or among its allowed tools."""
 
     type: Literal["function"]
     name: str
 
 
-class AllowedTools(Wire):
+class AllowedTools(RequestModel):
     """`tool_choice` that names the tools that may be called."""
 
     mode: Literal["auto", "required"]
     tools: Items[NamedFunction] = Field(min_length=1)
 
 
-class _FunctionType(Wire):
+class _FunctionType(RequestModel):
     type: Literal["function"]
 
 
@@ -181,13 +181,13 @@ class FunctionTool(FunctionSpec, _FunctionType):
 
     strict: bool | None = None
 
-    def wire(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return the tool as a response repeats it."""
         told = {"name": self.name, "description": self.description, "parameters": self.parameters}
         return {"type": self.type, **told, "strict": self.strict}
 
 
-class OtherTool(Wire):
+class OtherTool(RequestModel):
     """`tools[i]` of another kind: a search of OpenAI's, a tool without a schema, ...; no model here sees it."""
 
     type: str

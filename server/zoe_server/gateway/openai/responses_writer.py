@@ -50,7 +50,7 @@ class ResponseHead:
     model: str
     echo: Mapping[str, Any]
 
-    def wire(self, status: Status, output: list[dict[str, Any]], **members: object) -> dict[str, Any]:
+    def to_json(self, status: Status, output: list[dict[str, Any]], **members: object) -> dict[str, Any]:
         """Return the response with what it has so far."""
         head = {"id": f"resp_{self.key}", "object": "response", "created_at": self.created, "model": self.model}
         empty = {"completed_at": None, "error": None, "incomplete_details": None, "usage": None}
@@ -129,7 +129,7 @@ class ResponseWriter:
 
     def _begin(self) -> Iterator[StreamEvent]:
         if self._n_events == 0:
-            response = self._head.wire("in_progress", [])
+            response = self._head.to_json("in_progress", [])
             yield {"type": "response.created", "response": response}
             yield {"type": "response.in_progress", "response": response}
 
@@ -161,9 +161,9 @@ class ResponseWriter:
         item, self._open = self._open, None
         if isinstance(item, CallOutput):
             if item.complete:
-                self._output.append(item.wire("completed"))
+                self._output.append(item.to_json("completed"))
         elif item is not None:
-            self._output.append(item.wire("incomplete" if cut else "completed"))
+            self._output.append(item.to_json("incomplete" if cut else "completed"))
 
     def _finish(self, finish: protocol.Finish) -> Iterator[StreamEvent]:
         cut = finish.reason == "length"
@@ -175,7 +175,7 @@ class ResponseWriter:
             yield self._end("completed", completed_at=self._now(), **counts)
 
     def _end(self, status: Status, **members: object) -> StreamEvent:
-        self.response = self._head.wire(status, self._output, **members)
+        self.response = self._head.to_json(status, self._output, **members)
         return {"type": f"response.{status}", "response": self.response}
 
 
@@ -216,7 +216,7 @@ class OutputItem(ABC):
         self._index = index
 
     @abstractmethod
-    def wire(self, status: ItemStatus) -> dict[str, Any]:
+    def to_json(self, status: ItemStatus) -> dict[str, Any]:
         """Return the item as a member of `output`."""
 
     @abstractmethod
@@ -235,7 +235,7 @@ class OutputItem(ABC):
         return {"type": f"response.{kind}", "item_id": self.id, "output_index": self._index, **members}
 
     def _whole(self, kind: str, status: ItemStatus) -> StreamEvent:
-        return {"type": f"response.output_item.{kind}", "output_index": self._index, "item": self.wire(status)}
+        return {"type": f"response.output_item.{kind}", "output_index": self._index, "item": self.to_json(status)}
 
 
 class Prose(OutputItem):
@@ -281,7 +281,7 @@ class MessageOutput(Prose):
         """Return `text` as the member of `content`."""
         return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
-    def wire(self, status: ItemStatus) -> dict[str, Any]:
+    def to_json(self, status: ItemStatus) -> dict[str, Any]:
         """Return the item as a member of `output`."""
         head = {"id": self.id, "type": "message", "status": status}
         return {**head, "role": "assistant", "content": self._content(status)}
@@ -297,7 +297,7 @@ class ReasoningOutput(Prose):
         """Return `text` as the member of `content`."""
         return {"type": "reasoning_text", "text": text}
 
-    def wire(self, status: ItemStatus) -> dict[str, Any]:
+    def to_json(self, status: ItemStatus) -> dict[str, Any]:
         """Return the item as a member of `output`."""
         head = {"id": self.id, "type": "reasoning", "status": status}
         return {**head, "summary": [], "content": self._content(status)}
@@ -318,7 +318,7 @@ class CallOutput(OutputItem):
         """Whether the arguments are an object; else the call was cut off, and is none."""
         return object_in(self.text) is not None
 
-    def wire(self, status: ItemStatus) -> dict[str, Any]:
+    def to_json(self, status: ItemStatus) -> dict[str, Any]:
         """Return the item as a member of `output`."""
         call = {"call_id": self._call_id, "name": self._name, "arguments": self.text}
         return {"id": self.id, "type": "function_call", "status": status, **call}

@@ -2,7 +2,7 @@
 
 llguidance computes a mask over the whole vocabulary in some ten microseconds, in time and memory that its limits bound
 whatever the grammar is (an Earley parser over lexemes, whose automaton is built as it is needed). A lazy grammar is
-woken here.
+started here.
 Source: llguidance, `docs/optimizations.md`.
 """
 
@@ -100,19 +100,19 @@ class Compiler:
 
 
 class GuidedConstraint:
-    """A `Constraint` by llguidance; a lazy one admits anything until it is `awake`."""
+    """A `Constraint` by llguidance; a lazy one admits anything until it is `is_active`."""
 
     def __init__(self, grammar: Grammar, matcher: LLMatcher, vocab: Vocab) -> None:
         self._vocab = vocab
         self._matcher = matcher
-        self._alarm = Alarm(grammar) if grammar.lazy else None
+        self._trigger = LazyTrigger(grammar) if grammar.lazy else None
         self._mask = np.zeros(-(-vocab.n_tokens // _BITS), dtype=np.uint32)
         self._forced: list[int] = []  # what must come next, the next token last; llguidance reads all of it every time
-        self.awake = not grammar.lazy
+        self.is_active = not grammar.lazy
 
     def mask(self) -> NDArray[np.uint32] | None:
         """Return which tokens may come next. See `Constraint`."""
-        if not self.awake:
+        if not self.is_active:
             return None
         if self._forced:
             self._mask[:] = 0
@@ -125,39 +125,39 @@ class GuidedConstraint:
 
     def forced(self) -> list[int]:
         """Return tokens that must come next. See `Constraint`."""
-        if self.awake and not self._forced:
+        if self.is_active and not self._forced:
             self._forced = self._matcher.compute_ff_tokens()[::-1]
         return self._forced[: -_N_FORCED - 1 : -1]
 
     def accept(self, token: int) -> None:
         """Go on with `token`."""
-        if self.awake:
+        if self.is_active:
             self._matcher.consume_token(token)
             if self._forced and self._forced.pop() != token:
                 self._forced.clear()
-        elif self._alarm is not None:
-            text = self._alarm.feed(self._vocab.piece(token))
+        elif self._trigger is not None:
+            text = self._trigger.feed(self._vocab.piece(token))
             if text is not None:
-                self._wake(text)
+                self._activate(text)
 
     @property
     def problem(self) -> str | None:
         """Why nothing may come next any more. See `Constraint`."""
         return _reason(self._matcher.get_error()) if self._matcher.is_error() else None
 
-    def _wake(self, text: bytes) -> None:
-        """Start with `text`, what woke the grammar and what came in the same token."""
-        self._alarm = None
+    def _activate(self, text: bytes) -> None:
+        """Start with `text`, what started the grammar and what came in the same token."""
+        self._trigger = None
         tokens = exact_tokens(self._vocab, text)
-        self.awake = self._matcher.validate_tokens(tokens) == len(tokens)
-        if self.awake:
+        self.is_active = self._matcher.validate_tokens(tokens) == len(tokens)
+        if self.is_active:
             self._matcher.consume_tokens(tokens)
         else:
             _LOG.warning("the text %r does not fit the grammar that it starts; the answer stays free", text)
 
 
-class Alarm:
-    """Watches an answer for what wakes its grammar: a marker anywhere, or a line that begins like a call.
+class LazyTrigger:
+    """Watches an answer for what starts its grammar: a marker anywhere, or a line that begins like a call.
 
     Lines of reasoning do not count; see `Grammar`.
     """
@@ -176,7 +176,7 @@ class Alarm:
         self._blank = self._at_start_of_line = True
 
     def feed(self, piece: bytes) -> bytes | None:
-        """Take the next piece of the answer; return the text that wakes the grammar, None if it sleeps on."""
+        """Take the next piece of the answer; return the text that starts the grammar, None if nothing does."""
         self._recent += piece
         found = [at for trigger in self._triggers if (at := self._recent.find(trigger)) >= 0]
         if found:

@@ -1,4 +1,4 @@
-"""`MemoryBook`: how much memory models took when they ran, remembered in a file of the cache folder.
+"""`MemoryMeasurements`: how much memory models took when they ran, remembered in a file of the cache folder.
 
 A model is known by its name, and its measurements count only for weights of the same size. A file that cannot be read
 is as good as none: what is in it can be measured again. It measures nothing itself.
@@ -19,7 +19,7 @@ _KEPT: Final = 5
 """Measurements of a model that are remembered: an outlier is gone after so many others."""
 
 
-class _Page(BaseModel):
+class _Measurement(BaseModel):
     """A model: what it was when it was measured last, and its latest measurements, the newest last."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,15 +36,15 @@ class _Book(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     version: Literal[2] = 2
-    models: dict[str, _Page] = {}
+    models: dict[str, _Measurement] = {}
 
 
-class MemoryBook:
+class MemoryMeasurements:
     """The estimates of `memory.model_bytes`, corrected by measurement; `path` is the file, which one process writes."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._book = _read(path)
+        self._measured = _read(path)
 
     def estimate(self, model: str, facts: ModelFacts) -> int:
         """Return how many bytes the model is to be counted with.
@@ -53,12 +53,12 @@ class MemoryBook:
         what it was too low by. (Too high says nothing: memory that was not touched yet is not measured.)
         """
         computed_bytes = model_bytes(facts)
-        page = self._book.models.get(model)
-        if page is None or page.facts.weights_bytes != facts.weights_bytes:
+        known = self._measured.models.get(model)
+        if known is None or known.facts.weights_bytes != facts.weights_bytes:
             return computed_bytes
-        if page.facts == facts:
-            return page.most_bytes
-        return computed_bytes + max(0, page.most_bytes - model_bytes(page.facts))
+        if known.facts == facts:
+            return known.most_bytes
+        return computed_bytes + max(0, known.most_bytes - model_bytes(known.facts))
 
     def remember(self, model: str, facts: ModelFacts, measured_bytes: int) -> None:
         """Note what the model took in memory, its weights included; a file that cannot be written is a warning.
@@ -68,9 +68,9 @@ class MemoryBook:
         """
         if measured_bytes <= 0:
             raise ValueError(f"a model takes more than {measured_bytes} bytes")
-        page = self._book.models.get(model)
-        before = page.measured_bytes if page is not None and page.facts == facts else ()
-        self._book.models[model] = _Page(facts=facts, measured_bytes=(*before, measured_bytes)[-_KEPT:])
+        known = self._measured.models.get(model)
+        before = known.measured_bytes if known is not None and known.facts == facts else ()
+        self._measured.models[model] = _Measurement(facts=facts, measured_bytes=(*before, measured_bytes)[-_KEPT:])
         try:
             self._write()
         except OSError as error:
@@ -79,7 +79,7 @@ class MemoryBook:
     def _write(self) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         part = self._path.with_name(f"{self._path.name}.part")
-        part.write_text(self._book.model_dump_json(indent=1), encoding="utf-8")
+        part.write_text(self._measured.model_dump_json(indent=1), encoding="utf-8")
         part.replace(self._path)
 
 
