@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, NoReturn, TypeVar
+from typing import Annotated, Any, Final, Literal, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -29,6 +29,11 @@ Tokens = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], FailFast()]
 _SomeTokens = Annotated[Tokens, Field(min_length=1)]
 Texts = str | _SomeTokens | Items[str] | Items[_SomeTokens]
 """One text or several, each of them as tokens where the client has made them already."""
+
+
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+"""OpenAI's words for how much a model is to think."""
+_LEVELS: Final = {"minimal": "low", "xhigh": "high"}  # templates know three
 
 
 class RequestModel(BaseModel):
@@ -75,6 +80,18 @@ def each_text(texts: Texts) -> tuple[str | tuple[int, ...], ...]:
     if items and isinstance(items[0], int):
         return (tuple(items),)
     return tuple(item if isinstance(item, str) else tuple(item) for item in items)
+
+
+def thinking(effort: bool | str | None) -> dict[str, Any]:
+    """Return what a chat template is told of how much the model is to think, by the names that templates have for it.
+
+    `effort` is one of `Effort`, or whether it is to think at all; None leaves it to the template.
+    """
+    if effort is None:
+        return {}
+    thinks = effort not in (False, "none")
+    level = {"reasoning_effort": _LEVELS.get(effort, effort)} if thinks and isinstance(effort, str) else {}
+    return {"enable_thinking": thinks, "thinking": thinks, **level}
 
 
 def object_in(text: str) -> dict[str, Any] | None:

@@ -185,6 +185,21 @@ def test_what_the_template_is_told_reaches_the_engine() -> None:
     assert translate(chat_template_kwargs=None).chat_template_kwargs == {}
 
 
+@pytest.mark.parametrize(
+    ("effort", "told"),
+    [
+        (None, {}),
+        ("none", {"enable_thinking": False, "thinking": False}),
+        ("minimal", {"enable_thinking": True, "thinking": True, "reasoning_effort": "low"}),
+        ("high", {"enable_thinking": True, "thinking": True, "reasoning_effort": "high"}),
+    ],
+)
+def test_the_template_is_told_how_much_to_think(effort: str | None, told: dict[str, Any]) -> None:
+    assert translate(reasoning_effort=effort).chat_template_kwargs == told
+    both = translate(reasoning_effort=effort, chat_template_kwargs={"enable_thinking": True})
+    assert both.chat_template_kwargs == {**told, "enable_thinking": True}
+
+
 def test_unknown_fields_are_ignored() -> None:
     assert translate(user="me", store=False, metadata={"a": 1}, service_tier="x") == translate()
 

@@ -139,7 +139,7 @@ def test_what_changes_nothing_is_accepted() -> None:
         "store": True,
         "background": False,
         "metadata": {"room": "kitchen"},
-        "reasoning": {"effort": "low", "summary": "auto"},
+        "reasoning": {"effort": None, "summary": "auto"},
         "text": {"format": {"type": "text"}, "verbosity": "low"},
         "include": ["reasoning.encrypted_content"],
         "truncation": "disabled",
@@ -150,6 +150,11 @@ def test_what_changes_nothing_is_accepted() -> None:
     }
     assert translate(**fields) == translate()
     assert translate(**dict.fromkeys(fields)) == translate()
+
+
+def test_the_template_is_told_how_much_to_think() -> None:
+    request = translate(reasoning={"effort": "none"})
+    assert request.chat_template_kwargs == {"enable_thinking": False, "thinking": False}
 
 
 def test_everything_arrives() -> None:

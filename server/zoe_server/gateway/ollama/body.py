@@ -22,7 +22,7 @@ from pydantic import BeforeValidator, Field
 
 from zoe_server import errors, protocol
 from zoe_server.gateway import pictures
-from zoe_server.gateway.body import Items, RequestModel, Tokens, refuse
+from zoe_server.gateway.body import Items, RequestModel, Tokens, refuse, thinking
 from zoe_server.gateway.openai.body import ANY_OBJECT, MAX_TOKENS, SEED_RANGE, Stop, Stops, ToolSpec, to_tools
 from zoe_server.gateway.openai.embeddings import MAX_DIMENSIONS
 
@@ -197,11 +197,7 @@ class AnswerBody(_ModelBody):
     @property
     def chat_template_kwargs(self) -> dict[str, Any]:
         """What the model's chat template is told of `think`, by the names that templates have for it."""
-        if self.think is None:
-            return {}
-        thinks = self.think is not False
-        effort = {"reasoning_effort": self.think} if isinstance(self.think, str) else {}
-        return {"enable_thinking": thinks, "thinking": thinks, **effort}
+        return thinking(self.think)
 
 
 class ChatBody(AnswerBody):

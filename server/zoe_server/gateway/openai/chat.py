@@ -13,7 +13,7 @@ from pydantic import Field
 
 from zoe_server import errors, protocol
 from zoe_server.gateway import driver
-from zoe_server.gateway.body import Items, object_in, parse_json, validated
+from zoe_server.gateway.body import Effort, Items, object_in, parse_json, thinking, validated
 from zoe_server.gateway.openai.answer import AnswerHead, ChunkWriter, logprobs, timings, usage
 from zoe_server.gateway.openai.body import (
     MAX_TOKENS,
@@ -57,6 +57,7 @@ class ChatBody(AnswerBody):
     parallel_tool_calls: bool | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
+    reasoning_effort: Effort | None = None
     chat_template_kwargs: dict[str, Any] | None = None
 
 
@@ -92,7 +93,7 @@ def to_requests(body: ChatBody, request_id: str, model: str) -> tuple[protocol.C
             argument_values=body.zoe.values,
             logprobs=(body.top_logprobs or 0) if body.logprobs else None,
             answer_schema=body.answer_schema(),
-            chat_template_kwargs=body.chat_template_kwargs or {},
+            chat_template_kwargs=thinking(body.reasoning_effort) | (body.chat_template_kwargs or {}),
         )
         for index in range(body.n or 1)
     )

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from zoe_server import errors, protocol
 from zoe_server.gateway import driver
-from zoe_server.gateway.body import Items, RequestModel, parse_json, refuse, validated
+from zoe_server.gateway.body import Effort, Items, RequestModel, parse_json, refuse, thinking, validated
 from zoe_server.gateway.openai import body as openai_body
 from zoe_server.gateway.openai.body import ANY_OBJECT, MAX_TOKENS, AnswerBody
 from zoe_server.gateway.openai.responses_input import AnyTool, Choice, FunctionTool, to_messages, to_tools
@@ -91,9 +91,9 @@ class TextConfig(RequestModel):
 
 
 class Reasoning(RequestModel):
-    """`reasoning`; how much a model reasons remains its own."""
+    """`reasoning`; summaries are not made."""
 
-    effort: str | None = None
+    effort: Effort | None = None
     summary: str | None = None
 
 
@@ -144,6 +144,11 @@ class ResponseBody(AnswerBody):
         return (self.text and self.text.format) or TextFormat(type="text")
 
     @property
+    def effort(self) -> Effort | None:
+        """How much the model is to think."""
+        return None if self.reasoning is None else self.reasoning.effort
+
+    @property
     def functions(self) -> list[FunctionTool]:
         """The tools that a model can call; those of other kinds are the client's or OpenAI's own."""
         return [tool for tool in self.tools or () if isinstance(tool, FunctionTool)]
@@ -157,6 +162,7 @@ class ResponseBody(AnswerBody):
             "metadata": self.metadata or {},
             "parallel_tool_calls": self.parallel_tool_calls is not False,
             "prompt_cache_key": self.prompt_cache_key,
+            "reasoning": {"effort": self.effort, "summary": None},
             "safety_identifier": self.safety_identifier,
             "temperature": self.temperature,
             "text": {"format": self.format.to_json()},
@@ -205,6 +211,7 @@ def to_request(body: ResponseBody, request_id: str, model: str) -> protocol.Chat
         priority=body.zoe.priority_for(body.max_output_tokens),
         argument_values=body.zoe.values,
         answer_schema=body.answer_schema(body.format.answer_schema),
+        chat_template_kwargs=thinking(body.effort),
     )
 
 

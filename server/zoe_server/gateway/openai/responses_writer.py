@@ -30,7 +30,6 @@ Status = Literal["in_progress", "completed", "incomplete", "failed"]
 _ALWAYS: Final[Mapping[str, Any]] = {
     "background": False,
     "previous_response_id": None,
-    "reasoning": {"effort": None, "summary": None},
     "service_tier": "default",
     "store": False,
     "top_logprobs": 0,
