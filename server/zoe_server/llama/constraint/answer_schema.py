@@ -13,7 +13,6 @@ import functools
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import unquote
 
 from llguidance import LLMatcher, LLTokenizer
 
@@ -29,6 +28,7 @@ from zoe_server.llama.constraint.schema_check import (
     SchemaError,
     problem_with,
     step_to,
+    target,
 )
 
 MAX_NODES: Final = 5_000
@@ -245,13 +245,7 @@ class _Document:
         return kept
 
     def _check_reference(self, reference: str, path: str) -> None:
-        node: Any = self._document
-        for key in (part.replace("~1", "/").replace("~0", "~") for part in unquote(reference[1:]).split("/")[1:]):
-            if isinstance(node, list):
-                node = node[int(key)] if key.isdecimal() and int(key) < len(node) else None
-            else:
-                node = node.get(key) if isinstance(node, Mapping) else None
-        if not isinstance(node, Mapping | bool):
+        if not isinstance(target(reference, self._document), Mapping | bool):
             raise SchemaError(path, f"there is no schema at {reference[:200]!r} in this document")
 
 

@@ -10,10 +10,11 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
+from urllib.parse import unquote
 
 from llguidance import LLMatcher
 
-MAX_NUMBER: Final = 1e308
+MAX_FLOAT: Final = 1e308
 MAX_INTEGER: Final = 2**63 - 1
 MAX_DEPTH: Final = 60
 """Schemas nested deeper are refused."""
@@ -40,6 +41,18 @@ _UNSUPPORTED: Final = frozenset(
 )
 _LONGEST_NAME: Final = 60
 _PLAIN_NAME: Final = re.compile(r"[\w$-]{1,60}")
+
+
+def target(reference: str, document: object) -> object:
+    """Return what a reference such as `#/$defs/area` points to in `document`, None if nothing."""
+    node = document if reference.startswith("#") else None
+    for part in unquote(reference.removeprefix("#")).split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(node, list | tuple):
+            node = node[int(key)] if key.isdecimal() and int(key) < len(node) else None
+        else:
+            node = node.get(key) if isinstance(node, Mapping) else None
+    return node
 
 
 class SchemaError(ValueError):
@@ -97,7 +110,7 @@ def _check_count(value: object) -> str | None:
 
 
 def _check_number(value: object) -> str | None:
-    fine = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_NUMBER
+    fine = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_FLOAT
     return None if fine else "must be a number"
 
 
@@ -124,7 +137,7 @@ def _problem_in(value: object, depth: int) -> str | None:
     """Return why `value` cannot be written; a number is infinite if it was `1e999` before it was read."""
     if depth > MAX_DEPTH:
         return f"is nested more than {MAX_DEPTH} deep"
-    if isinstance(value, int | float) and not abs(value) <= (MAX_INTEGER if isinstance(value, int) else MAX_NUMBER):
+    if isinstance(value, int | float) and not abs(value) <= (MAX_INTEGER if isinstance(value, int) else MAX_FLOAT):
         return "has a number that not everybody can read"
     if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
         return "has half of a surrogate pair, which is no character"

@@ -15,6 +15,7 @@ from typing import Any, Final
 from llguidance import LLMatcher
 
 from zoe_server.llama.constraint.recent import remembered
+from zoe_server.llama.constraint.schema_check import COUNTS, MAX_FLOAT, MAX_INTEGER, TYPES, target
 
 Schema = Mapping[str, Any]
 
@@ -27,17 +28,12 @@ MAX_GROUNDING_DEPTH: Final = 8
 MAX_COUNT: Final = 4_096
 """Larger bounds on the lengths of strings and arrays are not counted."""
 
-MAX_INTEGER: Final = 2**63 - 1
-MAX_WRITTEN: Final = 1e300
-"""Larger numbers are no values: not everybody reads them."""
 MAX_VALUES: Final = 20_000
 """Values in all arguments of a tool together; further arguments are not limited to those that exist."""
 MAX_NUMBER: Final = 10**15
 """Bounds further away are not counted."""
 
-_TYPES: Final = ("object", "array", "string", "number", "integer", "boolean", "null")
 _KEPT: Final = frozenset(("$ref", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"))
-_COUNTS: Final = ("minLength", "maxLength", "minItems", "maxItems")
 
 
 class Document:
@@ -82,14 +78,8 @@ class Document:
 
     def target(self, reference: str) -> Schema | None:
         """Return the schema that a reference such as `#/$defs/area` points to, None if there is none."""
-        node: Any = self.schema if reference.startswith("#") else None
-        for part in reference.removeprefix("#").split("/")[1:]:
-            key = part.replace("~1", "/").replace("~0", "~")
-            if isinstance(node, list | tuple):
-                node = node[int(key)] if key.isdecimal() and int(key) < len(node) else None
-            else:
-                node = node.get(key) if isinstance(node, Mapping) else None
-        return node if isinstance(node, Mapping) else None
+        found = target(reference, self.schema)
+        return found if isinstance(found, Mapping) else None
 
 
 def limited(parameters: Schema, values: Mapping[str, Sequence[str]]) -> dict[str, Any]:
@@ -124,7 +114,7 @@ def relaxed(schema: object, document: Document, depth: int = 0, *, combined: boo
     if "$ref" in schema and not document.leads_on(schema["$ref"]):
         schema = {key: value for key, value in schema.items() if key != "$ref"}
     result: dict[str, Any] = {key: schema[key] for key in _KEPT & schema.keys()}
-    result |= {key: schema[key] for key in _COUNTS if _is_countable(schema.get(key))}
+    result |= {key: schema[key] for key in COUNTS[:4] if _is_countable(schema.get(key))}
     for keyword in ("anyOf", "oneOf", "allOf"):
         if found := branches(schema, keyword):
             parts = combined or keyword == "allOf" or "properties" in schema
@@ -142,7 +132,7 @@ def relaxed(schema: object, document: Document, depth: int = 0, *, combined: boo
 
 
 def _say_type(schema: Schema, result: dict[str, Any]) -> None:
-    names = [name for name in types(schema) if name in _TYPES]
+    names = [name for name in types(schema) if name in TYPES]
     if names and "any" not in types(schema):
         result["type"] = names if len(names) > 1 else names[0]
 
@@ -249,7 +239,7 @@ def types(schema: Schema) -> list[str]:
     names = list(declared) if isinstance(declared, list | tuple) else [declared]
     if schema.get("nullable") is True and names != [None]:
         names.append("null")
-    return list(dict.fromkeys(name if name in _TYPES else "any" for name in names or [None]))
+    return list(dict.fromkeys(name if name in TYPES else "any" for name in names or [None]))
 
 
 def properties(schema: Schema) -> Iterator[tuple[str, Any, bool]]:
@@ -303,4 +293,4 @@ def _is_writable(value: object) -> bool:
         return all(_is_writable(key) and _is_writable(inner) for key, inner in value.items())
     if isinstance(value, list | tuple):
         return all(map(_is_writable, value))
-    return not isinstance(value, int | float) or abs(value) <= (MAX_INTEGER if isinstance(value, int) else MAX_WRITTEN)
+    return not isinstance(value, int | float) or abs(value) <= (MAX_INTEGER if isinstance(value, int) else MAX_FLOAT)
