@@ -56,6 +56,7 @@ class CallQueue:
             raise
 
     def _ended(self, task: asyncio.Task[_ResultT]) -> None:
-        del task
         self._hangs = False
         self._turn.release()
+        if not task.cancelled():
+            task.exception()  # who waited has had it, or has left
