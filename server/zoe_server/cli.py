@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 from rich.logging import RichHandler
+from rich.markup import escape
 
 from zoe_server import __version__, doctor, settings
 from zoe_server.commands import models
-from zoe_server.commands.console import ERR, OUT, plain, reported
+from zoe_server.commands.console import ERR, OUT, reported
 from zoe_server.commands.models import Config
 from zoe_server.commands.setup import setup
 from zoe_server.engines.local import LOADING_LOG
@@ -68,7 +69,7 @@ def doctor_command(config: Config = None, host: _Host = None, port: _Port = None
     for finding in findings:
         healthy = healthy and finding.ok
         mark = "[green]ok[/]  " if finding.ok else "[bold red]FAIL[/]"
-        OUT.print(f"{mark} {finding.subject}: {plain(finding.text)}", soft_wrap=True)
+        OUT.print(f"{mark} {finding.subject}: {escape(finding.text)}", soft_wrap=True)
     raise typer.Exit(0 if healthy else 1)
 
 
@@ -92,7 +93,7 @@ def route(
         ("said", ", ".join(f"{kind} {share:.3f}" for kind, share in said.items())),
         ("names", f"{', '.join(named) or 'none'} ({rules.home_evidence(question):+.2f})"),
     ):
-        OUT.print(f"[bold]{what + ':':<12}[/]{plain(text)}", soft_wrap=True)
+        OUT.print(f"[bold]{what + ':':<12}[/]{escape(text)}", soft_wrap=True)
 
 
 @app.command()
@@ -111,9 +112,9 @@ def _settled(url: str, fleet: Fleet) -> None:
         if status.state is ModelState.READY:
             OUT.print(f"[green]ready[/]   {status.name}  loaded in {status.load_s:.1f} s  {url}/v1", soft_wrap=True)
         elif status.state is ModelState.UNLOADED:
-            OUT.print(f"[bold]waits[/]   {status.name}: {plain(status.reason)}", soft_wrap=True)
+            OUT.print(f"[bold]waits[/]   {status.name}: {escape(status.reason)}", soft_wrap=True)
         else:
-            OUT.print(f"[bold red]failed[/]  {status.name}: {plain(status.reason)}", soft_wrap=True)
+            OUT.print(f"[bold red]failed[/]  {status.name}: {escape(status.reason)}", soft_wrap=True)
 
 
 def _log_to_stderr(verbose: bool) -> None:

@@ -80,7 +80,12 @@ def test_a_model_file_must_be_there_and_of_the_right_kind(spec: ModelSpec, tmp_p
 def test_the_files_beside_a_model_are_looked_at_too(spec: ModelSpec, tmp_path: Path) -> None:
     assert doctor.check_other_files(spec) == []
     adapter, projector = tmp_path / "missing.gguf", write_random_projector(tmp_path / "mmproj.gguf")
-    full = replace(spec, options=spec.options.but(projector_path=projector, adapters={"jokes": Adapter(path=adapter)}))
+    full = replace(
+        spec,
+        options=spec.options.model_copy(
+            update={"projector_path": projector, "adapters": {"jokes": Adapter(path=adapter)}}
+        ),
+    )
     assert [(finding.ok, finding.subject) for finding in doctor.check_other_files(full)] == [
         (False, "adapter jokes of m"),
         (True, "projector of m"),
@@ -102,7 +107,7 @@ def test_memory_is_compared_with_what_the_model_needs(spec: ModelSpec, tmp_path:
 
 
 def test_the_kv_cache_of_a_long_context_counts(spec: ModelSpec, tmp_path: Path) -> None:
-    long = replace(spec, options=spec.options.but(n_ctx_tokens=64 * spec.n_ctx_tokens))
+    long = replace(spec, options=spec.options.model_copy(update={"n_ctx_tokens": 64 * spec.n_ctx_tokens}))
     facts = facts_of(gguf_file.read(spec.path), spec.n_ctx_tokens, on_gpu=False)
     machine = replace(COMPUTER, memory_available_bytes=model_bytes(facts) + 32 * kv_bytes(facts))
     assert check_memory(spec, machine, tmp_path / "book").ok
@@ -128,7 +133,7 @@ def test_a_graphics_card_has_a_memory_of_its_own(spec: ModelSpec, tmp_path: Path
 
 
 def on_gpu_layers(spec: ModelSpec, n_layers: int) -> ModelSpec:
-    return replace(spec, options=spec.options.but(n_gpu_layers=n_layers))
+    return replace(spec, options=spec.options.model_copy(update={"n_gpu_layers": n_layers}))
 
 
 def test_layers_that_a_card_is_too_small_for_are_the_cpu_s_if_that_has_room(spec: ModelSpec, tmp_path: Path) -> None:

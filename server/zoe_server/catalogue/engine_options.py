@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -100,10 +100,6 @@ class LlamaOptions(BaseModel):
     def encodes_on_gpu(self) -> bool:
         """Whether the picture encoder uses a GPU where there is one."""
         return self.n_gpu_layers != 0 if self.projector_on_gpu is None else self.projector_on_gpu
-
-    def but(self, **changes: Any) -> Self:  # noqa: ANN401 -- any of the fields
-        """Return them with other values, which are checked."""
-        return type(self).model_validate({**{name: getattr(self, name) for name in self.model_fields_set}, **changes})
 
     @model_validator(mode="after")
     def _batch_holds_a_token_of_every_slot(self) -> Self:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 OUT: Final = Console(highlight=False)
 ERR: Final = Console(stderr=True, highlight=False)
@@ -34,13 +35,8 @@ def reported(*expected: type[Exception]) -> Iterator[None]:
 
 def fail(message: str) -> None:
     """Print the error and end with exit code 1."""
-    ERR.print(f"[bold red]error:[/] {plain(message)}", soft_wrap=True)
+    ERR.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
     raise typer.Exit(1)
-
-
-def plain(text: str) -> str:
-    """Return `text` so that rich takes no part of it for markup."""
-    return text.replace("[", "\\[")
 
 
 def size(n_bytes: int | None) -> str:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from zoe_server import settings
 from zoe_server.catalogue.entry import Entry, HubFile
 from zoe_server.catalogue.known import Catalogue
 from zoe_server.catalogue.store import Receipt, Store, parts_of
-from zoe_server.commands.console import OUT, CommandError, plain, print_json, reported, size
+from zoe_server.commands.console import OUT, CommandError, print_json, reported, size
 
 app = typer.Typer(help="The models that Zoe knows and those that are here.", no_args_is_help=True)
 
@@ -39,8 +40,8 @@ def list_models(config: Config = None, as_json: _Json = False) -> None:
             print_json(found)
             return
         OUT.print(_table(found))
-        OUT.print(f"served: {plain(', '.join(_served(found)) or 'none of these')}", soft_wrap=True)
-        OUT.print(f"models folder: {plain(str(chosen.store.folder))}", soft_wrap=True)
+        OUT.print(f"served: {escape(', '.join(_served(found)) or 'none of these')}", soft_wrap=True)
+        OUT.print(f"models folder: {escape(str(chosen.store.folder))}", soft_wrap=True)
 
 
 @app.command()
@@ -58,7 +59,7 @@ def show(name: str, config: Config = None, as_json: _Json = False) -> None:
             print_json(found)
             return
         for key, value in found.items():
-            OUT.print(f"[bold]{key}[/]: {plain(_text(key, value))}", soft_wrap=True)
+            OUT.print(f"[bold]{key}[/]: {escape(_text(key, value))}", soft_wrap=True)
 
 
 @app.command()
@@ -73,7 +74,7 @@ def pull(names: _Names, config: Config = None) -> None:
                 OUT.print(f"{entry.name} is part of Zoe; there is nothing to pull")
                 continue
             received = _received(fetch(entry, store))
-            OUT.print(f"[green]ready[/] {entry.name}: {received}, in {plain(str(store.folder))}", soft_wrap=True)
+            OUT.print(f"[green]ready[/] {entry.name}: {received}, in {escape(str(store.folder))}", soft_wrap=True)
             OUT.print(f'to serve it, zoe.toml needs \\[models."{entry.name}"]', soft_wrap=True)
 
 
@@ -84,7 +85,7 @@ def remove(name: str, config: Config = None, yes: _Yes = False) -> None:
         chosen = settings.read(config)
         paths = _removable(name, chosen)
         for path in paths:
-            OUT.print(plain(str(path)), soft_wrap=True)
+            OUT.print(escape(str(path)), soft_wrap=True)
         question = f"Delete {'this file' if len(paths) == 1 else 'these files'}?" if paths else f"Forget {name}?"
         if not yes and not typer.confirm(question):
             OUT.print("nothing was deleted")
@@ -93,7 +94,7 @@ def remove(name: str, config: Config = None, yes: _Yes = False) -> None:
             chosen.store.remove(path)
         entry = Catalogue(chosen.catalogue).find(name)
         chosen.store.pulled_models.remove(name if entry is None else entry.name)
-        OUT.print(f"{'deleted' if paths else 'forgot'} {plain(name)}")
+        OUT.print(f"{'deleted' if paths else 'forgot'} {escape(name)}")
 
 
 @app.command()
@@ -110,7 +111,7 @@ def verify(names: Annotated[list[str] | None, typer.Argument()] = None, config: 
             found = check_entry(entry, store) if entry else check_file(_file(name, catalogue, store))
             for line in found:
                 sound = sound and line.ok
-                OUT.print(f"{'[green]ok[/]  ' if line.ok else '[bold red]FAIL[/]'} {plain(line.text)}", soft_wrap=True)
+                OUT.print(f"{'[green]ok[/]  ' if line.ok else '[bold red]FAIL[/]'} {escape(line.text)}", soft_wrap=True)
         if not wanted:
             OUT.print("no model was pulled yet")
         raise typer.Exit(0 if sound else 1)
@@ -181,7 +182,7 @@ def _table(found: list[dict[str, Any]]) -> Table:
         scores = row.get("scores", {})
         cells = [row["name"], " ".join(row["roles"]), size(row["size_bytes"]), row["state"]]
         numbers = [row.get("context_tokens"), scores.get("tools"), scores.get("speed")]
-        table.add_row(*map(plain, cells), *("-" if number is None else str(number) for number in numbers))
+        table.add_row(*map(escape, cells), *("-" if number is None else str(number) for number in numbers))
     return table
 
 

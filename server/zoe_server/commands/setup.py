@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, get_args
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from zoe_server import settings
 from zoe_server.catalogue.choice import Choice, choose
 from zoe_server.catalogue.entry import Entry, Role
 from zoe_server.catalogue.known import Catalogue
+from zoe_server.catalogue.offer import Room
 from zoe_server.catalogue.store import FileState, Store
-from zoe_server.commands.console import OUT, CommandError, plain, reported, size
+from zoe_server.commands.console import OUT, CommandError, reported, size
 from zoe_server.commands.models import Config
 from zoe_server.fleet.memory import GPU_OVERHEAD_BYTES
 from zoe_server.fleet.sizing import recommended_policy
@@ -29,14 +30,6 @@ _Roles = Annotated[
 _Memory = Annotated[
     float | None, typer.Option("--memory", min=0, help="How many GB models may take (default: see `zoe doctor`).")
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Room:
-    """What is there for models, and what each of them takes besides its own size and the engine's."""
-
-    budget_bytes: int
-    extra_bytes: int
 
 
 def setup(config: Config = None, role: _Roles = None, memory: _Memory = None, yes: _Yes = False) -> None:
@@ -59,11 +52,11 @@ def setup(config: Config = None, role: _Roles = None, memory: _Memory = None, ye
         _configure(target, choice)
 
 
-def _room(asked_bytes: int | None, configured_bytes: int | None) -> _Room:
+def _room(asked_bytes: int | None, configured_bytes: int | None) -> Room:
     """Return the room: what was asked for, else what the configuration says, else what the machine's policy does."""
     policy = asyncio.run(recommended_policy())
     chosen = (size for size in (asked_bytes, configured_bytes, policy.budget_bytes) if size is not None)
-    return _Room(next(chosen), GPU_OVERHEAD_BYTES if policy.gpu_layers else 0)
+    return Room(next(chosen), extra_bytes=GPU_OVERHEAD_BYTES if policy.gpu_layers else 0)
 
 
 def _wanted(names: list[str] | None) -> list[Role]:
@@ -86,7 +79,7 @@ def _explain(choice: Choice, store: Store, budget_bytes: int) -> None:
     OUT.print(table)
     OUT.print(f"memory: about {size(choice.memory_bytes)} of {size(budget_bytes)}")
     for reason in choice.unserved:
-        OUT.print(f"nothing for {plain(reason)}", soft_wrap=True)
+        OUT.print(f"nothing for {escape(reason)}", soft_wrap=True)
 
 
 def _is_here(entry: Entry, store: Store) -> bool:
@@ -111,7 +104,7 @@ def _configure(target: Path, choice: Choice) -> None:
         with target.open("x", encoding="utf-8") as file:
             file.write(f"# Models for this machine, chosen by `zoe setup`. The first one answers commands.\n{tables}")
     except FileExistsError:
-        OUT.print(f"{plain(str(target))} exists and stays as it is. To serve these models, it needs", soft_wrap=True)
-        OUT.print(plain(tables), soft_wrap=True, end="")
+        OUT.print(f"{escape(str(target))} exists and stays as it is. To serve these models, it needs", soft_wrap=True)
+        OUT.print(escape(tables), soft_wrap=True, end="")
         return
-    OUT.print(f"[green]wrote[/] {plain(str(target))}; start the server with `zoe serve`", soft_wrap=True)
+    OUT.print(f"[green]wrote[/] {escape(str(target))}; start the server with `zoe serve`", soft_wrap=True)

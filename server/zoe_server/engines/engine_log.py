@@ -14,6 +14,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+from zoe_server.errors import in_one_line
+
 N_LINES: Final = 500
 """How many lines are kept of a model."""
 _LINE_CHARS: Final = 2000
@@ -50,7 +52,7 @@ class EngineLog:
         text, level = written.decode("utf-8", "replace").rstrip(), logging.WARNING
         if (found := _LEVEL.match(text)) is not None:
             level, text = _LEVELS.get(int(found[1]), logging.ERROR), text[found.end() :]
-        line = LogLine(_now_s(), level, _printable(text[:_LINE_CHARS]))
+        line = LogLine(_now_s(), level, in_one_line(text[:_LINE_CHARS]))
         self._lines.append(line)
         if level < logging.WARNING or self._is_news(line):
             self._logger.log(level, "engine of %s: %s", self._model, line.text)
@@ -66,10 +68,3 @@ class EngineLog:
 
 def _now_s() -> float:
     return time.time()
-
-
-def _printable(text: str) -> str:
-    """Return `text` with its control characters written out, so that nobody can forge or hide a line."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

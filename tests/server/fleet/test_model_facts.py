@@ -40,9 +40,13 @@ def test_every_file_counts(tmp_path: Path, on_gpu: bool) -> None:
     projector = write_random_projector(tmp_path / "mmproj.gguf")
     full = replace(
         spec,
-        options=spec.options.but(projector_path=projector, adapters={"jokes": Adapter(path=tmp_path / "jokes.gguf")}),
+        options=spec.options.model_copy(
+            update={"projector_path": projector, "adapters": {"jokes": Adapter(path=tmp_path / "jokes.gguf")}}
+        ),
     )
-    without = model_facts(replace(full, options=full.options.but(projector_path=None)), on_gpu=on_gpu)
+    without = model_facts(
+        replace(full, options=full.options.model_copy(update={"projector_path": None})), on_gpu=on_gpu
+    )
     assert without == replace(alone, weights_bytes=alone.weights_bytes + 1000 + 300)
     encoder_bytes = model_bytes(model_facts(full, on_gpu=on_gpu)) - model_bytes(without)
     assert encoder_bytes > projector.stat().st_size
@@ -62,16 +66,18 @@ def test_a_picture_encoder_counts_with_the_buffer_that_it_computes_in(
     spec = ModelSpec(
         "m", write_random_gguf(tmp_path / "m.gguf", merges=20), options=LlamaOptions(max_picture_tokens=tokens)
     )
-    seeing = replace(spec, options=spec.options.but(projector_path=projector))
+    seeing = replace(spec, options=spec.options.model_copy(update={"projector_path": projector}))
     before = model_bytes(model_facts(spec, on_gpu=True))
     compute_bytes = model_bytes(model_facts(seeing, on_gpu=True)) - before - projector.stat().st_size
     assert measured_mib <= compute_bytes / (1 << 20) < 1.3 * measured_mib
     if kind == "qwen2vl_merger":
         larger = model_bytes(
-            model_facts(replace(seeing, options=seeing.options.but(max_picture_tokens=4096)), on_gpu=True)
+            model_facts(
+                replace(seeing, options=seeing.options.model_copy(update={"max_picture_tokens": 4096})), on_gpu=True
+            )
         )
         assert larger > model_bytes(model_facts(seeing, on_gpu=True))
-    on_cpu = replace(seeing, options=seeing.options.but(projector_on_gpu=False))
+    on_cpu = replace(seeing, options=seeing.options.model_copy(update={"projector_on_gpu": False}))
     assert model_bytes(model_facts(on_cpu, on_gpu=True)) == before
     assert model_facts(on_cpu, on_gpu=True, unified=True) == model_facts(seeing, on_gpu=True)
     assert model_facts(on_cpu, on_gpu=False) == model_facts(seeing, on_gpu=False)

@@ -51,7 +51,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, hardware: Hardware, *, offloads: bo
 
 
 def on_gpu_layers(n_layers: int) -> ModelSpec:
-    return replace(SPEC, options=SPEC.options.but(n_gpu_layers=n_layers))
+    return replace(SPEC, options=SPEC.options.model_copy(update={"n_gpu_layers": n_layers}))
 
 
 async def test_the_budget_is_the_users_or_the_policys(
@@ -176,7 +176,7 @@ async def test_a_model_is_estimated_from_its_file_and_then_from_what_it_took(
     assert (
         SPEC.path.stat().st_size
         < small
-        < await weighing.estimate(replace(SPEC, options=SPEC.options.but(n_ctx_tokens=1 << 20)))
+        < await weighing.estimate(replace(SPEC, options=SPEC.options.model_copy(update={"n_ctx_tokens": 1 << 20})))
     )
     await weighing.estimate(SPEC)
     assert await weighing.free_bytes() is None
@@ -203,7 +203,9 @@ async def test_the_picture_encoder_counts(book: MemoryMeasurements, tmp_path: Pa
     weighing = MachineSizing(book)
     alone = await weighing.estimate(SPEC)
     assert (
-        await weighing.estimate(replace(SPEC, options=SPEC.options.but(projector_path=tmp_path / "mmproj.gguf")))
+        await weighing.estimate(
+            replace(SPEC, options=SPEC.options.model_copy(update={"projector_path": tmp_path / "mmproj.gguf"}))
+        )
         == alone + 5000
     )
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 async def tuned(start: Start, spec: ModelSpec) -> Gateway:
     """A gateway whose model has an adapter."""
     return await start(
-        specs=[replace(spec, options=spec.options.but(adapters={"jokes": Adapter(path=Path("unused"))}))]
+        specs=[
+            replace(spec, options=spec.options.model_copy(update={"adapters": {"jokes": Adapter(path=Path("unused"))}}))
+        ]
     )
 
 

@@ -27,7 +27,13 @@ async def both(start: Start, spec: ModelSpec) -> Gateway:
     return await start(
         specs=[
             spec,
-            replace(spec, name="e", aliases=(), roles=(EMBEDDINGS_ROLE,), options=spec.options.but(n_ctx_tokens=256)),
+            replace(
+                spec,
+                name="e",
+                aliases=(),
+                roles=(EMBEDDINGS_ROLE,),
+                options=spec.options.model_copy(update={"n_ctx_tokens": 256}),
+            ),
         ]
     )
 

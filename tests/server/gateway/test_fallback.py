@@ -79,7 +79,9 @@ async def test_a_picture_is_handed_to_nobody_who_does_not_see(
 ) -> None:
     seeing, blind = pair
     broken = replace(
-        seeing, path=tmp_path / "missing.json", options=seeing.options.but(projector_path=tmp_path / "mmproj")
+        seeing,
+        path=tmp_path / "missing.json",
+        options=seeing.options.model_copy(update={"projector_path": tmp_path / "mmproj"}),
     )
     gateway = await start(specs=(broken, blind))
     png = io.BytesIO()

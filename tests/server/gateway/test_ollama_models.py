@@ -135,7 +135,7 @@ async def test_nothing_is_loaded_to_be_shown(start: Start, spec: ModelSpec) -> N
         aliases=(),
         load="demand",
         path=bundled_model_path(),
-        options=spec.options.but(projector_path=Path("eyes")),
+        options=spec.options.model_copy(update={"projector_path": Path("eyes")}),
     )
     gateway = await start(specs=[spec, waiting])
     n_engines = len(gateway.engines)
