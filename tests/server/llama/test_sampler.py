@@ -202,7 +202,9 @@ def test_a_grammar_that_admits_nothing_is_the_requests_fault(engine: Engine) -> 
 
 def test_control_tokens_are_no_text_but_for_the_markers(engine: Engine) -> None:
     vocab = engine.runner.vocab
-    control = [token for token in range(vocab.n_tokens) if vocab.is_control(token) and token not in vocab.eog_tokens]
+    control = [
+        token for token in range(vocab.n_tokens) if token in vocab.control_tokens and token not in vocab.eog_tokens
+    ]
     mask = held_to(Grammar("start: /(.|\\n)+/"), engine).mask()
     assert mask is not None
     allowed = set(allowed_tokens(mask, vocab.n_tokens).tolist())

@@ -274,7 +274,7 @@ def _compiled_bytes(lark: str) -> int:
 def _guided_tokenizer(vocab: Vocab, markers: tuple[str, ...]) -> LLTokenizer:
     """Return the vocabulary as llguidance wants it: special tokens, which no text can be, begin with 0xFF."""
     pieces = [
-        b"\xff" + piece if vocab.is_control(token) and piece.decode(errors="replace") not in markers else piece
+        b"\xff" + piece if token in vocab.control_tokens and piece.decode(errors="replace") not in markers else piece
         for token, piece in enumerate(map(vocab.piece, range(vocab.n_tokens)))
     ]
     native: Any = LLTokenizer  # its stubs lack this constructor

@@ -43,7 +43,7 @@ _METADATA_KEYS: Final = {
 
 
 class Intake(TextIntake):
-    """Knows how one model wants to be spoken to. `prepare` is called from one thread at a time.
+    """Knows how one model wants to be spoken to. `prepare` is called from two threads, for short and for long requests.
 
     Raises:
         EngineUnavailableError: the model's chat template is broken.

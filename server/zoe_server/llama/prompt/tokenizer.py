@@ -34,10 +34,6 @@ class Vocab:
         address = ctypes.cast(llama_cpp.llama_cpp._lib.llama_tokenize, ctypes.c_void_p).value
         return address or 0
 
-    def is_control(self, token: int) -> bool:
-        """Return whether `token` marks turns and ends, and never is text."""
-        return bool(llama_cpp.llama_vocab_is_control(self.pointer, token))
-
     @property
     def bos_text(self) -> str:
         """The text of the token that begins a prompt, empty if there is none."""
