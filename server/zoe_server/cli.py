@@ -84,7 +84,7 @@ def route(
     plan = Router(specs).route(AUTOMATIC, question)
     intent = bundled_classifier().judge(sentence)
     named = rules.names_in(sentence, (*question.devices, *question.places))
-    said = rules.said(question, bundled_said()).wire()
+    said = rules.said(question, bundled_said()).to_json()
     for what, text in (
         ("rule", f"{plan.rule} ({plan.why})"),
         ("model", plan.candidates[0]),

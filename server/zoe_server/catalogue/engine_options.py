@@ -86,6 +86,8 @@ class LlamaOptions(BaseModel):
     """None is one per physical core, within what a container may use."""
     n_gpu_layers: int = Field(default=-1, ge=-1, le=1000, validation_alias="gpu_layers")
     """-1 is all of them."""
+    flash_attention: bool | None = None
+    """None is where it is faster: on a GPU, and on processors that are no x86."""
     prefix_cache: bool = True
     jump_forward: bool = True
     """Text that a grammar leaves no choice about is tried at once."""

@@ -25,7 +25,7 @@ _DURATIONS_S: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 20, 30, 60, 1
 _FIRST_TOKENS_S: Final = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 30, 60, 120)
 _NEXT_TOKENS_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2)
 
-disable_created_metrics()  # when a series began, nobody asks, and it would be half of all samples
+disable_created_metrics()  # type: ignore[no-untyped-call]  # when a series began, nobody asks, and it would be half of all samples
 
 
 class Metrics:

@@ -67,6 +67,7 @@ def reference_answer(engine: Engine, model: Model, text: str, pictures: list[byt
     prompt = f"<|im_start|>user\n{messages}<|im_end|>\n<|im_start|>assistant\n".encode()
     loaded = llama_cpp.llama_model_load_from_file(bytes(model.path), llama_cpp.llama_model_default_params())
     params = llama_cpp.llama_context_default_params()
+    params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
     params.n_ctx, params.n_batch, params.n_ubatch, params.n_threads = 2048, 512, 512, 1
     context = llama_cpp.llama_init_from_model(loaded, params)
     eye_params = mtmd_cpp.mtmd_context_params_default()
