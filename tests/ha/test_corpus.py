@@ -85,7 +85,7 @@ class Classifier:
             named[key.rpartition(".")[2]] += tuple(names)
         places = (*named.get("area", ()), *named.get("floor", ()))
         question = RouteQuestion(text=text, devices=tuple(named.get("name", ())), places=places)
-        return bundled_said().said(text, home_evidence(question)).wire()
+        return bundled_said().said(text, home_evidence(question)).to_json()
 
     def denies(self, answer: str) -> float:
         return bundled_said().denies(answer)

@@ -511,6 +511,7 @@ slots = 3
 batch_tokens = 128
 threads = 2
 gpu_layers = 7
+flash_attention = true
 prefix_cache = false
 jump_forward = false
 speculation = false

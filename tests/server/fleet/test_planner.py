@@ -168,7 +168,7 @@ def test_4_who_is_unused_for_long_or_to_be_unloaded_goes() -> None:
 
 
 @pytest.mark.parametrize("phase", [ModelState.LOADING, ModelState.RESTARTING])
-def test_4_the_load_of_who_is_dismissed_is_given_up(phase: ModelState) -> None:
+def test_4_the_load_of_who_is_to_be_unloaded_is_given_up(phase: ModelState) -> None:
     assert decided(replace(OLD, state=phase, to_unload=True, draining=True), wants=()) == GiveUp("old")
     assert decided(replace(OLD, state=phase, to_unload=True, draining=True)) == GiveUp("old")
     assert decided(replace(OLD, state=phase), wants=()) == Wait()

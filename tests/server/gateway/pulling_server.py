@@ -20,7 +20,7 @@ from tests.server.catalogue.local_hub import LocalHub
 from zoe_server import protocol
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.fleet.fleet import Fleet
-from zoe_server.fleet.sizing import Held, NoSizing
+from zoe_server.fleet.sizing import LoadedModel, NoSizing
 from zoe_server.gateway.app import create_app
 from zoe_server.gateway.pull import Pulls
 from zoe_server.gateway.services import Services
@@ -56,7 +56,7 @@ scores = { tools = 100 }
 class Sizing(NoSizing):
     """There are 8 GB for models."""
 
-    async def budget_bytes(self, held: Sequence[Held] = ()) -> int:
+    async def budget_bytes(self, held: Sequence[LoadedModel] = ()) -> int:
         del held
         return 8_000_000_000
 
