@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from zoe_server import errors, protocol
-from zoe_server.catalogue.engine_options import LLAMA
+from zoe_server.catalogue.engine_options import LLAMA, LlamaOptions, OpenAIOptions
 from zoe_server.catalogue.spec import BUNDLED_MODEL, ModelSpec
 from zoe_server.engines.base import Engine
 from zoe_server.engines.library import LibraryError, ask_library
@@ -112,6 +112,8 @@ def check_pulled(settings: Settings) -> list[Finding]:
 
 def check_model_file(spec: ModelSpec) -> Finding:
     """See whether the model's file is there, readable and of the right kind."""
+    if isinstance(spec.options, OpenAIOptions):
+        return Finding(True, f"model {spec.name}", f"on the server at {spec.options.url}")
     advice = "reinstall zoe-server" if spec.name == BUNDLED_MODEL else "correct its path in zoe.toml"
     return _check_file(f"model {spec.name}", spec.path, advice, is_gguf=spec.engine == LLAMA)
 
@@ -119,7 +121,7 @@ def check_model_file(spec: ModelSpec) -> Finding:
 def check_other_files(spec: ModelSpec) -> list[Finding]:
     """See the same of the files that the model is loaded with: its projector and its adapters."""
     files = {f"adapter {name} of {spec.name}": adapter.path for name, adapter in spec.adapters.items()}
-    if spec.options.projector_path is not None:
+    if isinstance(spec.options, LlamaOptions) and spec.options.projector_path is not None:
         files[f"projector of {spec.name}"] = spec.options.projector_path
     return [_check_file(subject, path, "correct its path in zoe.toml", is_gguf=True) for subject, path in files.items()]
 

@@ -7,11 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from zoe_server.catalogue.engine_options import LLAMA, Adapter, EngineName, LlamaOptions
+from zoe_server.catalogue.engine_options import (
+    ENGINES,
+    LLAMA,
+    OPENAI,
+    Adapter,
+    BaseUrl,
+    EngineName,
+    EngineOptions,
+    LlamaOptions,
+    OpenAIOptions,
+)
 from zoe_server.catalogue.entry import ModelName, Roles
 from zoe_server.catalogue.spec import EMBEDDINGS_ROLE, Load
 
@@ -43,10 +53,22 @@ class _Serving(Section):
     """How long it may be idle before it leaves memory; None is until somebody needs its room."""
 
 
-class ModelSettings(LlamaOptions, _Serving):
+class ModelSettings(LlamaOptions, OpenAIOptions, _Serving):  # type: ignore[misc]  # their defaults differ
     """One table `[models.NAME]`: what the server has to know, and the options of its engine."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
+
+    url: BaseUrl | None = None  # type: ignore[assignment]  # only some tables have one
+
+    @model_validator(mode="after")
+    def _options_are_those_of_the_engine(self) -> Self:
+        others = self.model_fields_set - ENGINES[self.engine].model_fields.keys() - _Serving.model_fields.keys()
+        if others:
+            keys = ", ".join(sorted(self._key(name) for name in others))
+            raise ValueError(f"{keys}: no options of a model with the engine {self.engine!r}")
+        if self.engine == OPENAI and (self.url is None or self.path is not None):
+            raise ValueError(f"a model with the engine {self.engine!r} is on another server: it has a url, and no path")
+        return self
 
     @field_validator("keep_alive_s")
     @classmethod
@@ -69,13 +91,23 @@ class ModelSettings(LlamaOptions, _Serving):
     @classmethod
     def keys(cls) -> frozenset[str]:
         """Return the keys that a table may have."""
-        return frozenset(str(field.validation_alias or name) for name, field in cls.model_fields.items())
+        return frozenset(map(cls._key, cls.model_fields))
 
-    def options(self, **otherwise: Any) -> LlamaOptions:  # noqa: ANN401 -- any of the fields
+    @classmethod
+    def _key(cls, name: str) -> str:
+        return str(cls.model_fields[name].validation_alias or name)
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the model is on another server, so that there is no file of it here."""
+        return self.engine == OPENAI
+
+    def options(self, **otherwise: Any) -> EngineOptions:  # noqa: ANN401 -- any of the fields
         """Return the engine's options; those of `otherwise` hold where the table does not say."""
-        given = {name: getattr(self, name) for name in LlamaOptions.model_fields if name in self.model_fields_set}
-        known = {name: value for name, value in otherwise.items() if value is not None}
-        return LlamaOptions.model_validate(known | {name: value for name, value in given.items() if value is not None})
+        kind = ENGINES[self.engine]
+        given = {name: getattr(self, name) for name in kind.model_fields if name in self.model_fields_set}
+        known = {} if self.is_elsewhere else {name: value for name, value in otherwise.items() if value is not None}
+        return kind.model_validate(known | {name: value for name, value in given.items() if value is not None})
 
     def names(self, name: str) -> tuple[str, ...]:
         """Return every name of the model and its adapters, where it is called `name`."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from zoe_server.catalogue import served
+from zoe_server.catalogue.engine_options import LLAMA
 from zoe_server.catalogue.entry import Entry
 from zoe_server.catalogue.known import Catalogue
 from zoe_server.catalogue.spec import EMBEDDINGS_ROLE, VISION_ROLE, ModelSpec
@@ -77,7 +78,7 @@ class ModelTables:
         """Yield for each model without a path whose file is not in the models folder what to do."""
         for name, model in self.models.items():
             try:
-                _ = model.path or served.locate(name, self.catalogue, store)
+                _ = model.is_elsewhere or model.path or served.locate(name, self.catalogue, store)
             except served.ModelMissingError as error:
                 yield f"models.{name}.path: {error}"
 
@@ -112,7 +113,9 @@ class ModelTables:
         found = {}
         for name, model in self.models.items():
             try:
-                found[name] = model, served.describe(name, model.path, self.catalogue, store)
+                is_here = not model.is_elsewhere
+                facts = served.describe(name, model.path, self.catalogue, store) if is_here else served.ELSEWHERE
+                found[name] = model, facts
             except served.ModelMissingError as error:
                 raise served.ModelMissingError(f"models.{name}.path: {error}") from error
         return found
@@ -185,7 +188,8 @@ class ModelTables:
         return next((name for name, entry in entries if entry is not None and entry.name == entry_name), None)
 
     def _entry(self, name: str) -> Entry | None:
-        return served.entry_of(name, self.models[name].path, self.catalogue)
+        model = self.models[name]
+        return None if model.is_elsewhere else served.entry_of(name, model.path, self.catalogue)
 
 
 def _chain(name: str, fallbacks: Mapping[str, str]) -> list[str]:
@@ -201,7 +205,7 @@ def _wanted_roles(model: ModelSettings, facts: served.Served) -> tuple[str, ...]
 
 
 def _is_blind(model: ModelSettings, facts: served.Served) -> bool:
-    return model.engine == "llama" and model.projector_path is None and facts.projector is None
+    return model.engine == LLAMA and model.projector_path is None and facts.projector is None
 
 
 def _spec(

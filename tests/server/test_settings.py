@@ -1,6 +1,7 @@
 """Configuration: where values come from, what wins, and what is refused."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import tests.fixtures.scripted_engine  # noqa: F401 - which makes it a kind of e
 from tests.fixtures.random_gguf import write_random_gguf
 from tests.fixtures.random_projector_gguf import write_random_projector
 from zoe_server import settings
-from zoe_server.catalogue.engine_options import Adapter, LlamaOptions
+from zoe_server.catalogue.engine_options import Adapter, LlamaOptions, OpenAIOptions
 from zoe_server.engines.local import engine_config
 from zoe_server.llama.config import EngineConfig
 from zoe_server.settings import SettingsError
@@ -535,3 +536,35 @@ def test_every_option_goes_from_the_table_to_the_engine_unchanged(tmp_path: Path
         name for name, field in LlamaOptions.model_fields.items() if getattr(told, name) == field.get_default()
     }
     assert unchanged == set()
+
+
+def test_a_model_on_another_server_needs_no_file(tmp_path: Path) -> None:
+    write(
+        tmp_path / "zoe.toml",
+        "[models.far]\nengine = 'openai'\nurl = 'http://nas:8080'\nkey = 'secret'\nmodel = 'x'\nslots = 3\n"
+        "roles = ['chat', 'vision']",
+    )
+    chosen = settings.load()
+    (spec,) = chosen.specs()
+    assert isinstance(spec.options, OpenAIOptions)
+    assert (spec.options.url, spec.options.remote_model, spec.n_slots) == ("http://nas:8080/v1", "x", 3)
+    assert (spec.roles, chosen.shortcomings()) == (("chat", "vision"), [])
+    assert spec.options.api_key is not None
+    assert spec.options.api_key.get_secret_value() == "secret"
+    assert "secret" not in repr(chosen)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("engine = 'openai'", "it has a url, and no path"),
+        ("engine = 'openai'\nurl = 'http://nas'\npath = 'a.gguf'", "it has a url, and no path"),
+        ("engine = 'openai'\nurl = 'nas:8080'", "must be the base URL"),
+        ("engine = 'openai'\nurl = 'http://nas'\ngpu_layers = 3", "gpu_layers: no options of a model with the engine"),
+        ("path = 'a.gguf'\nurl = 'http://nas'", "url: no options of a model with the engine 'llama'"),
+    ],
+)
+def test_options_of_another_engine_are_refused(tmp_path: Path, table: str, message: str) -> None:
+    write(tmp_path / "zoe.toml", f"[models.far]\n{table}")
+    with pytest.raises(settings.SettingsError, match=re.escape(message)):
+        settings.load()

@@ -1,7 +1,7 @@
-"""`LlamaOptions`: how llama.cpp is to run a model, from its table in `zoe.toml` to the engine's process.
+"""How a model is to be run, by the kind of its engine: `LlamaOptions`, `OpenAIOptions`.
 
-Each field is a key of the table (by its alias, where it has one), a field of what the engine process is told, and
-nothing else has to know of it: a new option is one line here, and what uses it.
+Each field is a key of the model's table in `zoe.toml` (by its alias, where it has one) and reaches the engine as it is:
+nothing else has to know of it. A new option is one line here, and what uses it.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 DEFAULT_CONTEXT_TOKENS: Final = 4096
 """Enough for a home; more costs memory."""
 LLAMA: Final = "llama"
-ENGINES: Final = {LLAMA}
-"""The kinds of engines that a model's table may name."""
+OPENAI: Final = "openai"
 DIALECTS: Final = (
     *("hermes", "llama3", "mistral", "harmony", "gemma", "functiongemma", "gemma4"),
     *("functionary-v3.1", "functionary-v3.2", "json", "plain"),
@@ -30,13 +30,6 @@ def _known_dialect(name: str) -> str:
     return name
 
 
-def _known_engine(name: str) -> str:
-    if name not in ENGINES:
-        raise ValueError(f"there is no engine {name!r}, only {', '.join(sorted(ENGINES))}")
-    return name
-
-
-EngineName = Annotated[str, AfterValidator(_known_engine)]
 Dialect = Annotated[str, AfterValidator(_known_dialect)]
 AdapterName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
 
@@ -108,3 +101,47 @@ class LlamaOptions(BaseModel):
         if self.n_batch_tokens < self.n_slots:
             raise ValueError("batch_tokens must be at least as many as slots")
         return self
+
+
+def _base_url(url: str) -> str:
+    """Return where the paths of the API begin, without a slash at the end; an address alone means its /v1."""
+    parts = urlsplit(url.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("must be the base URL of a server that speaks OpenAI's API, such as http://nas:8080/v1")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/') or '/v1'}"
+
+
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+
+
+class OpenAIOptions(BaseModel):
+    """Where a model of another server is, and what it can do there; None is what that server says or shows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    url: BaseUrl
+    api_key: SecretStr | None = Field(default=None, validation_alias="key")
+    remote_model: str | None = Field(default=None, validation_alias="model", min_length=1, max_length=256)
+    """What the model is called there; None is the only one."""
+    n_ctx_tokens: int | None = Field(default=None, ge=256, le=1_048_576, validation_alias="context_tokens")
+    n_slots: int = Field(default=8, ge=1, le=64, validation_alias="slots")
+    """How many of our requests run there at once."""
+    silence_s: float = Field(default=120.0, gt=0, le=3600)
+    """How long an answer may pause, or wait for its beginning."""
+    tools: bool | None = None
+    schemas: bool | None = None
+    pictures: bool | None = None
+
+
+EngineOptions = LlamaOptions | OpenAIOptions
+ENGINES: Final[dict[str, type[EngineOptions]]] = {LLAMA: LlamaOptions, OPENAI: OpenAIOptions}
+"""The kinds of engines that a model's table may name, with their options."""
+
+
+def _known_engine(name: str) -> str:
+    if name not in ENGINES:
+        raise ValueError(f"there is no engine {name!r}, only {', '.join(sorted(ENGINES))}")
+    return name
+
+
+EngineName = Annotated[str, AfterValidator(_known_engine)]

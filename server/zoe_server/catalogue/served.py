@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from zoe_server.catalogue.engine_options import DEFAULT_CONTEXT_TOKENS
 from zoe_server.catalogue.entry import Entry
@@ -32,6 +34,10 @@ class Served:
     sampling: Mapping[str, float | int] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     converses: bool = True
+
+
+ELSEWHERE: Final = Served(Path(os.devnull))
+"""What is known of a model on another server, which has no file here."""
 
 
 def locate(name: str, catalogue: Catalogue, store: Store) -> Path:

@@ -11,7 +11,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Final, Literal
 
-from zoe_server.catalogue.engine_options import LLAMA, Adapter, LlamaOptions
+from zoe_server.catalogue.engine_options import (
+    DEFAULT_CONTEXT_TOKENS,
+    LLAMA,
+    Adapter,
+    EngineOptions,
+    LlamaOptions,
+    OpenAIOptions,
+)
 from zoe_server.catalogue.model_info import Capabilities
 
 BUNDLED_MODEL: Final = "zoe-nano"
@@ -49,7 +56,7 @@ class ModelSpec:
     stuck_load_s: float = 1800.0
     prefix_folder: Path | None = None
     prefix_limit_bytes: int = 0
-    options: LlamaOptions = field(default_factory=LlamaOptions)
+    options: EngineOptions = field(default_factory=LlamaOptions)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -58,7 +65,15 @@ class ModelSpec:
         Tools are for every model that may answer with calls: one whose file has no place for them is told in words.
         """
         writes = EMBEDDINGS_ROLE not in self.roles
-        is_constrained = writes and self.engine == "llama"
+        if isinstance(self.options, OpenAIOptions):
+            known = self.options
+            return Capabilities(
+                tools=writes and known.tools is not False,
+                pictures=writes and VISION_ROLE in self.roles,
+                embeddings=not writes,
+                schemas=writes and known.schemas is not False,
+            )
+        is_constrained = writes and self.engine == LLAMA
         return Capabilities(
             tools=writes and self.options.dialect != "plain",
             pictures=self.options.projector_path is not None,
@@ -73,8 +88,8 @@ class ModelSpec:
 
     @property
     def n_ctx_tokens(self) -> int:
-        """How many tokens prompt and answer may have."""
-        return self.options.n_ctx_tokens
+        """How many tokens prompt and answer may have, as far as that is known before it is loaded."""
+        return self.options.n_ctx_tokens or DEFAULT_CONTEXT_TOKENS
 
     @property
     def n_slots(self) -> int:
@@ -84,7 +99,18 @@ class ModelSpec:
     @property
     def adapters(self) -> Mapping[str, Adapter]:
         """The LoRA adapters by their names."""
-        return self.options.adapters
+        return {} if isinstance(self.options, OpenAIOptions) else self.options.adapters
+
+    @property
+    def llama(self) -> LlamaOptions:
+        """The options of llama.cpp.
+
+        Raises:
+            TypeError: another engine runs this model.
+        """
+        if isinstance(self.options, OpenAIOptions):
+            raise TypeError(f"llama.cpp does not run {self.name}")
+        return self.options
 
 
 def bundled_model_path() -> Path:

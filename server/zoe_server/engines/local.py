@@ -322,4 +322,4 @@ def engine_config(spec: ModelSpec, socket_path: Path) -> dict[str, Any]:
         "prefix_limit_bytes": spec.prefix_limit_bytes,
         "queue_limit": spec.queue_limit + spec.n_slots,
     }
-    return {**spec.options.model_dump(mode="json", exclude_unset=True), **limits}
+    return {**spec.llama.model_dump(mode="json", exclude_unset=True), **limits}

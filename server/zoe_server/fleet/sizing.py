@@ -143,7 +143,7 @@ class MachineSizing:
 
     def _takes_of_gpu(self, spec: ModelSpec) -> bool:
         """Whether what is free for GPUs tells what the model takes; of their own memory, each engine takes some."""
-        return self._on_gpu and (not self._is_unified or spec.options.n_gpu_layers != 0)
+        return self._on_gpu and (not self._is_unified or spec.llama.n_gpu_layers != 0)
 
     @property
     def _is_unified(self) -> bool:
@@ -275,10 +275,10 @@ def model_facts(spec: ModelSpec, *, on_gpu: bool, unified: bool = False) -> memo
     """
     from zoe_server.catalogue import gguf_file  # noqa: PLC0415 -- numpy costs time that few servers need
 
-    encoder_bytes = _picture_encoder_bytes(spec)
     files_bytes = _files_bytes(spec)
     if spec.engine != LLAMA:
         return memory.ModelFacts(files_bytes, 0, spec.n_ctx_tokens, overhead_bytes=0)
+    encoder_bytes = _picture_encoder_bytes(spec)
     try:
         facts = memory.facts_of(gguf_file.read(spec.path), spec.n_ctx_tokens, on_gpu=on_gpu)
     except gguf_file.GgufError as error:
@@ -286,8 +286,8 @@ def model_facts(spec: ModelSpec, *, on_gpu: bool, unified: bool = False) -> memo
         facts = memory.ModelFacts(files_bytes, 0, spec.n_ctx_tokens)
     facts = replace(facts, weights_bytes=files_bytes)
     if on_gpu and not unified:
-        facts = replace(facts, n_gpu_layers=spec.options.n_gpu_layers)
-        if not spec.options.encodes_on_gpu:
+        facts = replace(facts, n_gpu_layers=spec.llama.n_gpu_layers)
+        if not spec.llama.encodes_on_gpu:
             return replace(facts, host_overhead_bytes=encoder_bytes)
     return replace(facts, overhead_bytes=facts.overhead_bytes + encoder_bytes)
 
@@ -301,13 +301,13 @@ def _picture_encoder_bytes(spec: ModelSpec) -> int:
     """Return what the picture encoder takes: its weights, and the buffer that it computes in."""
     from zoe_server.catalogue import gguf_file  # noqa: PLC0415 -- as above
 
-    if spec.options.projector_path is None:
+    if spec.llama.projector_path is None:
         return 0
-    weights_bytes = spec.options.projector_path.stat().st_size
+    weights_bytes = spec.llama.projector_path.stat().st_size
     try:
-        encoder = gguf_file.read(spec.options.projector_path).picture_encoder
+        encoder = gguf_file.read(spec.llama.projector_path).picture_encoder
     except gguf_file.GgufError as error:
         _LOGGER.debug("the picture encoder of %s: %s", spec.name, error)
         return weights_bytes
-    compute_bytes = 0 if encoder is None else memory.picture_compute_bytes(encoder, spec.options.max_picture_tokens)
+    compute_bytes = 0 if encoder is None else memory.picture_compute_bytes(encoder, spec.llama.max_picture_tokens)
     return weights_bytes + compute_bytes

@@ -1,10 +1,11 @@
 """Specs of engines to test, and the events of one request."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.conformance.conftest import running
 from zoe_server import protocol
 from zoe_server.engines.base import Engine
 
@@ -40,6 +41,16 @@ def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "random.gguf"
     random_gguf.write_random_gguf(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def zoe_elsewhere(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real `zoe serve` with the random model, as a server elsewhere: two requests run, two may wait."""
+    path = tmp_path_factory.mktemp("elsewhere") / "zoe.toml"
+    table = f"[models.far]\npath = '{random_model}'\ncontext_tokens = 4096\nslots = 2\nthreads = 1"
+    path.write_text(f"[server]\nqueue_limit = 2\n{table}", encoding="utf-8")
+    with running(path) as process:
+        yield process.url
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from llguidance import LLMatcher, LLTokenizer
 
+from zoe_server.argument_values import target
 from zoe_server.llama.constraint.recent import remembered
 from zoe_server.llama.constraint.schema_check import (
     BOUNDS,
@@ -28,7 +29,6 @@ from zoe_server.llama.constraint.schema_check import (
     SchemaError,
     problem_with,
     step_to,
-    target,
 )
 
 MAX_NODES: Final = 5_000

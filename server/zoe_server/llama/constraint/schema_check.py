@@ -10,15 +10,15 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from urllib.parse import unquote
 
 from llguidance import LLMatcher
+
+from zoe_server.argument_values import TYPES
 
 MAX_FLOAT: Final = 1e308
 MAX_INTEGER: Final = 2**63 - 1
 MAX_DEPTH: Final = 60
 """Schemas nested deeper are refused."""
-TYPES: Final = ("object", "array", "string", "number", "integer", "boolean", "null")
 NAMED: Final = ("properties", "patternProperties", "$defs", "definitions")
 LISTED: Final = ("anyOf", "oneOf", "allOf", "prefixItems")
 SINGLE: Final = ("items", "additionalProperties", "additionalItems")
@@ -41,18 +41,6 @@ _UNSUPPORTED: Final = frozenset(
 )
 _LONGEST_NAME: Final = 60
 _PLAIN_NAME: Final = re.compile(r"[\w$-]{1,60}")
-
-
-def target(reference: str, document: object) -> object:
-    """Return what a reference such as `#/$defs/area` points to in `document`, None if nothing."""
-    node = document if reference.startswith("#") else None
-    for part in unquote(reference.removeprefix("#")).split("/")[1:]:
-        key = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(node, list | tuple):
-            node = node[int(key)] if key.isdecimal() and int(key) < len(node) else None
-        else:
-            node = node.get(key) if isinstance(node, Mapping) else None
-    return node
 
 
 class SchemaError(ValueError):

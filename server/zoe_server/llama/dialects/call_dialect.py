@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from zoe_server.argument_values import Schema, limited, values_of
 from zoe_server.llama.constraint import tool_schema
 from zoe_server.llama.constraint.grammar import Grammar, Rules, alternatives, json_text, literal, repeated, sequence
 from zoe_server.llama.constraint.recent import remembered
@@ -37,7 +38,7 @@ def new_call_id() -> str:
 class Tools:
     """The tools of one grammar, whose rules are `rules`."""
 
-    def __init__(self, rules: Rules, schemas: Mapping[str, tool_schema.Schema]) -> None:
+    def __init__(self, rules: Rules, schemas: Mapping[str, Schema]) -> None:
         self.rules = rules
         self._schemas = schemas
 
@@ -118,8 +119,7 @@ class CallDialect(Dialect):
         """Return a parser for one answer."""
         values = {key: listed or () for key, listed in request.argument_values.items()}
         schemas = {
-            tool.name: tool_schema.limited(tool.parameters, _values_of(tool.name, tuple(values.items())))
-            for tool in callable_tools(request)
+            tool.name: limited(tool.parameters, values_of(tool.name, values)) for tool in callable_tools(request)
         }
         calls_only = request.tool_choice.mode == "required"
         form = self.form(frozenset(schemas))
@@ -158,15 +158,9 @@ def _calls_lark(
 
 
 @remembered(2 << 20)
-def _schemas(tools: str, argument_values: ArgumentValues) -> Mapping[str, tool_schema.Schema]:
+def _schemas(tools: str, argument_values: ArgumentValues) -> Mapping[str, Schema]:
     """Return the schema of the arguments of every tool; `tools` is JSON, a list of name and parameters."""
     return {
-        name: tool_schema.arguments(parameters, _values_of(name, argument_values))
+        name: tool_schema.arguments(parameters, values_of(name, dict(argument_values)))
         for name, parameters in json.loads(tools)
     }
-
-
-def _values_of(tool: str, argument_values: ArgumentValues) -> dict[str, tuple[str, ...]]:
-    """Return the values by argument: `tool.argument` wins over `argument`; empty, it lifts the limit."""
-    own = {key[len(tool) + 1 :]: values for key, values in argument_values if key.startswith(f"{tool}.")}
-    return {**dict(argument_values), **own}

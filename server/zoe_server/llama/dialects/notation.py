@@ -16,8 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from zoe_server.argument_values import Schema, branches, types
 from zoe_server.llama.constraint.grammar import Rules, alternatives, json_text, literal, sequence
-from zoe_server.llama.constraint.tool_schema import Schema, branches, properties, types
+from zoe_server.llama.constraint.tool_schema import properties
 
 _MAX_DEPTH: Final = 8
 """Schemas nested deeper admit any value from there on."""
