@@ -24,7 +24,7 @@ from pathlib import Path
 from real_models import path_of
 
 from bench.bare_model import step_s
-from bench.client import Advance, Client
+from bench.client import Advance, Answer, Client
 from bench.figure import Figure, Target
 from bench.models import random_model
 from bench.prompts import home_messages, words
@@ -47,6 +47,7 @@ N_UNCOUNTED = 5
 REAL_MODELS = ("smollm2-135m", "qwen2.5-coder-0.5b")
 REAL_PROMPT_TOKENS = 1000
 N_REAL_ROUNDS = 5
+N_STORIES = 20
 COLD_SLOTS = 8
 COLD_TOKENS = (3000, 90)
 N_UNITS = 2 * (N_STARTS * (N_DECODE_ROUNDS + N_ROUNDS + 1) + N_SHORT + 2 * N_REAL_ROUNDS * len(REAL_MODELS))
@@ -68,8 +69,13 @@ async def decode_tokens_per_s(client: Client, seed: int) -> float:
 
 
 async def story_tokens_per_s(client: Client, seed: int) -> float:
-    """Return the same for a model that means what it says."""
-    return await told_tokens_per_s(client, f"Tell me a long story about a house with {seed + 2} rooms.")
+    """Return the same for a model that means what it says, and may end its answer when it likes."""
+    for attempt in range(N_STORIES):
+        story = f"Tell me a long story about a house with {seed + 2} rooms and {attempt + 1} gardens."
+        answer = await client.chat(say(story), DECODED_TOKENS)
+        if answer.completion_tokens >= DECODED_TOKENS // 2:
+            return tokens_per_s(answer)
+    raise RuntimeError(f"the model ended each of {N_STORIES} stories before {DECODED_TOKENS // 2} tokens")
 
 
 async def told_tokens_per_s(client: Client, sentence: str) -> float:
@@ -77,6 +83,11 @@ async def told_tokens_per_s(client: Client, sentence: str) -> float:
     answer = await client.chat(say(sentence), DECODED_TOKENS)
     if answer.completion_tokens < DECODED_TOKENS // 2:
         raise RuntimeError(f"the model ended its answer after {answer.completion_tokens} tokens")
+    return tokens_per_s(answer)
+
+
+def tokens_per_s(answer: Answer) -> float:
+    """Return how fast an answer grew after its first token."""
     return (answer.completion_tokens - 1) / (answer.last_token_s - answer.first_token_s)
 
 
