@@ -126,6 +126,13 @@ class OpenAIEngine:
         connection = self._running()
         began_s = time.monotonic()
         inputs = [item if isinstance(item, str) else list(item) for item in request.inputs]
+        vectors, usage = await self._vectors(connection, inputs)
+        took_s = time.monotonic() - began_s
+        return protocol.Embeddings(vectors, usage, protocol.Timings(0.0, took_s, took_s))
+
+    async def _vectors(
+        self, connection: OpenAIConnection, inputs: list[str | list[int]]
+    ) -> tuple[tuple[tuple[float, ...], ...], protocol.Usage]:
         body = {"model": self._model, "input": inputs, "encoding_format": "float"}
         answer = await connection.post("embeddings", body)
         try:
@@ -134,8 +141,9 @@ class OpenAIEngine:
             usage = protocol.Usage(prompt_tokens=answer["usage"]["prompt_tokens"])
         except (KeyError, TypeError, ValueError) as error:
             raise connection.unavailable(UNREADABLE) from error
-        took_s = time.monotonic() - began_s
-        return protocol.Embeddings(vectors, usage, protocol.Timings(0.0, took_s, took_s))
+        if len(vectors) != len(inputs):
+            raise connection.unavailable(f"its server made {len(vectors)} vectors of {len(inputs)} texts")
+        return vectors, usage
 
     async def tokenize(self, text: str, *, add_special: bool = False, parse_special: bool = True) -> list[int]:
         """OpenAI's API has no tokenizer."""
@@ -220,10 +228,9 @@ class OpenAIEngine:
         options = self._options
         n_ctx_tokens = options.n_ctx_tokens or n_ctx_tokens
         if EMBEDDINGS_ROLE in self._spec.roles:
-            answer = await connection.post("embeddings", {"model": self._model, "input": ["Hi"]})
+            vectors, _ = await self._vectors(connection, ["Hi"])
             able = Capabilities(embeddings=True)
-            dimensions = len(answer["data"][0]["embedding"])
-            return ModelInfo(name=self._model, n_ctx_tokens=n_ctx_tokens, dimensions=dimensions, capabilities=able)
+            return ModelInfo(name=self._model, n_ctx_tokens=n_ctx_tokens, dimensions=len(vectors[0]), capabilities=able)
         await self._try_either_limit(connection)
         able = Capabilities(
             tools=await self._can(connection, options.tools, _HELLO, tools=(_TRIAL_TOOL,)),

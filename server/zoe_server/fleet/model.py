@@ -38,13 +38,12 @@ from zoe_server.catalogue.model_info import ModelInfo
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Engine
 from zoe_server.engines.engine_log import LogLine
-from zoe_server.fleet.leases import Lease, Leases
+from zoe_server.fleet.leases import Lease, Leases, UnloadRequest, UnloadRequests
 from zoe_server.fleet.model_state import ModelState, ModelStatus
 from zoe_server.fleet.planner import Resident, Urgency, Want
 from zoe_server.fleet.restart import Failures
 from zoe_server.fleet.sizing import LoadedModel
 from zoe_server.fleet.supervisor import EngineLifecycle, Supervisor
-from zoe_server.fleet.unload_requests import UnloadRequest, UnloadRequests
 
 _LOGGER: Final = logging.getLogger(__name__)
 _COMING: Final = (ModelState.LOADING, ModelState.RESTARTING)

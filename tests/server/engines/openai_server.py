@@ -25,6 +25,7 @@ class OpenAIServer:
 
     def __init__(self) -> None:
         self.models: list[dict[str, Any]] | None = [{"id": "far", "max_model_len": 2048}]
+        self.n_missing_vectors = 0
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.answer: Answer = lambda request, _: stream(request, *HELLO)
@@ -48,7 +49,10 @@ class OpenAIServer:
     async def _embed(self, request: web.Request) -> web.Response:
         body = await request.json()
         self.bodies.append(body)
-        data = [{"index": index, "embedding": [3.0, 4.0 * index]} for index in range(len(body["input"]))]
+        data = [
+            {"index": index, "embedding": [3.0, 4.0 * index]}
+            for index in range(len(body["input"]) - self.n_missing_vectors)
+        ]
         return web.json_response({"data": data[::-1], "usage": {"prompt_tokens": 5}})
 
 

@@ -346,6 +346,26 @@ async def test_vectors(make: Make, played: OpenAIServer, ask: Ask, collect: Coll
     assert isinstance(failure.error, errors.ModelKindError)
 
 
+async def test_fewer_vectors_than_texts_are_no_answer(make: Make, played: OpenAIServer) -> None:
+    engine = await make(roles=("embeddings",))
+    played.n_missing_vectors = 1
+    with pytest.raises(errors.EngineUnavailableError, match="made 1 vectors of 2 texts"):
+        await engine.embed(protocol.EmbedRequest("e", "m", ("a", "b")))
+    with pytest.raises(errors.EngineUnavailableError, match="made 0 vectors of 1 texts"):
+        await make(roles=("embeddings",))
+
+
+async def test_a_page_in_the_place_of_an_answer(make: Make, played: OpenAIServer, ask: Ask, collect: Collect) -> None:
+    async def page(_request: web.Request, _body: dict[str, Any]) -> web.Response:
+        return web.Response(text="<html>Log in</html>", content_type="text/html")
+
+    engine = await make()
+    played.answer = page
+    failure = (await collect(engine, ask()))[-1]
+    assert isinstance(failure, protocol.Failure)
+    assert isinstance(failure.error, errors.EngineUnavailableError)
+
+
 @pytest.mark.parametrize(
     ("models", "wanted", "message"),
     [

@@ -16,7 +16,7 @@ from zoe_server.llama.cache.kv_cache import MemoryOperation
 from zoe_server.llama.config import EngineConfig
 from zoe_server.llama.embedding.runner import EmbeddingRunner
 from zoe_server.llama.model_file import ModelLoadError
-from zoe_server.llama.runner import FatalDecodeError, NoFreeCellError, Runner
+from zoe_server.llama.runner import FatalDecodeError, NoFreeCellError, Runner, _has_flash_attention
 from zoe_server.llama.scheduling.batch import Batch, Chunk
 from zoe_server.llama.scheduling.sequence import Sequence
 
@@ -136,3 +136,30 @@ def test_hole_in_the_positions_is_fatal(runner: Runner) -> None:
     runner.decode(batch(chunk([1] * 10)))
     with pytest.raises(FatalDecodeError, match="code -1"):
         runner.decode(batch(chunk([1, 2], start=12)))
+
+
+@pytest.mark.parametrize(
+    ("machine", "on_gpu", "wanted", "has"),
+    [
+        ("x86_64", False, None, False),
+        ("AMD64", False, None, False),
+        ("x86_64", True, None, True),
+        ("aarch64", False, None, True),
+        ("x86_64", False, True, True),
+        ("aarch64", True, False, False),
+    ],
+)
+def test_scores_are_kept_where_that_is_faster(
+    monkeypatch: pytest.MonkeyPatch, tiny_gguf: Path, machine: str, on_gpu: bool, wanted: bool | None, has: bool
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr("llama_cpp.llama_supports_gpu_offload", lambda: on_gpu)
+    config = EngineConfig(model_path=tiny_gguf, socket_path=tiny_gguf, flash_attention=wanted)
+    assert _has_flash_attention(config) is has
+
+
+@pytest.mark.parametrize("flash_attention", [True, False])
+def test_a_saved_state_is_of_one_way_of_attention(tiny_gguf: Path, flash_attention: bool) -> None:
+    runner = Runner(EngineConfig(model_path=tiny_gguf, socket_path=tiny_gguf, flash_attention=flash_attention))
+    assert runner.identity()["flash_attention"] == flash_attention
+    runner.close()
