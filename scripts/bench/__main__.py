@@ -47,16 +47,15 @@ def main() -> None:
     """Run the benchmarks named on the command line, all of them if none is."""
     options = parse_options()
     print(f"commit {commit()}", file=sys.stderr)
-    results: dict[str, list[Figure]] = {}
-    for name in options.names or BENCHMARKS:
+    for index, name in enumerate(options.names or BENCHMARKS):
         title = f"{name}: {BENCHMARKS[name].TITLE}"
-        results[title] = measure(name)
+        figures = measure(name)
         if options.json:
-            print("\n".join(figure.json() for figure in results[title]))
+            print("\n".join(figure.json() for figure in figures))
         else:
-            print_table(title, results[title])
-    if options.write:
-        print(write(results, all_of_them=not options.names))
+            print_table(title, figures)
+        if options.write:
+            print(write(title, figures, anew=not options.names and index == 0))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -36,19 +37,18 @@ figure where there is none. Weights are random where a figure names no model: sp
 """
 
 
-def write(results: Mapping[str, Sequence[Figure]], *, all_of_them: bool) -> Path:
-    """Write a table for each title of `results`; return the document's path.
+def write(title: str, figures: Sequence[Figure], *, anew: bool) -> Path:
+    """Write the table of one benchmark; return the document's path.
 
-    If they are `all_of_them`, the document is written anew; else the other tables stay. The plot is that of the last
-    `concurrency`.
+    A table is written as soon as it is measured, since all of them take more than an hour. Begun `anew`, the document
+    has no other table; else the others stay. The plot is that of the last `concurrency`.
 
     Raises:
-        RuntimeError: they are not all, and the document that they belong into is of another machine, or not there.
+        RuntimeError: the document that the table belongs into is of another machine, or not there.
     """
     path = DOCS / "benchmarks.md"
-    tables = {title[:1].upper() + title[1:]: _section(figures) for title, figures in results.items()}
-    if not all_of_them:
-        tables = _others(path) | tables
+    tables = {} if anew else _others(path)
+    tables[title[:1].upper() + title[1:]] = _section(figures)
     if plot_path().is_file():
         shutil.copy(plot_path(), DOCS / "images" / plot_path().name)
     path.write_text(_head() + "".join(f"\n## {title}\n\n{text}" for title, text in tables.items()), encoding="utf-8")
@@ -68,8 +68,9 @@ def _section(figures: Sequence[Figure]) -> str:
     return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {commit()}\n\n{_table(figures)}"
 
 
+@cache
 def commit() -> str:
-    """Return the commit of the working tree, with a mark if the tree is not exactly that."""
+    """Return the commit of the working tree as the program began, with a mark if the tree was not exactly that."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
     return subprocess.run(command, cwd=DOCS, capture_output=True, text=True, check=True).stdout.strip()
 
