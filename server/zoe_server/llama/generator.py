@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoe_server.catalogue.model_info import Capabilities
 from zoe_server.codec import decode_request
 from zoe_server.errors import ModelKindError, ZoeError
+from zoe_server.llama.cache.parked_sequences import ParkedSequences
 from zoe_server.llama.cache.prefix_store import PrefixStore
 from zoe_server.llama.cache.radix_tree import NullPrefixCache, RadixTree
 from zoe_server.llama.cache.saved_prefixes import SavedPrefixes
@@ -42,7 +43,13 @@ class Generator:
         self._saved_prefixes = self._make_saved_prefixes()
         sampler = Sampler(runner.context, runner.vocab, drafts=config.jump_forward)
         self.loop = EngineLoop(
-            runner, sampler, self._scheduler, emit=emit, progress=progress, saved_prefixes=self._saved_prefixes
+            runner,
+            sampler,
+            self._scheduler,
+            emit=emit,
+            progress=progress,
+            saved_prefixes=self._saved_prefixes,
+            parked=ParkedSequences(runner, self._scheduler.memory) if config.prefix_cache else None,
         )
 
     def info(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from zoe_server.llama.work_loop import WorkLoop
 from zoe_server.protocol import Failure, Finish, Started
 
 if TYPE_CHECKING:
+    from zoe_server.llama.cache.parked_sequences import ParkedSequences
     from zoe_server.llama.cache.saved_prefixes import SavedPrefixes
     from zoe_server.llama.event_batcher import Emit
     from zoe_server.llama.output import OutputStream
@@ -65,6 +66,7 @@ class EngineLoop(WorkLoop[Job]):
         emit: Emit,
         progress: Callable[[dict[str, Any]], None],
         saved_prefixes: SavedPrefixes | None = None,
+        parked: ParkedSequences | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(progress, clock)
@@ -74,6 +76,7 @@ class EngineLoop(WorkLoop[Job]):
         self._emit = emit
         self._outbox = EventBatcher(emit)
         self._saved_prefixes = saved_prefixes
+        self._parked = parked
         self._jobs: dict[str, Job] = {}
         self._steps = 0
         self._audit_mismatches = 0
@@ -81,6 +84,8 @@ class EngineLoop(WorkLoop[Job]):
 
     def step(self) -> bool:
         """Compute one batch; return False if there was nothing to do."""
+        if self._parked is not None and (alone := self.scheduler.next_alone) is not None:
+            self._parked.prepare(alone, self.scheduler.prefill_token_s)
         batch = self.scheduler.schedule(self._clock())
         if not batch:
             return False

@@ -10,6 +10,7 @@ import pytest
 
 from tests.fixtures.random_gguf import write_random_gguf
 from tests.fixtures.random_lora_gguf import write_random_lora_gguf
+from zoe_server.llama.cache.parked_sequences import LIMIT_BYTES, ParkedSequences
 from zoe_server.llama.cache.prefix_store import PrefixStore
 from zoe_server.llama.cache.radix_tree import NullPrefixCache, RadixTree
 from zoe_server.llama.cache.saved_prefixes import SavedPrefixes
@@ -43,7 +44,8 @@ def adapters(tiny_gguf: Path) -> dict[str, dict[str, object]]:
 class Engine:
     """The engine without its process: requests go in, `run` steps until all have ended, events are collected."""
 
-    def __init__(self, path: Path, **config: object) -> None:
+    def __init__(self, path: Path, *, parks: bool = False, limit_bytes: int = LIMIT_BYTES, **config: object) -> None:
+        """With `parks`, strangers make way for every prompt, in `limit_bytes`, not only for those that take long."""
         self.config = EngineConfig(model_path=path, socket_path=path.with_suffix(".sock"), n_threads=1, **config)
         self.runner = Runner(self.config)
         self.intake = Intake(self.runner, self.config)
@@ -60,9 +62,11 @@ class Engine:
                 for name in (None, *c.adapters)
             }
             self.saved_prefixes = SavedPrefixes(stores, self.runner, self.scheduler.memory)
+        self.parked = ParkedSequences(self.runner, self.scheduler.memory, limit_bytes, least_prefill_s=0.0)
         self.loop = EngineLoop(
             self.runner, self.sampler, self.scheduler,
             emit=self._collect, progress=lambda stats: None, saved_prefixes=self.saved_prefixes,
+            parked=self.parked if parks else None,
         )  # fmt: skip
 
     def _collect(self, request_id: str, events: list[ChatEvent]) -> None:

@@ -229,6 +229,16 @@ class KvMemory:
         self.ledger.keep(slot, 0)
         self._free.append(slot)
 
+    @property
+    def parkable(self) -> list[int]:
+        """The cached slots whose state is that of their tokens alone, those of no use for the longest first."""
+        return [slot for slot in sorted(self._cached, key=self._cached.__getitem__) if slot not in self._layouts]
+
+    def let_go(self, slot: int) -> None:
+        """Empty a cached slot that is not lost: somebody else has what it held."""
+        del self._cached[slot]
+        self._empty(slot)
+
     def evict_one(self) -> bool:
         """Empty the cached sequence that was of no use for the longest time; return whether there was one."""
         return self._evict(except_slot=-1)

@@ -36,6 +36,9 @@ class PrefixCache(Protocol):
     def length(self, slot: int) -> int:
         """Return how many tokens are recorded for `slot`; 0 for an unknown slot."""
 
+    def prefix(self, slot: int) -> Prefix:
+        """Return what is recorded for `slot`; nothing for an unknown slot."""
+
     def extend(self, slot: int, tokens: list[int], adapter: str | None = None) -> None:
         """Append `tokens` to what `slot` holds; a slot unknown so far holds none, and is `adapter`'s from now on."""
 
@@ -55,6 +58,10 @@ class NullPrefixCache:
     def length(self, slot: int) -> int:
         """Return 0: every slot is unknown."""
         return 0
+
+    def prefix(self, slot: int) -> Prefix:
+        """Return nothing: every slot is unknown."""
+        return Prefix([])
 
     def extend(self, slot: int, tokens: list[int], adapter: str | None = None) -> None:
         """Do nothing."""
@@ -123,6 +130,16 @@ class RadixTree:
     def length(self, slot: int) -> int:
         """Return how many tokens are recorded for `slot`; 0 for an unknown slot."""
         return self._lengths.get(slot, 0)
+
+    def prefix(self, slot: int) -> Prefix:
+        """Return what is recorded for `slot`; nothing for an unknown slot."""
+        node = self._ends.get(slot)
+        edges: list[list[int]] = []
+        while node is not None and node.parent is not None:
+            edges.append(node.edge)
+            node = node.parent
+        adapter = next((adapter for adapter, root in self._roots.items() if root is node), None)
+        return Prefix([token for edge in reversed(edges) for token in edge], adapter)
 
     def extend(self, slot: int, tokens: list[int], adapter: str | None = None) -> None:
         """Append `tokens` to what `slot` holds; a slot unknown so far holds none, and is `adapter`'s from now on."""

@@ -96,6 +96,16 @@ class Scheduler:
         self._waiting.append(sequence)
         self._may_admit = True
 
+    @property
+    def next_alone(self) -> Sequence | None:
+        """The sequence that is admitted next, if nothing runs beside it."""
+        return min(self._waiting, key=_rank) if self._waiting and not self._running else None
+
+    @property
+    def prefill_token_s(self) -> float | None:
+        """How long a token of a prompt takes, None before one was computed."""
+        return self._pace.token_s
+
     def schedule(self, now: float) -> Batch:
         """Return the next step; it is empty when there is nothing to do."""
         started = self._admit_waiting(now) if self._may_admit or self._has_landed() else []
