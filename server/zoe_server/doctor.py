@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from zoe_server import errors, protocol
-from zoe_server.catalogue.engine_options import LLAMA, LlamaOptions, OpenAIOptions
+from zoe_server.catalogue.engine_options import LLAMA, LlamaOptions, RemoteOptions, VllmOptions
 from zoe_server.catalogue.spec import BUNDLED_MODEL, ModelSpec
 from zoe_server.engines.base import Engine
 from zoe_server.engines.library import LibraryError, ask_library
@@ -62,8 +63,10 @@ async def examine(settings: Settings) -> list[Finding]:
     findings += check_pulled(settings)
     for spec in settings.specs():
         files = [check_model_file(spec), *check_other_files(spec)]
-        findings += [*files, check_memory(spec, hardware, policy, book)]
-        if library.ok and all(file.ok for file in files):
+        findings += files
+        if spec.engine == LLAMA:
+            findings.append(check_memory(spec, hardware, policy, book))
+        if (library.ok or spec.engine != LLAMA) and all(file.ok for file in files):
             findings.append(await check_engine(spec))
     return findings
 
@@ -112,10 +115,22 @@ def check_pulled(settings: Settings) -> list[Finding]:
 
 def check_model_file(spec: ModelSpec) -> Finding:
     """See whether the model's file is there, readable and of the right kind."""
-    if isinstance(spec.options, OpenAIOptions):
-        return Finding(True, f"model {spec.name}", f"on the server at {spec.options.url}")
+    if isinstance(spec.options, RemoteOptions):
+        return Finding(True, f"model {spec.name}", f"on another server: {', '.join(spec.options.urls)}")
+    if isinstance(spec.options, VllmOptions):
+        return _check_vllm(spec, spec.options)
     advice = "reinstall zoe-server" if spec.name == BUNDLED_MODEL else "correct its path in zoe.toml"
     return _check_file(f"model {spec.name}", spec.path, advice, is_gguf=spec.engine == LLAMA)
+
+
+def _check_vllm(spec: ModelSpec, options: VllmOptions) -> Finding:
+    """See whether vLLM is here, and the folder with the weights."""
+    subject = f"model {spec.name}"
+    if shutil.which(options.program) is None:
+        return Finding(False, subject, f"there is no program {options.program!r}; say where vLLM's is with `program`")
+    if options.model is None and not (spec.path / "config.json").is_file():
+        return Finding(False, subject, f"{spec.path} is no folder with weights; correct its path in zoe.toml")
+    return Finding(True, subject, f"{options.model or spec.path}, run by {shutil.which(options.program)}")
 
 
 def check_other_files(spec: ModelSpec) -> list[Finding]:
@@ -171,7 +186,7 @@ def _advise_layers(facts: ModelFacts, policy: Policy, hardware: Hardware) -> str
 
 
 async def check_engine(spec: ModelSpec) -> Finding:
-    """Start the model's engine and let it compute a little: the real test of the llama.cpp build on this CPU."""
+    """Start the model's engine and let it compute a little: the real test of llama.cpp here, or of another server."""
     subject = f"self-test of {spec.name}"
     engine = create_engine(spec)
     try:

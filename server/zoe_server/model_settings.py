@@ -7,20 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from zoe_server.catalogue.engine_options import (
     ENGINES,
     LLAMA,
-    OPENAI,
+    VLLM,
     Adapter,
-    BaseUrl,
     EngineName,
     EngineOptions,
     LlamaOptions,
+    OllamaOptions,
     OpenAIOptions,
+    RemoteOptions,
+    Url,
+    VllmOptions,
+    several,
 )
 from zoe_server.catalogue.entry import ModelName, Roles
 from zoe_server.catalogue.spec import EMBEDDINGS_ROLE, Load
@@ -53,12 +57,15 @@ class _Serving(Section):
     """How long it may be idle before it leaves memory; None is until somebody needs its room."""
 
 
-class ModelSettings(LlamaOptions, OpenAIOptions, _Serving):  # type: ignore[misc]  # their defaults differ
+class ModelSettings(LlamaOptions, OpenAIOptions, OllamaOptions, VllmOptions, _Serving):  # type: ignore[misc]  # their defaults differ
     """One table `[models.NAME]`: what the server has to know, and the options of its engine."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
 
-    url: BaseUrl | None = None  # type: ignore[assignment]  # only some tables have one
+    urls: Annotated[tuple[Url, ...], BeforeValidator(several)] = Field(
+        default=(), validation_alias="url", max_length=64
+    )
+    """Only tables of models on other servers have one."""
 
     @model_validator(mode="after")
     def _options_are_those_of_the_engine(self) -> Self:
@@ -66,8 +73,11 @@ class ModelSettings(LlamaOptions, OpenAIOptions, _Serving):  # type: ignore[misc
         if others:
             keys = ", ".join(sorted(self._key(name) for name in others))
             raise ValueError(f"{keys}: no options of a model with the engine {self.engine!r}")
-        if self.engine == OPENAI and (self.url is None or self.path is not None):
+        is_remote = issubclass(ENGINES[self.engine], RemoteOptions)
+        if is_remote and (not self.urls or self.path is not None):
             raise ValueError(f"a model with the engine {self.engine!r} is on another server: it has a url, and no path")
+        if self.engine == VLLM and (self.path is None) == (self.model is None):
+            raise ValueError("vLLM needs a path, the folder with the weights, or a model, their name on the hub")
         return self
 
     @field_validator("keep_alive_s")
@@ -99,15 +109,16 @@ class ModelSettings(LlamaOptions, OpenAIOptions, _Serving):  # type: ignore[misc
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether the model is on another server, so that there is no file of it here."""
-        return self.engine == OPENAI
+        """Whether no file of the model is known here: it is on another server, or on the hub."""
+        return self.engine != LLAMA and self.path is None
 
     def options(self, **otherwise: Any) -> EngineOptions:  # noqa: ANN401 -- any of the fields
         """Return the engine's options; those of `otherwise` hold where the table does not say."""
         kind = ENGINES[self.engine]
         given = {name: getattr(self, name) for name in kind.model_fields if name in self.model_fields_set}
-        known = {} if self.is_elsewhere else {name: value for name, value in otherwise.items() if value is not None}
-        return kind.model_validate(known | {name: value for name, value in given.items() if value is not None})
+        known = {} if self.is_elsewhere else {name: otherwise[name] for name in otherwise if name in kind.model_fields}
+        said = known | {name: value for name, value in given.items() if value is not None}
+        return kind.model_validate({name: value for name, value in said.items() if value is not None})
 
     def names(self, name: str) -> tuple[str, ...]:
         """Return every name of the model and its adapters, where it is called `name`."""

@@ -1,4 +1,4 @@
-"""How a model is to be run, by the kind of its engine: `LlamaOptions`, `OpenAIOptions`.
+"""How a model is to be run, by the kind of its engine: `LlamaOptions` and those below.
 
 Each field is a key of the model's table in `zoe.toml` (by its alias, where it has one) and reaches the engine as it is:
 nothing else has to know of it. A new option is one line here, and what uses it.
@@ -8,15 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 DEFAULT_CONTEXT_TOKENS: Final = 4096
 """Enough for a home; more costs memory."""
 LLAMA: Final = "llama"
 OPENAI: Final = "openai"
+OLLAMA: Final = "ollama"
+VLLM: Final = "vllm"
 DIALECTS: Final = (
     *("hermes", "llama3", "mistral", "harmony", "gemma", "functiongemma", "gemma4"),
     *("functionary-v3.1", "functionary-v3.2", "json", "plain"),
@@ -103,39 +114,118 @@ class LlamaOptions(BaseModel):
         return self
 
 
-def _base_url(url: str) -> str:
-    """Return where the paths of the API begin, without a slash at the end; an address alone means its /v1."""
+def _url(url: str) -> str:
+    """Return the address of a server, without a slash at its end."""
     parts = urlsplit(url.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("must be the base URL of a server that speaks OpenAI's API, such as http://nas:8080/v1")
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/') or '/v1'}"
+        raise ValueError("must be the address of a server, such as http://nas:8080")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
-BaseUrl = Annotated[str, AfterValidator(_base_url)]
+Url = Annotated[str, AfterValidator(_url)]
 
 
-class OpenAIOptions(BaseModel):
-    """Where a model of another server is, and what it can do there; None is what that server says or shows."""
+def several(urls: object) -> object:
+    """Return a list of one for what is no list."""
+    return (urls,) if isinstance(urls, str) else urls
+
+
+class RemoteOptions(BaseModel):
+    """Where a model of another server is, and how it is asked there."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    url: BaseUrl
+    urls: Annotated[tuple[Url, ...], BeforeValidator(several)] = Field(
+        validation_alias="url", min_length=1, max_length=64
+    )
+    """Of several servers that have the model, the beginning of the prompt chooses who answers."""
     api_key: SecretStr | None = Field(default=None, validation_alias="key")
-    remote_model: str | None = Field(default=None, validation_alias="model", min_length=1, max_length=256)
+    model: str | None = Field(default=None, min_length=1, max_length=256)
     """What the model is called there; None is the only one."""
     n_ctx_tokens: int | None = Field(default=None, ge=256, le=1_048_576, validation_alias="context_tokens")
     n_slots: int = Field(default=8, ge=1, le=64, validation_alias="slots")
     """How many of our requests run there at once."""
     silence_s: float = Field(default=120.0, gt=0, le=3600)
     """How long an answer may pause, or wait for its beginning."""
+
+    @field_validator("urls")
+    @classmethod
+    def _each_once(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(urls)) < len(urls):
+            raise ValueError("each server is to be there once")
+        return urls
+
+
+class OpenAIOptions(RemoteOptions):
+    """A model of servers that speak OpenAI's API, and what it can do there; None is what they say or show."""
+
     tools: bool | None = None
     schemas: bool | None = None
     pictures: bool | None = None
+    priming: bool = False
+    """Whether a prompt that is to be computed for later is worth a request of one token: where the server keeps what
+    it has computed, and nobody pays for it."""
 
 
-EngineOptions = LlamaOptions | OpenAIOptions
-ENGINES: Final[dict[str, type[EngineOptions]]] = {LLAMA: LlamaOptions, OPENAI: OpenAIOptions}
+class OllamaOptions(RemoteOptions):
+    """A model of Ollama's servers; `pull` has them download what they do not have."""
+
+    pull: bool = True
+
+
+class VllmOptions(BaseModel):
+    """A model that `vllm serve` runs on this machine. None leaves it to vLLM, or to what is known of the model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    model: str | None = Field(default=None, min_length=1, max_length=256)
+    """Its name on the hub; weights that are here have a path, their folder."""
+    program: str = "vllm"
+    """Where vLLM is, if it is not to be found by its name: it has an environment of its own."""
+    n_ctx_tokens: int | None = Field(default=None, ge=256, le=1_048_576, validation_alias="context_tokens")
+    n_slots: int = Field(default=8, ge=1, le=1024, validation_alias="slots")
+    n_batch_tokens: int = Field(default=4096, ge=32, le=1_048_576, validation_alias="batch_tokens")
+    memory_share: float = Field(default=0.35, gt=0, le=1)
+    """Of each GPU's memory, all of which the model takes at once: weights and the rest of it for caches."""
+    cache_bytes: int = Field(default=1 << 30, ge=1 << 24, validation_alias="cpu_cache_bytes")
+    """For the cache where no GPU computes."""
+    prefix_cache: bool = True
+    chunked_prefill: bool = True
+    quantization: str | None = None
+    dtype: str | None = None
+    kv_cache_dtype: str | None = None
+    tool_parser: str | None = None
+    reasoning_parser: str | None = None
+    chat_template: str | None = None
+    """A file, or the template itself."""
+    tensor_parallel: int = Field(default=1, ge=1, le=64)
+    pipeline_parallel: int = Field(default=1, ge=1, le=64)
+    distributed_executor: Literal["mp", "ray"] | None = None
+    eager: bool = False
+    """Without compiling, which loads faster and computes slower."""
+    arguments: tuple[str, ...] = ()
+    """Any others for `vllm serve`."""
+    silence_s: float = Field(default=120.0, gt=0, le=3600)
+    pictures: bool | None = None
+
+
+EngineOptions = LlamaOptions | OpenAIOptions | OllamaOptions | VllmOptions
+ENGINES: Final[dict[str, type[EngineOptions]]] = {
+    LLAMA: LlamaOptions,
+    OPENAI: OpenAIOptions,
+    OLLAMA: OllamaOptions,
+    VLLM: VllmOptions,
+}
 """The kinds of engines that a model's table may name, with their options."""
+
+
+PROVIDERS: Final = {"llamacpp": LLAMA, "vllm": VLLM, "ollama": OLLAMA, "openai": OPENAI}
+"""What users call whoever runs a model, with the engine that this is."""
+
+
+def provider_of(engine: str) -> str:
+    """Return what users call whoever runs models of this engine."""
+    return next((provider for provider, own in PROVIDERS.items() if own == engine), engine)
 
 
 def _known_engine(name: str) -> str:

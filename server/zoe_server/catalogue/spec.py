@@ -18,6 +18,7 @@ from zoe_server.catalogue.engine_options import (
     EngineOptions,
     LlamaOptions,
     OpenAIOptions,
+    VllmOptions,
 )
 from zoe_server.catalogue.model_info import Capabilities
 
@@ -65,8 +66,13 @@ class ModelSpec:
         Tools are for every model that may answer with calls: one whose file has no place for them is told in words.
         """
         writes = EMBEDDINGS_ROLE not in self.roles
-        if isinstance(self.options, OpenAIOptions):
-            known = self.options
+        if isinstance(self.options, VllmOptions):
+            sees = writes and VISION_ROLE in self.roles
+            return Capabilities(
+                tools=writes, pictures=sees, embeddings=not writes, schemas=writes, logprobs=writes, raw_prompts=writes
+            )
+        if not isinstance(self.options, LlamaOptions):
+            known = self.options if isinstance(self.options, OpenAIOptions) else OpenAIOptions(urls=self.options.urls)
             return Capabilities(
                 tools=writes and known.tools is not False,
                 pictures=writes and VISION_ROLE in self.roles,
@@ -99,7 +105,7 @@ class ModelSpec:
     @property
     def adapters(self) -> Mapping[str, Adapter]:
         """The LoRA adapters by their names."""
-        return {} if isinstance(self.options, OpenAIOptions) else self.options.adapters
+        return self.options.adapters if isinstance(self.options, LlamaOptions) else {}
 
     @property
     def llama(self) -> LlamaOptions:
@@ -108,7 +114,7 @@ class ModelSpec:
         Raises:
             TypeError: another engine runs this model.
         """
-        if isinstance(self.options, OpenAIOptions):
+        if not isinstance(self.options, LlamaOptions):
             raise TypeError(f"llama.cpp does not run {self.name}")
         return self.options
 

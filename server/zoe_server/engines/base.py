@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from zoe_server import protocol
+from zoe_server import errors, protocol
 from zoe_server.catalogue.model_info import ModelInfo
 from zoe_server.engines.engine_log import LogLine
 
@@ -141,3 +141,38 @@ class Engine(Protocol):
     async def wait_ended(self) -> None:
         """Return once nothing is left of an engine that was stopped."""
         ...
+
+
+class WithoutProcess:
+    """What an engine promises that has nothing of its own on this machine."""
+
+    @property
+    def loading(self) -> Loading | None:
+        """None: a server tells nothing of how far it is."""
+        return None
+
+    @property
+    def log(self) -> tuple[LogLine, ...]:
+        """Nothing: what a server writes is there."""
+        return ()
+
+    @property
+    def pid(self) -> int | None:
+        """None: it takes no memory of this machine that we know of."""
+        return None
+
+    @property
+    def lingers(self) -> bool:
+        """Never: nothing of it is here."""
+        return False
+
+    async def wait_ended(self) -> None:
+        """Return at once: nothing of it is here."""
+
+    async def tokenize(self, text: str, *, add_special: bool = False, parse_special: bool = True) -> list[int]:
+        """The APIs of servers have no tokenizer in common."""
+        raise errors.ModelKindError.no_tokenizer()
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        """The APIs of servers have no tokenizer in common."""
+        raise errors.ModelKindError.no_tokenizer()

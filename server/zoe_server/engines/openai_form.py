@@ -1,4 +1,4 @@
-"""OpenAI's API from its client's side: the body of a request, the events of a stream, what an answer that fails means.
+"""OpenAI's API from its client's side: the body of a request, the events of a stream.
 
 What a server does not enforce itself, it is asked for as far as its API can say it: names of the home become enums of
 the tools' schemas. Pure: it sends nothing and waits for nothing.
@@ -8,14 +8,13 @@ Source: OpenAI's API reference, "Chat"; vLLM and llama-server for `reasoning_con
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from http import HTTPStatus
 from typing import Any, Final
 
 from zoe_server import errors, protocol
 from zoe_server.argument_values import limited, values_of
+from zoe_server.engines.remote_connection import failure
 
 _REASONS: Final[Mapping[str, protocol.FinishReason]] = {
     "length": "length",
@@ -23,13 +22,9 @@ _REASONS: Final[Mapping[str, protocol.FinishReason]] = {
     "function_call": "tool_calls",
 }
 """The others, such as `stop` and `content_filter`, mean that the answer has ended."""
-_TOO_LONG: Final = ("context_length_exceeded", "exceed_context_size_error")
-_CONTEXT: Final = re.compile(r"(?:maximum context length (?:is|of)|context size \()\D*(\d+)")
-_MAX_REASON: Final = 500
 LIMIT: Final = "max_tokens"
 NEW_LIMIT: Final = "max_completion_tokens"
 """What the longest answer is called; OpenAI's newer models refuse the old name."""
-_REFUSED: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
 def chat_body(request: protocol.ChatRequest, model: str, limit: str = LIMIT) -> dict[str, Any]:
@@ -43,7 +38,7 @@ def chat_body(request: protocol.ChatRequest, model: str, limit: str = LIMIT) -> 
         raise errors.ModelKindError(text, param=request.answer_schema.path)
     body = {**_common(request, model, limit), "messages": [_message(message) for message in request.messages]}
     if request.tools:
-        body["tools"] = [_tool(tool, request.argument_values) for tool in request.tools]
+        body["tools"] = [tool_of(tool, request.argument_values) for tool in request.tools]
         name = request.tool_choice.name
         body["tool_choice"] = request.tool_choice.mode if name is None else _function({"name": name})
         if request.parallel_tool_calls is not None:
@@ -97,7 +92,8 @@ def _part(part: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{part['data']}"}}
 
 
-def _tool(tool: protocol.Tool, values: Mapping[str, tuple[str, ...] | None]) -> dict[str, Any]:
+def tool_of(tool: protocol.Tool, values: Mapping[str, tuple[str, ...] | None]) -> dict[str, Any]:
+    """Return the tool as these APIs have it, its arguments limited to the `values` that there are."""
     known = values_of(tool.name, {key: listed or () for key, listed in values.items()})
     return _function(
         {"name": tool.name, "description": tool.description, "parameters": limited(tool.parameters, known)}
@@ -137,7 +133,7 @@ class ChunkReader:
         if thought := delta.get("reasoning_content") or delta.get("reasoning"):
             yield protocol.Reasoning(thought)
         if text := delta.get("content"):
-            yield protocol.Text(text, tuple(map(_drawn, (logprobs or {}).get("content") or ())))
+            yield protocol.Text(text, tuple(map(drawn_token, (logprobs or {}).get("content") or ())))
         for call in delta.get("tool_calls") or ():
             yield from self._call(call)
 
@@ -161,40 +157,14 @@ def _usage(usage: Mapping[str, Any]) -> protocol.Usage:
     )
 
 
-def _drawn(entry: Mapping[str, Any]) -> protocol.DrawnToken:
+def drawn_token(entry: Mapping[str, Any]) -> protocol.DrawnToken:
+    """Return what `entry` says of a token; raises what `ChunkReader.read` does."""
     return protocol.DrawnToken(_probability(entry), tuple(map(_probability, entry.get("top_logprobs") or ())))
 
 
 def _probability(entry: Mapping[str, Any]) -> protocol.TokenProbability:
     data = entry.get("bytes")
     return protocol.TokenProbability(tuple(entry["token"].encode() if data is None else data), entry["logprob"])
-
-
-def failure(status: int, answer: object, retry_after_s: float | None = None) -> errors.ZoeError:
-    """Return what an answer with an error means: what is the request's fault, and what others may answer instead."""
-    code, reason, details = _said(answer)
-    if status in _REFUSED:
-        if code in _TOO_LONG or _CONTEXT.search(reason):
-            found = _CONTEXT.search(reason)
-            n_ctx = details.get("n_ctx") or (int(found[1]) if found else 0)
-            return errors.ContextSizeError(details.get("n_prompt_tokens") or 0, n_ctx)
-        return errors.InvalidRequestError(f"the model's server refuses the request: {reason}")
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return errors.QueueFullError(f"the model's server is busy: {reason}", retry_after_s=retry_after_s or 1.0)
-    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return errors.EngineUnavailableError(f"its server refuses our key: {reason}", code="upstream_key")
-    return errors.EngineUnavailableError(f"its server failed ({status}): {reason}", retry_after_s=retry_after_s)
-
-
-def _said(answer: object) -> tuple[str, str, Mapping[str, Any]]:
-    """Return code, message and details of an error, in whatever form a server writes it."""
-    error = answer.get("error", answer) if isinstance(answer, Mapping) else answer
-    if not isinstance(error, Mapping):
-        return "", errors.in_one_line(str(error)[:_MAX_REASON]), {}
-    codes = (error.get("code"), error.get("type"))
-    code = next((one for one in codes if one in _TOO_LONG), "")
-    message = error.get("message") or error.get("detail") or json.dumps(error)
-    return str(code), errors.in_one_line(str(message)[:_MAX_REASON]), error
 
 
 def context_tokens(listed: Mapping[str, Any]) -> int | None:

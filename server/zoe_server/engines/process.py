@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -76,9 +76,16 @@ class ManagedProcess:
 
     @classmethod
     async def spawn(
-        cls, command: Sequence[str], name: str, log: logging.Logger, stop_timeouts: StopTimeouts | None = None
+        cls,
+        command: Sequence[str],
+        name: str,
+        log: logging.Logger,
+        stop_timeouts: StopTimeouts | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> ManagedProcess:
         """Start `command`, the engine of `name`, in its own process group; its standard output is discarded.
+
+        Its environment is ours and what `environment` adds.
 
         Raises:
             OSError: the program cannot be started.
@@ -90,7 +97,7 @@ class ManagedProcess:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=theirs,
-                env={**os.environ, **python_env()},
+                env={**os.environ, **python_env(), **(environment or {})},
                 process_group=0,
             )
         except BaseException:
@@ -130,15 +137,17 @@ class ManagedProcess:
         return self._written.lines
 
     def work(self) -> Work:
-        """Return what it has done so far; nothing once it has ended."""
-        try:
-            process = psutil.Process(self.pid)
-            times = process.cpu_times()
-            read_bytes = process.io_counters().read_bytes if hasattr(process, "io_counters") else 0
-        except psutil.Error as error:
-            self._log.debug("what process %d does is unknown: %s", self.pid, error)
-            return Work()
-        return Work(times.user + times.system, read_bytes)
+        """Return what it and those that it started have done so far; nothing once they have ended."""
+        cpu_s, read_bytes = 0.0, 0
+        for process in process_tree(self.pid):
+            try:
+                times = process.cpu_times()
+                read_bytes += process.io_counters().read_bytes if hasattr(process, "io_counters") else 0
+            except psutil.Error as error:
+                self._log.debug("what process %d does is unknown: %s", process.pid, error)
+                continue
+            cpu_s += times.user + times.system
+        return Work(cpu_s, read_bytes)
 
     def explain_end(self, *, loading_phase: str | None = None) -> str:
         """Say in plain words why it has ended, or that it does not; `loading_phase` as of `explain_exit`."""
@@ -217,6 +226,15 @@ async def _open_pipe() -> tuple[asyncio.ReadTransport, asyncio.StreamReader, int
     loop = asyncio.get_running_loop()
     pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(ours, "rb"))
     return pipe, stream, theirs
+
+
+def process_tree(pid: int) -> list[psutil.Process]:
+    """Return the process and all that it started, as far as they are there."""
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return []
 
 
 def python_command(module: str, *arguments: str) -> list[str]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 GPU_OVERHEAD_BYTES: Final = 512 << 20
 """What a process takes in addition to use a GPU: the driver's context and the code of the kernels."""
+VLLM_OVERHEAD_BYTES: Final = 2 << 30
+"""What vLLM's processes take besides weights and cache where no GPU computes."""
 ALL_LAYERS: Final = -1
 _CONTEXT_STEP_TOKENS: Final = 256
 _F32_BYTES: Final = 4

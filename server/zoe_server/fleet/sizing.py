@@ -16,15 +16,16 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import psutil  # type: ignore[import-untyped]  # it comes without type information
 
-from zoe_server.catalogue.engine_options import LLAMA
+from zoe_server.catalogue.engine_options import LLAMA, LlamaOptions, RemoteOptions, VllmOptions
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.catalogue.store import parts_of
 from zoe_server.engines.base import Engine
 from zoe_server.engines.library import LibraryError, ask_library
+from zoe_server.engines.process import process_tree
 from zoe_server.fleet import device_memory, gpu, memory
 from zoe_server.fleet.daemon_thread import CallQueue
 from zoe_server.fleet.description import gigabytes
@@ -143,7 +144,9 @@ class MachineSizing:
 
     def _takes_of_gpu(self, spec: ModelSpec) -> bool:
         """Whether what is free for GPUs tells what the model takes; of their own memory, each engine takes some."""
-        return self._on_gpu and (not self._is_unified or spec.llama.n_gpu_layers != 0)
+        if not self._on_gpu or isinstance(spec.options, RemoteOptions):
+            return False
+        return not self._is_unified or not isinstance(spec.options, LlamaOptions) or spec.options.n_gpu_layers != 0
 
     @property
     def _is_unified(self) -> bool:
@@ -156,6 +159,8 @@ class MachineSizing:
 
     async def estimate(self, spec: ModelSpec) -> int:
         """Read the model's file and return what was measured of it; see `Sizing`. Without a file it is 0."""
+        if isinstance(spec.options, VllmOptions):
+            return await asyncio.to_thread(self._vllm_bytes, spec, spec.options)
         if spec.engine != LLAMA:
             return 0
         try:
@@ -165,6 +170,17 @@ class MachineSizing:
             return 0
         self._facts[spec.name] = facts
         return self._measurements.estimate(spec.name, facts) + self._uncounted_host_bytes(spec, facts)
+
+    def _vllm_bytes(self, spec: ModelSpec, options: VllmOptions) -> int:
+        """Return what vLLM takes at once: its share of each GPU that it uses, or weights and cache on a CPU."""
+        hardware = self._hardware
+        if hardware is None or not self._on_gpu:
+            weights_bytes = sum(path.stat().st_size for path in spec.path.glob("*.safetensors"))
+            return weights_bytes + options.cache_bytes + memory.VLLM_OVERHEAD_BYTES
+        if hardware.unified:
+            return round(options.memory_share * hardware.memory_total_bytes)
+        n_gpus = options.tensor_parallel * options.pipeline_parallel
+        return sum(round(options.memory_share * (one.total_bytes or 0)) for one in hardware.gpus[:n_gpus])
 
     def _model_facts(self, spec: ModelSpec) -> memory.ModelFacts:
         return model_facts(spec, on_gpu=self._on_gpu, unified=self._is_unified)
@@ -194,15 +210,15 @@ class MachineSizing:
 
     async def weigh(self, spec: ModelSpec, engine: Engine, free_before_bytes: int | None) -> int | None:
         """Weigh the running model and write it down; see `Sizing`."""
-        facts = self._facts.get(spec.name)
-        if facts is None:
-            return None
         if self._takes_of_gpu(spec):
             taken_bytes = await self._taken_bytes(free_before_bytes)
         else:
             taken_bytes = _process_bytes(engine.pid)
         if taken_bytes is None or taken_bytes <= 0:
             return None
+        facts = self._facts.get(spec.name)
+        if facts is None:
+            return taken_bytes if isinstance(spec.options, VllmOptions) else None
         measured_bytes = max(taken_bytes, memory.gpu_part(facts, facts.weights_bytes))
         await asyncio.to_thread(self._measurements.remember, spec.name, facts, measured_bytes)
         return measured_bytes
@@ -222,27 +238,25 @@ def _free_bytes(*, unified: bool) -> int | None:
 
 
 def _private_bytes(pid: int | None) -> int:
-    """Return what the process holds that nobody else can have; weights read from a file can go, and are available."""
-    if pid is None:
-        return 0
-    try:
-        memory_info = psutil.Process(pid).memory_info()
-    except psutil.Error as error:
-        _LOGGER.debug("the memory of process %d is unknown: %s", pid, error)
-        return 0
-    private_bytes: int = memory_info.rss - getattr(memory_info, "shared", 0)
-    return private_bytes
+    """Return what its processes hold that nobody else can have; weights read from a file can go, and are available."""
+    found = _memory_of(pid)
+    return sum(one.rss - getattr(one, "shared", 0) for one in found)
 
 
 def _process_bytes(pid: int | None) -> int | None:
-    if pid is None:
-        return None
-    try:
-        resident_bytes: int = psutil.Process(pid).memory_info().rss
-    except psutil.Error as error:
-        _LOGGER.debug("the memory of process %d is unknown: %s", pid, error)
-        return None
-    return resident_bytes
+    found = _memory_of(pid)
+    return sum(one.rss for one in found) if found else None
+
+
+def _memory_of(pid: int | None) -> list[Any]:
+    """Return what psutil tells of the memory of a process and those that it started."""
+    found = []
+    for process in () if pid is None else process_tree(pid):
+        try:
+            found.append(process.memory_info())
+        except psutil.Error as error:
+            _LOGGER.debug("the memory of process %d is unknown: %s", process.pid, error)
+    return found
 
 
 async def recommended_policy(held_bytes: int = 0) -> Policy:

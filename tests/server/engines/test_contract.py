@@ -10,29 +10,28 @@ import pytest
 
 from tests.fixtures.scripted_engine import Answer, Hold, ScriptedEngine
 from zoe_server import errors, protocol
-from zoe_server.catalogue.engine_options import LlamaOptions, OpenAIOptions
+from zoe_server.catalogue.engine_options import LlamaOptions, OllamaOptions, OpenAIOptions, RemoteOptions
 from zoe_server.catalogue.spec import ModelSpec
 from zoe_server.engines.base import Engine
-from zoe_server.engines.local import LocalEngine
-from zoe_server.engines.openai_engine import OpenAIEngine
+from zoe_server.engines.registry import create_engine
 
 Ask = Callable[..., protocol.ChatRequest]
 ENDLESS = Answer((*(protocol.Text(f"word{index} ") for index in range(40)), Hold()))
 """Like a random model's answer: it never ends by itself."""
 
 
-@pytest.fixture(params=["scripted", "llama", "openai"])
+@pytest.fixture(params=["scripted", "llama", "openai", "ollama", "upstreams"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
 def spec(kind: str, request: pytest.FixtureRequest) -> ModelSpec:
-    if kind == "openai":
+    if kind in ("openai", "ollama", "upstreams"):
         url = request.getfixturevalue("zoe_elsewhere")
-        return ModelSpec(
-            "m", Path("unused"), engine=kind, options=OpenAIOptions(url=url, remote_model="far", n_slots=2)
-        )
+        urls = [url, url.replace("127.0.0.1", "localhost")] if kind == "upstreams" else [url]
+        options = (OllamaOptions if kind == "ollama" else OpenAIOptions)(urls=urls, model="far", n_slots=2)
+        return ModelSpec("m", Path("unused"), engine="ollama" if kind == "ollama" else "openai", options=options)
     path = request.getfixturevalue("random_model") if kind == "llama" else Path("unused")
     return ModelSpec(
         "m", path, engine=kind, queue_limit=2, options=LlamaOptions(n_ctx_tokens=4096, n_slots=2, n_threads=2)
@@ -40,9 +39,7 @@ def spec(kind: str, request: pytest.FixtureRequest) -> ModelSpec:
 
 
 def create(spec: ModelSpec) -> Engine:
-    if spec.engine == "openai":
-        return OpenAIEngine(spec)
-    return LocalEngine(spec) if spec.engine == "llama" else ScriptedEngine(spec, [ENDLESS])
+    return ScriptedEngine(spec, [ENDLESS]) if spec.engine == "scripted" else create_engine(spec)
 
 
 @pytest.fixture
@@ -162,8 +159,8 @@ async def test_stopping_fails_open_requests_once_and_may_be_repeated(engine: Eng
 
 async def test_a_model_that_cannot_be_loaded_is_explained(spec: ModelSpec, tmp_path: Path) -> None:
     missing = replace(spec, path=tmp_path / "missing.gguf")
-    if isinstance(spec.options, OpenAIOptions):
-        missing = replace(spec, options=spec.options.model_copy(update={"remote_model": "missing.gguf"}))
+    if isinstance(spec.options, RemoteOptions):
+        missing = replace(spec, options=spec.options.model_copy(update={"model": "missing.gguf"}))
     engine = create(missing) if spec.engine != "scripted" else ScriptedEngine(missing)
     with pytest.raises(errors.EngineUnavailableError, match=r"missing\.gguf"):
         await engine.start()
@@ -194,9 +191,12 @@ async def test_an_engine_that_is_gone_has_no_tokens(engine: Engine) -> None:
         await engine.detokenize([1])
 
 
-async def test_a_prompt_is_continued_as_it_is(engine: Engine, ask: Ask) -> None:
+async def test_a_prompt_is_continued_as_it_is(engine: Engine, spec: ModelSpec, ask: Ask) -> None:
     tokens = tuple(await engine.tokenize("hello")) if engine.info.capabilities.tokenizer else (5, 6)
     as_tokens = await events_of(engine, replace(ask(max_tokens=3), messages=(), prompt=tokens))
-    assert finish(as_tokens).usage.prompt_tokens == len(tokens)
+    if spec.engine == "ollama":
+        assert isinstance(error(as_tokens), errors.ModelKindError)
+    else:
+        assert finish(as_tokens).usage.prompt_tokens == len(tokens)
     as_text = await events_of(engine, replace(ask(max_tokens=3), messages=(), prompt="hello"))
     assert finish(as_text).usage.completion_tokens == 3

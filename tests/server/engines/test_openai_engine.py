@@ -45,9 +45,10 @@ async def make(address: str) -> AsyncGenerator[Make]:
     made: list[OpenAIEngine] = []
 
     async def engine(*, roles: tuple[str, ...] = (), look_s: float = 60.0, **options: object) -> OpenAIEngine:
-        known = OpenAIOptions(**{"url": address, "silence_s": 5.0, **options})
+        url = str(options.pop("url", address))
+        known = OpenAIOptions(**{"url": url, "silence_s": 5.0, **options})
         spec = ModelSpec("m", Path("unused"), engine="openai", roles=roles, options=known)
-        made.append(OpenAIEngine(spec, look_s))
+        made.append(OpenAIEngine(spec, url, look_s))
         await made[-1].start()
         return made[-1]
 
@@ -79,7 +80,7 @@ async def test_what_is_refused_cannot_be_done(make: Make, played: OpenAIServer) 
 async def test_what_is_configured_is_not_asked(make: Make, played: OpenAIServer) -> None:
     engine = await make(tools=False, schemas=True, pictures=False, n_ctx_tokens=1024)
     assert (engine.info.capabilities.tools, engine.info.n_ctx_tokens) == (False, 1024)
-    assert len(played.bodies) == 2  # a first token, and logprobs
+    assert len(played.bodies) == 3  # a first token, its probability, and a prompt that is no chat
 
 
 async def test_the_new_word_for_the_longest_answer(
@@ -267,7 +268,7 @@ FAILURES: dict[str, tuple[Any, type[errors.ZoeError], str]] = {
     "nonsense": (
         lambda request, _: stream(request, {"choices": [{"delta": {"tool_calls": [{"function": {}}]}}]}),
         errors.EngineUnavailableError,
-        "no answer of OpenAI's API",
+        "no answer of this API",
     ),
 }  # fmt: skip
 
@@ -380,12 +381,12 @@ async def test_which_model_is_meant(
 ) -> None:
     played.models = models
     with pytest.raises(errors.EngineUnavailableError, match=message):
-        await make(remote_model=wanted)
+        await make(model=wanted)
 
 
 async def test_a_server_without_a_list(make: Make, played: OpenAIServer) -> None:
     played.models = None
-    assert (await make(remote_model="far")).info.name == "far"
+    assert (await make(model="far")).info.name == "far"
 
 
 async def test_no_server(make: Make, address: str) -> None:
@@ -397,8 +398,9 @@ async def test_no_server(make: Make, address: str) -> None:
 
 async def test_a_server_that_goes_is_noticed(played: OpenAIServer) -> None:
     async with TestServer(played.app) as server:
-        options = OpenAIOptions(url=f"http://127.0.0.1:{server.port}", silence_s=1.0)
-        engine = OpenAIEngine(ModelSpec("m", Path("unused"), engine="openai", options=options), look_s=0.02)
+        url = f"http://127.0.0.1:{server.port}"
+        options = OpenAIOptions(url=url, silence_s=1.0)
+        engine = OpenAIEngine(ModelSpec("m", Path("unused"), engine="openai", options=options), url, look_s=0.02)
         await engine.start()
     async with asyncio.timeout(10):
         assert "does not answer" in await engine.wait_closed()

@@ -13,6 +13,7 @@ import psutil  # type: ignore[import-untyped]  # it comes without type informati
 import pytest
 
 from tests.fixtures.scripted_engine import ScriptedEngine
+from zoe_server.catalogue.engine_options import OpenAIOptions, VllmOptions
 from zoe_server.catalogue.spec import ModelSpec, bundled_model_path
 from zoe_server.fleet import device_memory, gpu, memory, sizing
 from zoe_server.fleet.hardware import Hardware, Machine
@@ -74,6 +75,7 @@ async def test_what_our_own_engines_hold_is_added_back(
     assert await weighing.budget_bytes() < 2 * GIB
     info = SimpleNamespace(rss=9 * GIB, shared=4 * GIB)  # the mapped weights are available to others
     monkeypatch.setattr(psutil.Process, "memory_info", lambda _self: info)
+    monkeypatch.setattr(psutil.Process, "children", lambda _self, **_kwargs: [])
     held_bytes = await weighing.budget_bytes([LoadedModel(SPEC, 8 * GIB, os.getpid()), LoadedModel(SPEC, 1, None)])
     assert held_bytes - await weighing.budget_bytes() == 5 * GIB
     assert held_bytes < before_bytes
@@ -97,6 +99,7 @@ async def test_where_the_gpu_shares_memory_the_process_tells_what_a_model_on_the
     weighing = MachineSizing(book)
     await weighing.budget_bytes()
     monkeypatch.setattr(psutil.Process, "memory_info", lambda _self: SimpleNamespace(rss=3 * GIB, shared=2 * GIB))
+    monkeypatch.setattr(psutil.Process, "children", lambda _self, **_kwargs: [])
     machine(monkeypatch, replace(JETSON, memory_available_bytes=2 * GIB), offloads=True)
     without_bytes = await weighing.budget_bytes()
     assert await weighing.budget_bytes([LoadedModel(on_gpu_layers(0), 3 * GIB, os.getpid())]) == without_bytes + GIB
@@ -269,3 +272,32 @@ async def test_layers_that_the_machine_lacks_memory_for_count_for_the_gpu_too(
         budget_bytes = await weighing.budget_bytes()
         assert (await weighing.estimate(on_gpu_layers(n_gpu_layers)) > budget_bytes) is counted
         assert ("layers that the CPU computes need about" in caplog.text) is (counted and n_gpu_layers == 0)
+
+
+async def test_a_model_elsewhere_takes_nothing_here(book: MemoryMeasurements, monkeypatch: pytest.MonkeyPatch) -> None:
+    far = ModelSpec("far", Path("unused"), engine="openai", options=OpenAIOptions(urls=["http://nas"]))
+    for hardware in (PC, GPU_PC, JETSON):
+        machine(monkeypatch, hardware, offloads=True)
+        weights = MachineSizing(book)
+        alone = await weights.budget_bytes()
+        assert await weights.estimate(far) == 0
+        assert await weights.budget_bytes([LoadedModel(far, 0)]) == alone
+        assert await weights.weigh(far, ScriptedEngine(far), 0) is None
+
+
+async def test_vllm_takes_its_share_at_once(
+    book: MemoryMeasurements, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"x" * MIB)
+    options = VllmOptions(memory_share=0.25, cache_bytes=64 * MIB)
+    spec = ModelSpec("fast", tmp_path, engine="vllm", options=options)
+    expected = (
+        (JETSON, JETSON.memory_total_bytes // 4),
+        (GPU_PC, 3 * GIB),
+        (PC, 65 * MIB + memory.VLLM_OVERHEAD_BYTES),
+    )
+    for hardware, size_bytes in expected:
+        machine(monkeypatch, hardware, offloads=hardware is not PC)
+        weights = MachineSizing(book)
+        await weights.budget_bytes()
+        assert await weights.estimate(spec) == size_bytes
