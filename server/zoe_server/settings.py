@@ -1,6 +1,7 @@
 """The configuration: `zoe.toml`, overridden by environment variables `ZOE_...`, overridden by the command line.
 
     api_key = "..."                 # or [server] api_key, or ZOE_API_KEY
+    provider = "ollama"             # or ZOE_PROVIDER: whose models answer first
     [server]
     host = "127.0.0.1"              # or ZOE_SERVER__HOST
     port = 11434
@@ -22,13 +23,14 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableEnvironmentError
 
 from zoe_server.catalogue import known, served
+from zoe_server.catalogue.engine_options import PROVIDERS
 from zoe_server.catalogue.entry import Entry, ModelName
 from zoe_server.catalogue.spec import BUNDLED_MODEL, TOOLS_ROLE, ModelSpec
 from zoe_server.catalogue.store import Store
@@ -50,6 +52,8 @@ __all__ = [
 ]
 
 _ENV_PREFIX: Final = "ZOE_"
+_OTHERS_PROVIDER: Final = "LLM_PROVIDER"
+"""What containers of several programs call it; `ZOE_PROVIDER` and zoe.toml win."""
 
 
 class Settings(BaseSettings):
@@ -60,6 +64,8 @@ class Settings(BaseSettings):
     )
 
     api_key: str | None = None
+    provider: Literal["llamacpp", "vllm", "ollama", "openai"] | None = None
+    """Whose models answer first; the others stand by. None is by the order of the tables."""
     server: ServerSettings = ServerSettings()
     models: dict[ModelName, ModelSettings] = Field(
         default_factory=lambda: {BUNDLED_MODEL: ModelSettings()}, min_length=1
@@ -91,12 +97,22 @@ class Settings(BaseSettings):
         except ValueError as error:
             raise ValueError(f"catalogue.{error}") from error
         self._own_tables().check()
+        if self.provider and all(model.engine != self.preferred_engine for model in self.models.values()):
+            raise ValueError(
+                f"provider: no model here is run by {self.provider!r}; add one, with engine = "
+                f'"{self.preferred_engine}" in its table'
+            )
         return self
 
     @property
     def key(self) -> str | None:
         """The API key that requests must carry, or None when everybody on this machine may ask."""
         return self.server.api_key or (self.api_key or "").strip() or None
+
+    @property
+    def preferred_engine(self) -> str | None:
+        """The engine whose models answer first, None if that is by the order of the tables."""
+        return None if self.provider is None else PROVIDERS[self.provider]
 
     @property
     def store(self) -> Store:
@@ -225,6 +241,8 @@ def read(
     named = {"models": ModelSettings.keys(), "catalogue": Entry.model_fields}
     data = read_file(path, named) if path else {}
     _refuse_unknown_environment(os.environ)
+    if provider := os.environ.get(_OTHERS_PROVIDER):
+        data.setdefault("provider", provider)
     if model is not None:
         data["models"] = _only_model(model)
     try:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from zoe_server import __version__
+from zoe_server.catalogue.engine_options import PROVIDERS, provider_of
 from zoe_server.fleet.model_state import ModelStatus
 from zoe_server.gateway.body import parse_json, validated
 from zoe_server.gateway.services import Services, services
@@ -20,6 +21,7 @@ from zoe_server.routing.said import bundled_said
 
 _MAX_TEXT: Final = 100_000
 _LONGEST_WAIT_S: Final = 600.0
+_AUTOMATIC_PROVIDER: Final = "automatic"
 
 
 class RouteBody(BaseModel):
@@ -41,6 +43,14 @@ class UnloadBody(BaseModel):
 
     wait_s: float = Field(default=0.0, ge=0, le=_LONGEST_WAIT_S)
     """How long the requests in work may take to end."""
+
+
+class ProviderBody(BaseModel):
+    """The body of POST /admin/provider."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    provider: Literal["automatic", "llamacpp", "vllm", "ollama", "openai"]
 
 
 async def status(request: web.Request) -> web.Response:
@@ -107,6 +117,34 @@ async def unload(request: web.Request) -> web.Response:
     return _answer(state, name)
 
 
+async def provider(request: web.Request) -> web.Response:
+    """Answer with whose models answer first, and which models each provider has."""
+    return _providers(services(request))
+
+
+async def prefer(request: web.Request) -> web.Response:
+    """Have another provider's models answer first, as soon as they are loaded.
+
+    Raises:
+        errors.InvalidRequestError: it has none here.
+        errors.EngineUnavailableError: one of them cannot be loaded.
+    """
+    state = services(request)
+    body = validated(ProviderBody, parse_json(await request.read()))
+    await state.prefer(None if body.provider == _AUTOMATIC_PROVIDER else PROVIDERS[body.provider])
+    return _providers(state)
+
+
+def _providers(state: Services) -> web.Response:
+    models: dict[str, list[str]] = {}
+    for spec in state.fleet.specs:
+        models.setdefault(provider_of(spec.engine), []).append(spec.name)
+    preferred = state.router.preferred
+    chosen = _AUTOMATIC_PROVIDER if preferred is None else provider_of(preferred)
+    first = {role: spec.name for role, spec in state.router.first_choices.items()}
+    return web.json_response({"provider": chosen, "providers": models, "first": first})
+
+
 async def log(request: web.Request) -> web.Response:
     """Answer with the last lines that the engines of a model wrote, the oldest first.
 
@@ -138,6 +176,7 @@ def _model(state: Services, one: ModelStatus) -> dict[str, Any]:
     spec = next(spec for spec in state.fleet.specs if spec.name == one.name)
     return {
         "id": one.name,
+        "provider": provider_of(spec.engine),
         "status": one.state.value,
         "reason": one.reason,
         "roles": list(spec.roles),

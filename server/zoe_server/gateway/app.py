@@ -46,6 +46,8 @@ ROUTES: Final = (
     Route("GET", "/admin/requests", recent_requests, "The last requests"),
     Route("GET", "/admin/status", admin.status, "The server and its models"),
     Route("GET", "/admin/catalogue", catalogue, "The models that could be served, too"),
+    Route("GET", "/admin/provider", admin.provider, "Whose models answer first"),
+    Route("POST", "/admin/provider", admin.prefer, "Have another provider's models answer first", admin.ProviderBody),
     Route("POST", "/admin/route", admin.explain_route, "Which model would answer, and why", admin.RouteBody),
     Route("POST", "/admin/models/{id:.+}/load", admin.load, "Bring a model into memory"),
     Route("POST", "/admin/models/{id:.+}/unload", admin.unload, "Take a model out of memory", admin.UnloadBody),

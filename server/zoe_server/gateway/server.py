@@ -53,7 +53,13 @@ async def serve(settings: Settings, listening: Announce, settled: Announce) -> N
     )
     for problem in (*settings.shortcomings(), *settings.left_out()):
         _LOGGER.warning("%s", problem)
-    state = Services(settings.server, settings.key, fleet, Router(fleet.specs), server_id(settings.server_id_file))
+    state = Services(
+        settings.server,
+        settings.key,
+        fleet,
+        Router(fleet.specs, settings.preferred_engine),
+        server_id(settings.server_id_file),
+    )
     if not settings.is_closed:
         state.pulls = Pulls(settings, fleet, state.enlist)
     signals = _Signals()

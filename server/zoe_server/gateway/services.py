@@ -96,8 +96,25 @@ class Services:
             errors.EngineUnavailableError: it cannot be loaded.
         """
         await self.fleet.enlist(name, specs)
-        self.router = Router(self.fleet.specs)
+        self.router = Router(self.fleet.specs, self.router.preferred)
         self.metrics.begin(name)
+
+    async def prefer(self, engine: str | None) -> None:
+        """Have the models that this engine runs answer from now on where no model is named; None is by their order.
+
+        Those that come first then are loaded before, so that nobody waits; what is in work stays where it is.
+
+        Raises:
+            errors.InvalidRequestError: no model has this engine.
+            errors.EngineUnavailableError: one of them cannot be loaded; everything is as it was.
+        """
+        specs = self.fleet.specs
+        if engine is not None and all(spec.engine != engine for spec in specs):
+            raise errors.InvalidRequestError(f"provider: no model here is run by it ({engine})", param="provider")
+        router = Router(specs, engine)
+        for name in dict.fromkeys(spec.name for spec in router.first_choices.values() if spec.load == "start"):
+            await self.fleet.load(name)
+        self.router = router
 
     async def unload(self, name: str) -> None:
         """Take the model `name` out of memory, if nobody uses it or waits for it.

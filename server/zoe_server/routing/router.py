@@ -71,11 +71,13 @@ _AUTOMATIC: Final = _Target(AUTOMATIC)
 
 
 class Router:
-    """Chooses among `specs`; their order is the order of preference."""
+    """Chooses among `specs`; their order is the order of preference, but those of the engine `preferred` come first."""
 
-    def __init__(self, specs: Sequence[ModelSpec]) -> None:
+    def __init__(self, specs: Sequence[ModelSpec], preferred: str | None = None) -> None:
         if not specs:
             raise ValueError("a router needs at least one model")
+        self.preferred = preferred
+        specs = sorted(specs, key=lambda spec: preferred is not None and spec.engine != preferred)
         self._writers = [spec for spec in specs if not spec.capabilities.embeddings] or list(specs)
         self._default = self._ranked(TOOLS_ROLE)[0]
         self._embedder = next((spec.name for spec in specs if spec.capabilities.embeddings), None)
@@ -85,6 +87,12 @@ class Router:
     def default(self) -> str:
         """The model behind the name `zoe` where no sentence tells more."""
         return self._default.name
+
+    @property
+    def first_choices(self) -> dict[str, ModelSpec]:
+        """The model that answers where all goes well, for each role that a model has."""
+        roles = dict.fromkeys(role for spec in self._writers for role in spec.roles)
+        return {role: self._ranked(role)[0] for role in roles}
 
     @property
     def names(self) -> tuple[str, ...]:

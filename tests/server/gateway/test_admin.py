@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -122,3 +123,43 @@ async def test_nothing_of_it_without_the_key(start: Start) -> None:
     assert (await gateway.client.get("/admin/status")).status == 401
     assert (await gateway.client.get("/admin/models/m/log")).status == 401
     assert (await gateway.client.post("/admin/models/m/unload")).status == 401
+
+
+async def test_whose_models_answer_first_can_be_changed(start: Start, spec: ModelSpec) -> None:
+    near = replace(spec, name="near", aliases=(), roles=("tools",), engine="llama")
+    far = replace(spec, name="far", aliases=(), roles=("tools",), engine="ollama")
+    gateway = await start(specs=(near, far))
+    found = await (await gateway.client.get("/admin/provider")).json()
+    assert found == {
+        "provider": "automatic",
+        "providers": {"llamacpp": ["near"], "ollama": ["far"]},
+        "first": {"tools": "near"},
+    }
+    await post(gateway, "/admin/models/far/unload")
+    working = await gateway.chat("hold after text", stream=True)
+    answered = await gateway.client.post("/admin/provider", json={"provider": "ollama"})
+    assert (await answered.json())["first"] == {"tools": "far"}
+    assert await statuses(gateway) == {"near": "ready", "far": "ready"}
+    assert "model=far" in (await gateway.chat()).headers["X-Zoe-Route"]
+    for engine in gateway.engines:
+        engine.release()
+    assert "data: [DONE]" in await working.text()  # what was in work stays where it was
+    back = await gateway.client.post("/admin/provider", json={"provider": "automatic"})
+    assert (await back.json())["provider"] == "automatic"
+    assert "model=near" in (await gateway.chat()).headers["X-Zoe-Route"]
+
+
+async def test_a_provider_without_models_is_refused(gateway: Gateway) -> None:
+    for provider, code in (("vllm", 400), ("clippy", 400)):
+        answer = await gateway.client.post("/admin/provider", json={"provider": provider})
+        assert answer.status == code
+    assert (await gateway.chat()).status == 200
+
+
+async def test_a_provider_that_cannot_load_changes_nothing(start: Start, spec: ModelSpec) -> None:
+    broken = replace(spec, name="far", aliases=(), roles=("tools",), engine="ollama", path=Path("missing.gguf"))
+    gateway = await start(specs=(replace(spec, roles=("tools",)), broken), ready_wait_s=0.5)
+    answer = await gateway.client.post("/admin/provider", json={"provider": "ollama"})
+    assert answer.status == 503
+    assert (await (await gateway.client.get("/admin/provider")).json())["provider"] == "automatic"
+    assert "model=m" in (await gateway.chat()).headers["X-Zoe-Route"]
