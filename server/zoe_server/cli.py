@@ -12,7 +12,8 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 from zoe_server import __version__, doctor, settings
-from zoe_server.commands import models
+from zoe_server.commands import migrate, models
+from zoe_server.commands.bench import bench
 from zoe_server.commands.console import ERR, OUT, reported
 from zoe_server.commands.models import Config
 from zoe_server.commands.setup import setup
@@ -29,7 +30,9 @@ from zoe_server.routing.said import bundled_said
 
 app = typer.Typer(help="Zoe, a private voice brain for Home Assistant.", no_args_is_help=True, add_completion=False)
 app.add_typer(models.app, name="models")
+app.add_typer(migrate.app, name="migrate")
 app.command()(setup)
+app.command()(bench)
 
 _Host = Annotated[str | None, typer.Option(help="Address to listen on; anything but loopback needs an API key.")]
 _Port = Annotated[int | None, typer.Option(min=0, max=65_535, help="Port to listen on; 0 lets the system choose.")]
@@ -79,9 +82,10 @@ def route(
 ) -> None:
     """Explain which model would answer a sentence, and why."""
     with reported(settings.SettingsError):
-        specs = settings.load(config, model=model).specs()
+        chosen = settings.load(config, model=model)
+        specs = chosen.specs()
     question = RouteQuestion(sentence, devices=tuple(device or ()), places=tuple(area or ()))
-    plan = Router(specs).route(AUTOMATIC, question)
+    plan = Router(specs, chosen.preferred_engine).route(AUTOMATIC, question)
     intent = bundled_classifier().judge(sentence)
     named = rules.names_in(sentence, (*question.devices, *question.places))
     said = rules.said(question, bundled_said()).to_json()

@@ -52,7 +52,7 @@ MAY_IMPORT = {
     "model_tables": {"model_settings"},
     "settings_file": set(),
     "doctor": {"doctor", "engines", "fleet", "settings"},
-    "commands": {"commands", "fleet", "settings", "settings_file"},
+    "commands": {"commands", "engines", "fleet", "settings", "settings_file"},
     "cli": {"cli", "commands", "doctor", "gateway", "routing", "fleet", "engines", "settings"},
     "llama": {"llama"},
     "argument_values": set(),
