@@ -9,14 +9,25 @@ import sys
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import concurrency, constraints, contention, guards, home, restart, shared_prefix, single_stream, swap
+from bench import (
+    concurrency,
+    constraints,
+    contention,
+    guards,
+    home,
+    restart,
+    shared_prefix,
+    single_stream,
+    swap,
+    upstreams,
+)
 from bench.figure import Figure, print_table
 from bench.report import commit, write
 
 BENCHMARKS = {
     benchmark.NAME: benchmark
     for benchmark in (
-        *(shared_prefix, single_stream, constraints, restart, swap, concurrency, contention, home, guards),
+        *(shared_prefix, single_stream, constraints, restart, swap, concurrency, contention, upstreams, home, guards),
     )
 }
 
