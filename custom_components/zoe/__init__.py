@@ -7,7 +7,7 @@ from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers.typing import ConfigType
 
 from .api.status import Health
-from .const import DOMAIN
+from .const import CONF_SERVER, DOMAIN, SERVER_OPENAI
 from .coordinator import ZoeConfigEntry, ZoeCoordinator
 from .entity import server_device
 from .issues import async_remove_all
@@ -35,14 +35,14 @@ async def async_setup_entry(hass: HomeAssistant, entry: ZoeConfigEntry) -> bool:
     _adopt_server_id(hass, entry, coordinator.data.health)
     device = server_device(coordinator)
     dr.async_get(hass).async_get_or_create(config_entry_id=entry.entry_id, **device)
-    await hass.config_entries.async_forward_entry_setups(entry, (*PLATFORMS, *SERVER_PLATFORMS))
+    await hass.config_entries.async_forward_entry_setups(entry, _platforms(entry))
     entry.async_on_unload(entry.add_update_listener(_async_reload))
     return True
 
 
 async def async_unload_entry(hass: HomeAssistant, entry: ZoeConfigEntry) -> bool:
     """Remove the agents and what belongs to the server."""
-    return await hass.config_entries.async_unload_platforms(entry, (*PLATFORMS, *SERVER_PLATFORMS))
+    return await hass.config_entries.async_unload_platforms(entry, _platforms(entry))
 
 
 async def async_remove_entry(hass: HomeAssistant, entry: ZoeConfigEntry) -> None:
@@ -51,6 +51,12 @@ async def async_remove_entry(hass: HomeAssistant, entry: ZoeConfigEntry) -> None
     if not [other for other in hass.config_entries.async_entries(DOMAIN) if other.entry_id != entry.entry_id]:
         await (await async_load_memory(hass)).async_clear()
         await (await async_load_satellites(hass)).async_clear()
+
+
+def _platforms(entry: ZoeConfigEntry) -> tuple[Platform, ...]:
+    """Return what an entry has; only Zoe's own server tells how it is, and lets itself be changed."""
+    is_zoe = entry.data.get(CONF_SERVER) != SERVER_OPENAI
+    return (*PLATFORMS, *(SERVER_PLATFORMS if is_zoe else (Platform.BINARY_SENSOR,)))
 
 
 def _adopt_server_id(hass: HomeAssistant, entry: ZoeConfigEntry, health: Health) -> None:

@@ -14,8 +14,9 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.json import json_dumps
 from homeassistant.util import yaml
 
-from .api.client import ZoeClient, client_for
+from .api.client import ZoeClient
 from .api.errors import ZoeContextExceededError, ZoeEmptyAnswerError, ZoeInstructionsError
+from .api.openai_client import client_for
 from .const import CONF_MODEL, MODEL_AUTOMATIC, SUBENTRY_CONVERSATION
 from .coordinator import ZoeConfigEntry
 from .home import exposed_entities
@@ -156,7 +157,8 @@ async def async_measure_prompt(hass: HomeAssistant, client: ZoeClient, options: 
     except ZoeContextExceededError as err:
         lookup_tokens = _lookup_tokens(hass, request, err.prompt_tokens)
         return PromptSize(err.prompt_tokens, 0, err.context_tokens, devices, lookup_tokens)
-    context_tokens = contexts.get(stats.model or request["model"], 0)
+    listed = [contexts[name] for name in (stats.model, request["model"]) if name in contexts]
+    context_tokens = listed[0] if listed else client.unknown_context_tokens
     lookup_tokens = _lookup_tokens(hass, request, stats.prompt_tokens)
     return PromptSize(stats.prompt_tokens, stats.cached_tokens, context_tokens, devices, lookup_tokens)
 

@@ -1,16 +1,16 @@
 """The dialogs that connect a server: by its address or by discovery, its key, the check, and changing any of it later.
 
-user ────────────┐                       ┌─> checked ───────┐
-                 ├─> (api_key) ─> check ─┼─> no_tool_calls ─┼─> entry
-zeroconf ─> discovery_confirm            ├─> too_long ──────┘
-                                         └─> check_failed ─> check
+user ────────────┐                                      ┌─> checked ───────┐
+                 ├─> (api_key) ─> (other_server) ─> check ─┼─> no_tool_calls ─┼─> entry
+zeroconf ─> discovery_confirm                           ├─> too_long ──────┘
+                                                        └─> check_failed ─> check
 reauth ─> reauth_confirm     reconfigure
 """
 
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any, ClassVar, Final, override
 
 import probatio
@@ -25,22 +25,32 @@ from homeassistant.const import CONF_API_KEY, CONF_LLM_HASS_API, CONF_URL
 from homeassistant.core import callback
 from homeassistant.data_entry_flow import AbortFlow
 from homeassistant.helpers import llm
-from homeassistant.helpers.selector import TextSelector, TextSelectorConfig, TextSelectorType
+from homeassistant.helpers.selector import (
+    SelectSelector,
+    SelectSelectorConfig,
+    SelectSelectorMode,
+    TextSelector,
+    TextSelectorConfig,
+    TextSelectorType,
+)
 from homeassistant.helpers.service_info.zeroconf import ZeroconfServiceInfo
 from homeassistant.setup import async_setup_component
 from yarl import URL
 
-from .api.client import client_for, normalised_url
-from .api.errors import ZoeError, ZoeUnauthorizedError
+from .api.client import normalised_url
+from .api.errors import ZoeError, ZoeNotZoeError, ZoeUnauthorizedError
+from .api.openai_client import client_for
 from .checks import PromptSize, Trial, async_measure_prompt, async_try_model
-from .connection import async_reach, async_verify, form_errors, free_title
+from .connection import async_reach, async_speaks_openai, async_verify, form_errors, free_title, is_loopback
 from .const import (
     CONF_MODEL,
+    CONF_SERVER,
     DEFAULT_AI_TASK_NAME,
     DEFAULT_NAME,
     DEFAULT_URL,
     DOMAIN,
     MODEL_AUTOMATIC,
+    SERVER_OPENAI,
     SUBENTRY_AI_TASK,
     SUBENTRY_CONVERSATION,
 )
@@ -78,13 +88,12 @@ class ConnectionFlow(ConfigFlow):
         if user_input is not None:
             try:
                 url = normalised_url(user_input[CONF_URL])
-                health = await async_reach(self.hass, url)
+                server_id, self._data = await self._async_look(url)
             except ZoeError as err:
                 errors = form_errors(err)
             else:
-                await self.async_set_unique_id(health.server_id or url, raise_on_progress=False)
+                await self.async_set_unique_id(server_id or url, raise_on_progress=False)
                 self._abort_if_unique_id_configured(updates={CONF_URL: url})
-                self._data = {CONF_URL: url}
                 self._where = (URL(url).host or "").removesuffix(".local")
                 return await self.async_step_api_key()
         return self.async_show_form(
@@ -93,6 +102,19 @@ class ConnectionFlow(ConfigFlow):
             errors=errors,
             description_placeholders={"example_url": DEFAULT_URL},
         )
+
+    async def _async_look(self, url: str) -> tuple[str | None, dict[str, Any]]:
+        """Return the id of the server at `url`, None if it has none, and the data of its entry so far.
+
+        Raises:
+            ZoeError: there is no server that can be used.
+        """
+        try:
+            return (await async_reach(self.hass, url)).server_id, {CONF_URL: url}
+        except ZoeNotZoeError:
+            if not await async_speaks_openai(self.hass, url):
+                raise
+        return None, {CONF_URL: url, CONF_SERVER: SERVER_OPENAI}
 
     @override
     async def async_step_zeroconf(self, discovery_info: ZeroconfServiceInfo) -> ConfigFlowResult:
@@ -119,7 +141,7 @@ class ConnectionFlow(ConfigFlow):
 
         One on this very machine always does, any other while the server is still there.
         """
-        if _is_loopback(entry.data[CONF_URL]):
+        if is_loopback(entry.data[CONF_URL]):
             return True
         with suppress(ZoeError):
             return (await client_for(self.hass, {CONF_URL: entry.data[CONF_URL]}).async_health()).server_id == server_id
@@ -166,8 +188,27 @@ class ConnectionFlow(ConfigFlow):
         except ZoeError as err:
             errors = form_errors(err)
         else:
-            return await self.async_step_check()
+            is_zoe = self._data.get(CONF_SERVER) != SERVER_OPENAI
+            return await (self.async_step_check() if is_zoe else self.async_step_other_server())
         return self.async_show_form(step_id="api_key", data_schema=KEY_SCHEMA, errors=errors)
+
+    async def async_step_other_server(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Say what a server that is not Zoe's lacks, and ask which of its models is meant."""
+        errors: dict[str, str] = {}
+        if user_input is not None:
+            self._data |= user_input
+            return await self.async_step_check()
+        models: list[str] = []
+        try:
+            models = await client_for(self.hass, self._data).async_models()
+        except ZoeError as err:
+            errors = form_errors(err)
+        fields = {
+            probatio.Required(CONF_MODEL, default=models[0] if models else probatio.UNDEFINED): SelectSelector(
+                SelectSelectorConfig(options=models, mode=SelectSelectorMode.DROPDOWN, custom_value=True)
+            )
+        }
+        return self.async_show_form(step_id="other_server", data_schema=probatio.Schema(fields), errors=errors)
 
     async def async_step_check(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
         """Let a model answer, and the server count this home's prompt; on a small machine this takes a minute."""
@@ -278,14 +319,6 @@ def _step_for(outcome: Outcome) -> str:
     if not size.fits:
         return "too_long"
     return "checked" if trial.calls_tools else "no_tool_calls"
-
-
-def _is_loopback(url: str) -> bool:
-    host = URL(url).host or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _host(address: IPv4Address | IPv6Address) -> str:

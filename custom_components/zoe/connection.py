@@ -1,17 +1,20 @@
 """Whether a server can be used, as dialogs ask it: who is there, is it the one that was meant, does it take the key?"""
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 from itertools import chain, count
 from typing import Any, Final
 
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import CONF_URL
 from homeassistant.core import HomeAssistant, callback
+from yarl import URL
 
-from .api.client import client_for, normalised_url
-from .api.errors import ZoeError, ZoeOtherServerError
+from .api.client import normalised_url
+from .api.errors import ZoeError, ZoeOtherServerError, ZoeUnauthorizedError
+from .api.openai_client import client_for
 from .api.status import Health
-from .const import DOMAIN
+from .const import CONF_SERVER, DOMAIN, SERVER_OPENAI
 
 # What the forms tell apart; any other failure of the server reads "cannot connect".
 FORM_ERRORS: Final = frozenset(
@@ -31,6 +34,17 @@ async def async_reach(hass: HomeAssistant, url: str) -> Health:
     return health
 
 
+async def async_speaks_openai(hass: HomeAssistant, url: str) -> bool:
+    """Return whether a server that is not Zoe's lists models as OpenAI's API has them, or wants a key for it."""
+    try:
+        await client_for(hass, {CONF_URL: url, CONF_SERVER: SERVER_OPENAI}).async_models()
+    except ZoeUnauthorizedError:
+        return True
+    except ZoeError:
+        return False
+    return True
+
+
 async def async_verify(hass: HomeAssistant, entry: ConfigEntry, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the data of `entry` with `changes`, after the server has been reached with them.
 
@@ -40,6 +54,9 @@ async def async_verify(hass: HomeAssistant, entry: ConfigEntry, changes: Mapping
     """
     data = {**entry.data, **changes}
     data[CONF_URL] = normalised_url(data[CONF_URL])
+    if data.get(CONF_SERVER) == SERVER_OPENAI:
+        await client_for(hass, data).async_models()
+        return data
     health = await async_reach(hass, data[CONF_URL])
     if _is_other_server(entry, health):
         raise ZoeOtherServerError(f"its id is {health.server_id}")
@@ -57,6 +74,15 @@ def _is_other_server(entry: ConfigEntry, health: Health) -> bool:
     if health.server_id is None or entry.unique_id == entry.data[CONF_URL]:
         return False
     return health.server_id != entry.unique_id
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether the server is on this very machine."""
+    host = URL(url).host or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 @callback

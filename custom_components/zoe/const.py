@@ -12,6 +12,9 @@ DEFAULT_AI_TASK_NAME: Final = "Zoe AI task"
 DEFAULT_URL: Final = "http://127.0.0.1:11434"
 
 CONF_MODEL: Final = "model"
+CONF_SERVER: Final = "server"
+SERVER_OPENAI: Final = "openai"
+"""The value of `CONF_SERVER` for a server that is not Zoe's; its entry says which `CONF_MODEL` is meant, too."""
 MODEL_AUTOMATIC: Final = "zoe"
 """The server's own choice: it routes each request to the model that suits it."""
 

@@ -73,13 +73,15 @@ class ZoeConversationEntity(ZoeLLMEntity, conversation.ConversationEntity):
         await super().async_added_to_hass()
         satellites = await async_load_satellites(self.hass)
         self._primer = Primer(self.hass, self.subentry, self.expected_budget, self.client, satellites)
-        self.async_on_remove(self._primer.async_start(await async_load_memory(self.hass)))
-        self.async_on_remove(self.coordinator.async_listen_return(self._primer.async_recompute))
+        if self.client.primes:
+            self.async_on_remove(self._primer.async_start(await async_load_memory(self.hass)))
+            self.async_on_remove(self.coordinator.async_listen_return(self._primer.async_recompute))
 
     @override
     async def async_prepare(self, language: str | None = None) -> None:
         """Compute the prompt of the sentence that somebody has begun to say."""
-        await self._primer.async_prepare(language)
+        if self.client.primes:
+            await self._primer.async_prepare(language)
 
     @override
     async def _async_handle_message(

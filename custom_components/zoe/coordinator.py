@@ -9,8 +9,9 @@ from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.exceptions import ConfigEntryAuthFailed
 from homeassistant.helpers.update_coordinator import DataUpdateCoordinator, UpdateFailed
 
-from .api.client import RULE_TOOL_RESULTS, ChatStream, Route, client_for
+from .api.client import RULE_TOOL_RESULTS, ChatStream, Route
 from .api.errors import ZoeCannotConnectError, ZoeError, ZoeStreamBrokenError, ZoeUnauthorizedError
+from .api.openai_client import client_for
 from .api.status import ServerStatus, Speed
 from .const import DOMAIN, LOGGER, POLL_INTERVAL
 from .issues import async_note_failure, async_note_status

@@ -27,9 +27,9 @@ from homeassistant.helpers.selector import (
 from homeassistant.helpers.translation import async_get_translations
 
 from . import issues
-from .api.client import client_for
 from .api.errors import ZoeError, ZoeRequestRefusedError, ZoeStreamBrokenError
 from .api.offers import DownloadProgress, OfferedModel
+from .api.openai_client import client_for
 from .checks import async_measure_prompt, async_test_agent, note_size
 from .connection import async_verify, form_errors
 from .const import CONF_MODEL, SUBENTRY_CONVERSATION

@@ -10,8 +10,8 @@ from homeassistant.helpers import llm, service
 from homeassistant.helpers.selector import selector, validate_selector
 from homeassistant.util.json import JSON_DECODE_EXCEPTIONS, JsonObjectType, json_loads
 
-from .api.client import client_for
 from .api.errors import ZoeStructureError, translated_errors
+from .api.openai_client import client_for
 from .checks import async_measure_prompt, note_size
 from .const import CONF_MODEL, DOMAIN, MAX_ANSWER_TOKENS, MODEL_AUTOMATIC, SUBENTRY_CONVERSATION
 from .coordinator import ZoeConfigEntry, ZoeCoordinator

@@ -141,7 +141,7 @@ async def test_cannot_connect(hass: HomeAssistant, zoe: FakeZoe, unused_tcp_port
     ],
 )
 async def test_not_zoe(hass: HomeAssistant, zoe: FakeZoe, answer: Callable[[], web.Response]) -> None:
-    zoe.overrides["/health"] = _always(answer)
+    zoe.overrides["/health"] = zoe.overrides["/v1/models"] = _always(answer)
     result = await submit(hass, await start(hass), {"url": zoe.url})
     assert result["errors"] == {"base": "not_zoe"}
     zoe.overrides.clear()
@@ -354,7 +354,7 @@ async def moved(hass: HomeAssistant, entry: MockConfigEntry, url: str, api_key: 
 async def test_a_server_that_moved_gets_its_new_address(
     hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(config_flow, "_is_loopback", lambda _: False)  # all that tests can reach is loopback
+    monkeypatch.setattr(config_flow, "is_loopback", lambda _: False)  # all that tests can reach is loopback
     await moved(hass, entry, "http://127.0.0.1:1")
     assert (await discover(hass, announced(zoe)))["reason"] == "already_configured"
     assert entry.data == {"url": zoe.url, "api_key": "secret"}
@@ -363,7 +363,7 @@ async def test_a_server_that_moved_gets_its_new_address(
 async def test_a_server_that_is_where_it_was_is_not_moved(
     hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(config_flow, "_is_loopback", lambda _: False)
+    monkeypatch.setattr(config_flow, "is_loopback", lambda _: False)
     impostor = FakeZoe(server_id="server-1")
     server = TestServer(impostor.app(), host="127.0.0.1")
     await server.start_server()
@@ -376,7 +376,7 @@ async def test_a_server_that_is_where_it_was_is_not_moved(
 async def test_a_known_id_at_an_address_that_does_not_confirm_it_moves_nothing(
     hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(config_flow, "_is_loopback", lambda _: False)
+    monkeypatch.setattr(config_flow, "is_loopback", lambda _: False)
     await moved(hass, entry, "http://127.0.0.1:1")
     zoe.server_id = "server-2"
     assert (await discover(hass, announced(zoe)))["reason"] == "cannot_connect"
@@ -394,7 +394,7 @@ async def test_an_entry_on_this_machine_is_never_moved(
 
 @pytest.mark.parametrize("url", ["http://192.168.1.5:11434", "https://zoe.example", "http://localhost.example"])
 def test_other_machines(url: str) -> None:
-    assert not config_flow._is_loopback(url)
+    assert not config_flow.is_loopback(url)
 
 
 async def test_reauth(hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry) -> None:

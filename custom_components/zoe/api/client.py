@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 from urllib.parse import quote
 
 import aiohttp
@@ -85,10 +85,24 @@ def normalised_url(text: str) -> str:
 class ZoeClient:
     """Talks to one Zoe server. Every method raises a `ZoeError` when the server does not do what it promises."""
 
+    is_zoe: ClassVar[bool] = True
+    unknown_context_tokens: ClassVar[int] = 0
+    """How much a model can read that the server does not list."""
+
     def __init__(self, session: aiohttp.ClientSession, url: str, api_key: str | None = None) -> None:
         self._session = session
         self._url = normalised_url(url)
         self._api_key = (api_key or "").strip()
+
+    @classmethod
+    def of(cls, hass: HomeAssistant, data: Mapping[str, Any]) -> Self:
+        """Return a client of the server that the `data` of an entry names, with the key that is there, if any."""
+        return cls(async_get_clientsession(hass), data[CONF_URL], data.get(CONF_API_KEY))
+
+    @property
+    def primes(self) -> bool:
+        """Whether prompts are to be computed before there is a sentence."""
+        return True
 
     async def async_health(self) -> Health:
         """Return who the server is and whether it is ready; needs no API key, so it is sent none.
@@ -97,44 +111,44 @@ class ZoeClient:
             ZoeNotZoeError: something else answers.
         """
         async with self._request("GET", "/health", public=True) as response:
-            return Health.from_response(await _body(response), response.status)
+            return Health.from_response(await json_in(response), response.status)
 
     async def async_models(self) -> list[str]:
         """Return the names that a chat request may ask for."""
         async with self._request("GET", "/v1/models") as response:
-            return model_ids(await _body(response))
+            return model_ids(await json_in(response))
 
     async def async_model_facts(self) -> list[ModelFacts]:
         """Return what the server says about each of its models."""
         async with self._request("GET", "/v1/models") as response:
-            return model_facts(await _body(response))
+            return model_facts(await json_in(response))
 
     async def async_status(self) -> list[ServedModel]:
         """Return where each model stands."""
         async with self._request("GET", "/admin/status") as response:
-            return served_models(await _body(response))
+            return served_models(await json_in(response))
 
     async def async_metrics(self) -> Metrics:
         """Return what the server has counted and measured since it was started."""
         async with self._request("GET", "/metrics/json") as response:
-            return Metrics.from_body(await _body(response))
+            return Metrics.from_body(await json_in(response))
 
     async def async_context_tokens(self) -> dict[str, int]:
         """Return how many tokens each model can read, by every name that a request or an answer may use."""
         async with self._request("GET", "/v1/models") as response:
-            return context_tokens(await _body(response))
+            return context_tokens(await json_in(response))
 
     async def async_recent_requests(self) -> list[dict[str, Any]]:
         """Return the server's accounts of its last requests, the latest first."""
         async with self._request("GET", "/admin/requests") as response:
-            body = await _body(response)
+            body = await json_in(response)
         requests = body.get("requests") if isinstance(body, dict) else None
         return [one for one in requests if isinstance(one, dict)] if isinstance(requests, list) else []
 
     async def async_explain(self, question: dict[str, Any]) -> dict[str, Any]:
         """Return which model would answer a sentence, and why; `question` is the body of `POST /admin/route`."""
         async with self._request("POST", "/admin/route", json=question) as response:
-            body = await _body(response)
+            body = await json_in(response)
         if not isinstance(body, dict):
             raise ZoeStreamBrokenError("the answer to /admin/route is not a JSON object")
         return body
@@ -146,7 +160,7 @@ class ZoeClient:
             ZoeRequestRefusedError: the server is older than this question.
         """
         async with self._request("GET", "/admin/catalogue") as response:
-            return Offers.from_body(await _body(response))
+            return Offers.from_body(await json_in(response))
 
     async def async_pull(self, name: str) -> AsyncGenerator[PullStep]:
         """Let the server download a model and serve it; yield what it is doing until it does.
@@ -175,7 +189,7 @@ class ZoeClient:
 
     async def _async_order(self, path: str, body: dict[str, Any]) -> None:
         async with self._request("POST", path, json=body, timeout=STREAM_TIMEOUT) as response:
-            await _body(response)
+            await json_in(response)
 
     @asynccontextmanager
     async def async_chat(self, body: dict[str, Any], within_s: float | None = None) -> AsyncIterator[ChatStream]:
@@ -246,12 +260,12 @@ def _translated(lost: type[ZoeError]) -> Iterator[None]:
 
 async def _raise_for_status(response: aiohttp.ClientResponse) -> None:
     if response.status >= HTTPStatus.BAD_REQUEST:
-        raise error_from_body(await _body(response), response.status)
+        raise error_from_body(await json_in(response), response.status)
     if response.status >= HTTPStatus.MULTIPLE_CHOICES:
         raise ZoeNotZoeError(f"the server redirects to another address (HTTP status {response.status})")
 
 
-async def _body(response: aiohttp.ClientResponse) -> object:
+async def json_in(response: aiohttp.ClientResponse) -> object:
     """Return the JSON in the body of a response, or None if there is none."""
     with _translated(ZoeStreamBrokenError):
         content = await response.read()
@@ -297,8 +311,3 @@ async def _records(response: aiohttp.ClientResponse) -> AsyncGenerator[object]:
                 yield json.loads(line)
         except (ValueError, RecursionError, HttpProcessingError) as err:  # the latter of a line that does not end
             raise ZoeStreamBrokenError("a part of the answer is not a line of JSON") from err
-
-
-def client_for(hass: HomeAssistant, data: Mapping[str, Any]) -> ZoeClient:
-    """Return a client of the server at the address in `data`, with the key that is there, if any."""
-    return ZoeClient(async_get_clientsession(hass), data[CONF_URL], data.get(CONF_API_KEY))

@@ -4,10 +4,11 @@ Each error has two texts in the translations: the message for somebody who looks
 what was observed), and the sentence that is spoken to whoever asked (`common`, without).
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Any, ClassVar, override
+from typing import Any, ClassVar, Final, override
 
 from homeassistant.exceptions import HomeAssistantError
 
@@ -188,6 +189,11 @@ _BY_STATUS: Mapping[int, type[ZoeError]] = {
 }
 
 
+# How servers that are not Zoe's say it, in words only.
+_OTHERS_CONTEXT: Final = re.compile(r"(?:maximum context length (?:is|of)|context size \()\D*(\d+)")
+_OTHERS_PROMPT: Final = re.compile(r"(?:prompt contains (?:at least )?|request \(|resulted in |has )(\d+)")
+
+
 def error_from_body(body: object, status: int) -> ZoeError:
     """Return the error that an OpenAI error body (`{"error": {"message", "type", ...}}`) reports, or one of Ollama's.
 
@@ -201,6 +207,9 @@ def error_from_body(body: object, status: int) -> ZoeError:
     message = str(error.get("message") or f"HTTP status {status}")
     if error.get("type") == "exceed_context_size_error":
         return ZoeContextExceededError(message, _count(error, "n_prompt_tokens"), _count(error, "n_ctx"))
+    if status == HTTPStatus.BAD_REQUEST and (found := _OTHERS_CONTEXT.search(message)):
+        prompt = _OTHERS_PROMPT.search(message)
+        return ZoeContextExceededError(message, int(prompt[1]) if prompt else 0, int(found[1]))
     return _BY_TYPE.get(str(error.get("type")), _status_class(status))(message)
 
 

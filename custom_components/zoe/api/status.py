@@ -161,6 +161,11 @@ class Metrics:
             raise ZoeStreamBrokenError("the answer to /metrics/json is not what it should be") from err
 
     @classmethod
+    def unknown(cls) -> Self:
+        """Return the figures of a server that tells none."""
+        return cls(None, (), 0, 0, Mean(), Mean(), Mean())
+
+    @classmethod
     def _from_object(cls, body: Mapping[str, Any]) -> Self:
         models = [dict(model) for model in body["models"].values()]
         return cls(
