@@ -5,11 +5,50 @@
 # its tile registers, the first evaluation dies with SIGILL. Without it the AVX-512 paths stay.
 _NO_AMX='-mno-amx-tile -mno-amx-int8 -mno-amx-bf16'
 
+# What computes: ZOE_LLAMA_BACKEND says cpu, cuda or vulkan; else CUDA where there are a GPU of NVIDIA and its compiler.
+# A compiler alone is none: a build for CUDA takes half an hour, and is of no use to a machine without a GPU.
+llama_backend() {
+  case ${ZOE_LLAMA_BACKEND:-auto} in
+    auto) if _has_nvidia_gpu && [ -n "$(_find_nvcc)" ]; then echo cuda; else echo cpu; fi ;;
+    cpu | cuda | vulkan) echo "$ZOE_LLAMA_BACKEND" ;;
+    *) fail "ZOE_LLAMA_BACKEND is '$ZOE_LLAMA_BACKEND'." "It may be cpu, cuda or vulkan, or left out." ;;
+  esac
+}
+
+# ZOE_MACHINE_ROOT is for tests: where the files of a machine are.
+_has_nvidia_gpu() {
+  [ -e "${ZOE_MACHINE_ROOT:-}/dev/nvidia0" ] || [ -e "${ZOE_MACHINE_ROOT:-}/etc/nv_tegra_release" ]
+}
+
+# JetPack and NVIDIA's packages leave the compiler outside of PATH.
+_find_nvcc() {
+  command -v nvcc || ls "${ZOE_MACHINE_ROOT:-}"/usr/local/cuda/bin/nvcc 2>/dev/null || true
+}
+
+# What is found out about the machine, in a sentence.
+llama_backend_reason() {
+  case $(llama_backend) in
+    cuda) echo "for CUDA ($(_find_nvcc))" ;;
+    vulkan) echo "for Vulkan" ;;
+    cpu)
+      if _has_nvidia_gpu; then
+        echo "for the CPU: there is a GPU of NVIDIA, but no nvcc; install the CUDA toolkit and run this again to use it"
+      else
+        echo "for the CPU"
+      fi
+      ;;
+  esac
+}
+
 # ZOE_LLAMA_CMAKE_ARGS comes last and so wins.
 _llama_cmake_args() {
   if [ "$(uname -m)" = x86_64 ]; then
     printf -- "-DCMAKE_C_FLAGS='%s' -DCMAKE_CXX_FLAGS='%s' " "$_NO_AMX" "$_NO_AMX"
   fi
+  case $(llama_backend) in
+    cuda) printf -- '-DGGML_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=native -DCMAKE_CUDA_COMPILER=%s ' "$(_find_nvcc)" ;;
+    vulkan) printf -- '-DGGML_VULKAN=ON ' ;;
+  esac
   printf '%s' "${ZOE_LLAMA_CMAKE_ARGS:-}"
 }
 
@@ -32,6 +71,7 @@ find_llama_wheel() {
 # Before anything long begins: can it be compiled here?
 check_compiler() {
   local compiler=${CXX:-c++}
+  llama_backend >/dev/null
   have "$compiler" && return
   if is_root && have apt-get; then
     step "Installing a C++ compiler (apt-get install g++)"
@@ -48,7 +88,11 @@ start_llama_build() {
   local folder
   folder=$(llama_wheel_folder)
   LLAMA_LOG="$ZOE_CACHE/llama-build.log"
-  step "Building llama.cpp in the background, about 5 minutes, once (log: $LLAMA_LOG)"
+  step "Building llama.cpp $(llama_backend_reason), in the background, once (log: $LLAMA_LOG)"
+  case $(llama_backend) in
+    cpu) step "  It takes about 5 minutes" ;;
+    *) step "  It takes up to half an hour" ;;
+  esac
   rm -rf "$folder" "$ZOE_CACHE/llama-build"
   mkdir -p "$ZOE_CACHE/llama-build/tmp" "$(dirname "$folder")"
   set -m # a process group of its own, so that all of the build can be stopped
