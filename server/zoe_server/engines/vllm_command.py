@@ -52,7 +52,7 @@ _NO_MEMORY: Final = (
     "not enough memory",
 )
 _PROGRESS: Final = re.compile(r"(?:Loading|Capturing)[^:]*:\s*(\d+)%")
-_ADVICE: Final = re.compile(r"(?:ValueError|RuntimeError|OSError|AssertionError|Error): (.+)")
+_ADVICE: Final = re.compile(r"(?:Value error,|Error:) (.+)")
 PARSER_NAMES: Final = (
     frozenset(parser for _, parser in _TOOL_PARSERS),
     frozenset(parser for _, parser in _REASONING_PARSERS),
@@ -102,6 +102,7 @@ def _arguments(spec: ModelSpec, options: VllmOptions, port: int, config: Mapping
     else:
         valued["tool-call-parser"] = tool_parser(spec, options, config)
         valued["reasoning-parser"] = options.reasoning_parser or _parser(_REASONING_PARSERS, spec, options, config)
+        switches["enable-prompt-tokens-details"] = options.prefix_cache
         switches["enable-auto-tool-choice"] = valued["tool-call-parser"] is not None
     for name, value in valued.items():
         if value is not None:
@@ -151,4 +152,5 @@ def lacks_memory(line: str) -> bool:
 def cause(lines: list[str]) -> str | None:
     """Return what was wrong, by the lines that were written: the last error that is none of the ways it took."""
     told = [found[1] for line in lines if (found := _ADVICE.search(line)) and "Engine core" not in line]
-    return next((one for one in reversed(told) if "See root cause" not in one), None)
+    causes = (one for one in reversed(told) if "See root cause" not in one and "validation error" not in one)
+    return next(causes, None)

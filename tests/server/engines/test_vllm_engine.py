@@ -131,7 +131,8 @@ def test_the_command_of_a_16_gb_household() -> None:
         *("--served-model-name", "tools", "--max-model-len", "4096", "--max-num-seqs", "8"),
         *("--max-num-batched-tokens", "4096", "--gpu-memory-utilization", "0.35", "--quantization", "awq"),
         *("--tool-call-parser", "hermes"),
-        *("--enable-prefix-caching", "--enable-chunked-prefill", "--enable-auto-tool-choice"),
+        *("--enable-prefix-caching", "--enable-chunked-prefill"),
+        *("--enable-prompt-tokens-details", "--enable-auto-tool-choice"),
     ]
 
 
@@ -202,3 +203,14 @@ def test_the_key_is_in_no_command_line() -> None:
 )
 def test_how_far_a_load_is(line: str, progress: float | None) -> None:
     assert vllm_command.progress(line) == progress
+
+
+def test_what_was_wrong_is_found_among_all_that_is_written() -> None:
+    lines = [
+        "(APIServer pid=1) ERROR 12-01 11:05:12 Error parsing config for /m: unknown type",
+        "pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig",
+        "  Value error, The checkpoint has model type `x` but Transformers does not know it",
+        "    For further information visit https://errors.pydantic.dev/2.14/v/value_error",
+    ]
+    assert vllm_command.cause(lines) == "The checkpoint has model type `x` but Transformers does not know it"
+    assert vllm_command.cause(["INFO all is well"]) is None
