@@ -28,7 +28,8 @@ BRIEF_TEMPLATE = """\
 {{- '<|im_start|>assistant\\n' }}
 """
 N_REQUESTS = 2000
-N_WARM_UP = 400
+N_WARM_UP = 2000
+"""A heap grows until the largest requests have met in every way; what is in use by then stays the same."""
 LEAST_WARM_UP = 150
 N_WORKERS = 6
 N_MEASURED = 5
