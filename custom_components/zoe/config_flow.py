@@ -1,29 +1,25 @@
 """The dialogs that connect a server: by its address or by discovery, its key, the check, and changing any of it later.
 
-user ────────────┐                                      ┌─> checked ───────┐
-                 ├─> (api_key) ─> (other_server) ─> check ─┼─> no_tool_calls ─┼─> entry
-zeroconf ─> discovery_confirm                           ├─> too_long ──────┘
-                                                        └─> check_failed ─> check
+user ──────────┐                                          ┌─> checked ───────┐
+               ├─> (api_key) ─> (other_server) ─> check ──┼─> no_tool_calls ─┼─> entry
+discovery_flow ┘                                          ├─> too_long ──────┘
+                                                          └─> check_failed ─> check
 reauth ─> reauth_confirm     reconfigure
 """
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
-from ipaddress import IPv4Address, IPv6Address
 from typing import Any, ClassVar, Final, override
 
 import probatio
 from homeassistant.config_entries import (
     ConfigEntry,
-    ConfigFlow,
     ConfigFlowResult,
     ConfigSubentryData,
     ConfigSubentryFlow,
 )
 from homeassistant.const import CONF_API_KEY, CONF_LLM_HASS_API, CONF_URL
 from homeassistant.core import callback
-from homeassistant.data_entry_flow import AbortFlow
 from homeassistant.helpers import llm
 from homeassistant.helpers.selector import (
     SelectSelector,
@@ -33,7 +29,6 @@ from homeassistant.helpers.selector import (
     TextSelectorConfig,
     TextSelectorType,
 )
-from homeassistant.helpers.service_info.zeroconf import ZeroconfServiceInfo
 from homeassistant.setup import async_setup_component
 from yarl import URL
 
@@ -41,7 +36,7 @@ from .api.client import normalised_url
 from .api.errors import ZoeError, ZoeNotZoeError, ZoeUnauthorizedError
 from .api.openai_client import client_for
 from .checks import PromptSize, Trial, async_measure_prompt, async_try_model
-from .connection import async_reach, async_speaks_openai, async_verify, form_errors, free_title, is_loopback
+from .connection import async_reach, async_speaks_openai, async_verify, form_errors, free_title
 from .const import (
     CONF_MODEL,
     CONF_SERVER,
@@ -54,6 +49,7 @@ from .const import (
     SUBENTRY_AI_TASK,
     SUBENTRY_CONVERSATION,
 )
+from .discovery_flow import DiscoveryFlow
 from .subentry_flow import AITaskSubentryFlow, ConversationSubentryFlow
 
 _URL_FIELD: Final = TextSelector(TextSelectorConfig(type=TextSelectorType.URL))
@@ -65,18 +61,14 @@ RECONFIGURE_SCHEMA: Final = probatio.Schema(
 )
 type Outcome = tuple[Trial, PromptSize]
 
-_ANNOUNCED: Final = "Zoe on "
-"""What servers announce themselves as, with the name of their machine behind it."""
 
-
-class ConnectionFlow(ConfigFlow):
+class ConnectionFlow(DiscoveryFlow):
     """Connects a server. `first_subentries` are what an entry begins with; the first of them is the agent to check."""
 
     first_subentries: ClassVar[tuple[ConfigSubentryData, ...]]
 
     def __init__(self) -> None:
-        self._data: dict[str, Any] = {}
-        self._where = ""
+        super().__init__()
         self._check: asyncio.Task[Outcome] | None = None
         self._outcome: Outcome | None = None
         self._failure: ZoeError | None = None
@@ -115,67 +107,6 @@ class ConnectionFlow(ConfigFlow):
             if not await async_speaks_openai(self.hass, url):
                 raise
         return None, {CONF_URL: url, CONF_SERVER: SERVER_OPENAI}
-
-    @override
-    async def async_step_zeroconf(self, discovery_info: ZeroconfServiceInfo) -> ConfigFlowResult:
-        """Offer a server that announces itself; one that is known already and has moved gets its new address."""
-        server_id = str(discovery_info.properties.get("id") or "")
-        if not server_id:
-            return self.async_abort(reason="not_zoe")
-        await self.async_set_unique_id(server_id)
-        if (entry := self._configured(server_id)) is not None and await self._async_stays(entry, server_id):
-            return self.async_abort(reason="already_configured")
-        url = await self._async_find(discovery_info, server_id)
-        self._abort_if_unique_id_configured(updates={CONF_URL: url})
-        self._data = {CONF_URL: url}
-        name = discovery_info.name.partition(".")[0]
-        self._where = name.removeprefix(_ANNOUNCED)
-        self.context["title_placeholders"] = {"name": name}
-        return await self.async_step_discovery_confirm()
-
-    def _configured(self, server_id: str) -> ConfigEntry | None:
-        return self.hass.config_entries.async_entry_for_domain_unique_id(self.handler, server_id)
-
-    async def _async_stays(self, entry: ConfigEntry, server_id: str) -> bool:
-        """Return whether an entry keeps its address: announcements are anybody's, and would get the key with it.
-
-        One on this very machine always does, any other while the server is still there.
-        """
-        if is_loopback(entry.data[CONF_URL]):
-            return True
-        with suppress(ZoeError):
-            return (await client_for(self.hass, {CONF_URL: entry.data[CONF_URL]}).async_health()).server_id == server_id
-        return False
-
-    async def _async_find(self, discovery_info: ZeroconfServiceInfo, server_id: str) -> str:
-        """Return the first of the announced addresses at which the announced server answers.
-
-        Raises:
-            AbortFlow: there is none.
-        """
-        path = str(discovery_info.properties.get("path") or "")
-        for address in (discovery_info.ip_address, *discovery_info.ip_addresses):
-            with suppress(ZoeError):
-                url = normalised_url(f"http://{_host(address)}:{discovery_info.port}{path}")
-                if (await client_for(self.hass, {CONF_URL: url}).async_health()).server_id == server_id:
-                    return url
-        raise AbortFlow("cannot_connect")
-
-    async def async_step_discovery_confirm(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
-        """Ask whether a server that was found is to be connected."""
-        errors: dict[str, str] = {}
-        if user_input is not None:
-            try:
-                await async_reach(self.hass, self._data[CONF_URL])
-            except ZoeError as err:
-                errors = form_errors(err)
-            else:
-                return await self.async_step_api_key()
-        return self.async_show_form(
-            step_id="discovery_confirm",
-            errors=errors,
-            description_placeholders={**self.context["title_placeholders"], "url": self._data[CONF_URL]},
-        )
 
     async def async_step_api_key(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
         """Ask for the key, if the server wants one."""
@@ -319,10 +250,6 @@ def _step_for(outcome: Outcome) -> str:
     if not size.fits:
         return "too_long"
     return "checked" if trial.calls_tools else "no_tool_calls"
-
-
-def _host(address: IPv4Address | IPv6Address) -> str:
-    return f"[{address}]" if isinstance(address, IPv6Address) else str(address)
 
 
 class ZoeConfigFlow(ConnectionFlow, domain=DOMAIN):

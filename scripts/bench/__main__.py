@@ -15,6 +15,7 @@ from bench import (
     contention,
     guards,
     home,
+    low_power,
     restart,
     shared_prefix,
     single_stream,
@@ -27,7 +28,19 @@ from bench.report import commit, write
 BENCHMARKS = {
     benchmark.NAME: benchmark
     for benchmark in (
-        *(shared_prefix, single_stream, constraints, restart, swap, concurrency, contention, upstreams, home, guards),
+        *(
+            shared_prefix,
+            single_stream,
+            constraints,
+            restart,
+            swap,
+            concurrency,
+            contention,
+            low_power,
+            upstreams,
+            home,
+            guards,
+        ),
     )
 }
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from zoe_server import errors, protocol
-from zoe_server.catalogue.engine_options import LLAMA, LlamaOptions, RemoteOptions, VllmOptions
+from zoe_server.catalogue.engine_options import LLAMA, LlamaOptions, OllamaOptions, RemoteOptions, VllmOptions
 from zoe_server.catalogue.spec import BUNDLED_MODEL, ModelSpec
 from zoe_server.engines.base import Engine
 from zoe_server.engines.library import LibraryError, ask_library
@@ -188,6 +188,8 @@ def _advise_layers(facts: ModelFacts, policy: Policy, hardware: Hardware) -> str
 async def check_engine(spec: ModelSpec) -> Finding:
     """Start the model's engine and let it compute a little: the real test of llama.cpp here, or of another server."""
     subject = f"self-test of {spec.name}"
+    if isinstance(spec.options, OllamaOptions):  # whoever asks how things are does not want gigabytes
+        spec = replace(spec, options=spec.options.model_copy(update={"pull": False}))
     engine = create_engine(spec)
     try:
         await engine.start()

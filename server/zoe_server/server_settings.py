@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, IPvAnyAddress, field_validator
 
 from zoe_server.model_settings import Section
 from zoe_server.settings_file import SettingsError
@@ -57,6 +57,8 @@ class ServerSettings(Section):
     """The web pages that may use the server from a browser, as `https://home.example:8123`; others are refused."""
     allowed_hosts: tuple[_HostName, ...] = ()
     """The names, as `zoe.example`, by which a server without a key may be called besides those of the local network."""
+    status_page_from: tuple[IPvAnyAddress, ...] = ()
+    """Addresses that have asked who wants to see the status page, as Home Assistant does for its apps: no key then."""
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024, le=1024**3)
     queue_limit: int = Field(default=64, ge=1, le=100_000)
     saved_prefix_bytes: int = Field(default=2 * 1024**3, ge=0)

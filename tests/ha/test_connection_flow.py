@@ -10,14 +10,16 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from homeassistant.components.homeassistant.exposed_entities import async_expose_entity
-from homeassistant.config_entries import SOURCE_USER, SOURCE_ZEROCONF, ConfigEntryState, ConfigSubentry
+from homeassistant.config_entries import SOURCE_HASSIO, SOURCE_USER, SOURCE_ZEROCONF, ConfigEntryState, ConfigSubentry
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
+from homeassistant.helpers.service_info.hassio import HassioServiceInfo
 from homeassistant.helpers.service_info.zeroconf import ZeroconfServiceInfo
 from homeassistant.setup import async_setup_component
 from pytest_homeassistant_custom_component.common import MockConfigEntry
+from yarl import URL
 
-from custom_components.zoe import config_flow
+from custom_components.zoe import config_flow, discovery_flow
 from custom_components.zoe.const import DOMAIN
 from tests.ha.fake_zoe import FakeZoe, Handler, error_response
 
@@ -354,16 +356,39 @@ async def moved(hass: HomeAssistant, entry: MockConfigEntry, url: str, api_key: 
 async def test_a_server_that_moved_gets_its_new_address(
     hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(config_flow, "is_loopback", lambda _: False)  # all that tests can reach is loopback
+    monkeypatch.setattr(discovery_flow, "is_loopback", lambda _: False)  # all that tests can reach is loopback
     await moved(hass, entry, "http://127.0.0.1:1")
     assert (await discover(hass, announced(zoe)))["reason"] == "already_configured"
+    assert entry.data == {"url": zoe.url, "api_key": "secret"}
+
+
+async def app_found(hass: HomeAssistant, zoe: FakeZoe, server_id: str = "server-1") -> Result:
+    url = URL(zoe.url)
+    config = {"host": url.host, "port": url.port, "api_key": "secret", "id": server_id, "addon": "Zoe"}
+    info = HassioServiceInfo(config, "Zoe", "zoe", "1234")
+    return await hass.config_entries.flow.async_init(DOMAIN, context={"source": SOURCE_HASSIO}, data=info)
+
+
+async def test_the_app_tells_address_and_key(hass: HomeAssistant, zoe: FakeZoe) -> None:
+    zoe.api_key = "secret"
+    form = await app_found(hass, zoe)
+    assert (form["step_id"], form["description_placeholders"]["name"]) == ("discovery_confirm", "Zoe")
+    created = await finish(hass, zoe, form, {})
+    assert created["data"] == {"url": zoe.url, "api_key": "secret"}
+    assert created["result"].unique_id == "server-1"
+
+
+async def test_an_app_that_has_moved_is_found_again(hass: HomeAssistant, zoe: FakeZoe) -> None:
+    entry = MockConfigEntry(domain=DOMAIN, unique_id="server-1", data={"url": "http://10.0.0.1:1", "api_key": "old"})
+    entry.add_to_hass(hass)
+    assert (await app_found(hass, zoe))["reason"] == "already_configured"
     assert entry.data == {"url": zoe.url, "api_key": "secret"}
 
 
 async def test_a_server_that_is_where_it_was_is_not_moved(
     hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(config_flow, "is_loopback", lambda _: False)
+    monkeypatch.setattr(discovery_flow, "is_loopback", lambda _: False)
     impostor = FakeZoe(server_id="server-1")
     server = TestServer(impostor.app(), host="127.0.0.1")
     await server.start_server()
@@ -376,7 +401,7 @@ async def test_a_server_that_is_where_it_was_is_not_moved(
 async def test_a_known_id_at_an_address_that_does_not_confirm_it_moves_nothing(
     hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(config_flow, "is_loopback", lambda _: False)
+    monkeypatch.setattr(discovery_flow, "is_loopback", lambda _: False)
     await moved(hass, entry, "http://127.0.0.1:1")
     zoe.server_id = "server-2"
     assert (await discover(hass, announced(zoe)))["reason"] == "cannot_connect"
@@ -394,7 +419,7 @@ async def test_an_entry_on_this_machine_is_never_moved(
 
 @pytest.mark.parametrize("url", ["http://192.168.1.5:11434", "https://zoe.example", "http://localhost.example"])
 def test_other_machines(url: str) -> None:
-    assert not config_flow.is_loopback(url)
+    assert not discovery_flow.is_loopback(url)
 
 
 async def test_reauth(hass: HomeAssistant, zoe: FakeZoe, entry: MockConfigEntry) -> None:

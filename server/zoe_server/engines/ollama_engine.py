@@ -1,7 +1,7 @@
 """`OllamaEngine`: a model of an Ollama server, by Ollama's own API.
 
 A model that is not there is downloaded there. It stays in that server's memory as long as it is loaded here, and leaves
-it when it leaves here.
+it when it leaves here, unless it was there before.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class OllamaEngine(RemoteEngine):
         self._options = spec.options
         self._model = ollama_form.model_fields("", _CTX_TOKENS, None)
         self._loading: Loading | None = None
+        self._was_loaded = False
 
     @property
     def loading(self) -> Loading | None:
@@ -101,6 +102,7 @@ class OllamaEngine(RemoteEngine):
     async def _learn(self, connection: RemoteConnection) -> ModelInfo:
         """Return what the server says of the model, once the model has answered."""
         name = await self._find(connection)
+        self._was_loaded = await self._is_loaded(connection, name)
         shown = await connection.post("show", {"model": name})
         try:
             told = set(shown.get("capabilities") or ("completion", "tools"))
@@ -156,6 +158,13 @@ class OllamaEngine(RemoteEngine):
         await self._pull(connection, wanted)
         return wanted
 
+    async def _is_loaded(self, connection: RemoteConnection, name: str) -> bool:
+        """Whether the model is in the server's memory, where others may use it."""
+        answer = await connection.get("ps")
+        listed = answer.get("models") if isinstance(answer, dict) else None
+        names = {one.get("name") for one in listed if isinstance(one, dict)} if isinstance(listed, list) else set()
+        return bool({name, name + _LATEST} & names)
+
     async def _pull(self, connection: RemoteConnection, name: str) -> None:
         """Have the server download the model, and say how far it is."""
         _LOGGER.info("model %s: its server downloads %s", self.spec.name, name)
@@ -179,7 +188,9 @@ class OllamaEngine(RemoteEngine):
             return any([isinstance(event, protocol.Text) and event.tokens async for event in events])
 
     async def _let_go(self, connection: RemoteConnection) -> None:
-        """Have the model leave the server's memory."""
+        """Have the model leave the server's memory, if it came there because of us."""
+        if self._was_loaded:
+            return
         kind = "embed" if makes_embeddings(self.spec) else "generate"
         body = {"model": self._model["model"], "keep_alive": 0}
         try:

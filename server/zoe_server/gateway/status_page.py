@@ -28,13 +28,15 @@ async def index(request: web.Request) -> web.Response:
     """Answer a browser with the page, if it has the key, and everybody else with a sign of life."""
     if HTML not in request.headers.get("Accept", ""):
         return await alive(request)
-    if not is_authorized(request):
+    is_vouched_for = request.remote in map(str, services(request).settings.status_page_from)
+    if not (is_vouched_for or is_authorized(request)):
         error = errors.AuthenticationError("the API key is the password of this page; the user name can be anything")
         return web.Response(status=error.status, text=error.message, headers={"WWW-Authenticate": _ASK_FOR_KEY})
-    return await _page(request)
+    return await _page(request, "'self'" if is_vouched_for else "'none'")
 
 
-async def _page(request: web.Request) -> web.Response:
+async def _page(request: web.Request, frames: str) -> web.Response:
+    """Return the page; `frames` says who may show it within a page of theirs."""
     state = services(request)
     page = status_view.page(
         __version__,
@@ -47,7 +49,7 @@ async def _page(request: web.Request) -> web.Response:
     nonce = secrets.token_urlsafe(16)
     policy = (
         f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        f"base-uri 'none'; form-action 'none'; frame-ancestors {frames}"
     )
     text = render(page, nonce)
     headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}

@@ -47,6 +47,7 @@ class Ollama:
         self.records: list[Record] = [{**says("Hi"), "logprobs": [TOKEN]}, DONE]
         self.status = 200
         self.models = ["qwen3:4b", "llama3.2:latest"]
+        self.loaded: list[str] = []
         self.shown: Record = {
             "capabilities": ["completion", "tools", "thinking"],
             "details": {"family": "qwen3", "quantization_level": "Q4_K_M"},
@@ -59,6 +60,7 @@ class Ollama:
         self.app = web.Application()
         self.app.router.add_get("/api/version", self._version)
         self.app.router.add_get("/api/tags", self._tags)
+        self.app.router.add_get("/api/ps", self._ps)
         self.app.router.add_post("/api/{path}", self._post)
 
     async def _version(self, _request: web.Request) -> web.Response:
@@ -66,6 +68,9 @@ class Ollama:
 
     async def _tags(self, _request: web.Request) -> web.Response:
         return web.json_response({"models": [{"name": name} for name in self.models]})
+
+    async def _ps(self, _request: web.Request) -> web.Response:
+        return web.json_response({"models": [{"name": name} for name in self.loaded]})
 
     async def _post(self, request: web.Request) -> web.StreamResponse:
         path, body = request.match_info["path"], await request.json()
@@ -322,6 +327,12 @@ async def test_a_model_leaves_the_servers_memory_when_it_leaves_ours(make: Make,
     assert ollama.bodies["chat"][-1]["keep_alive"] == -1
     await engine.stop()
     assert ollama.bodies["generate"] == [{"model": "qwen3:4b", "keep_alive": 0, "stream": False}]
+
+
+async def test_a_model_that_others_use_stays(make: Make, ollama: Ollama) -> None:
+    ollama.loaded = ["llama3.2:latest"]
+    await (await make(model="llama3.2")).stop()
+    assert "generate" not in ollama.bodies
 
 
 async def test_a_model_that_is_not_there_is_downloaded(make: Make, ollama: Ollama) -> None:

@@ -126,6 +126,16 @@ async def test_browsers_ask_people_for_the_key(start: Start) -> None:
         assert (await gateway.client.get("/", headers={**BROWSER, "Authorization": login})).status == status
 
 
+async def test_who_is_vouched_for_needs_no_key_for_the_page_alone(start: Start) -> None:
+    gateway = await start(api_key="key", status_page_from=["127.0.0.1"])
+    page = await gateway.client.get("/", headers=BROWSER)
+    assert page.status == 200
+    assert "frame-ancestors 'self'" in page.headers["Content-Security-Policy"]
+    assert (await gateway.client.get("/admin/status")).status == 401
+    elsewhere = await start(api_key="key", status_page_from=["172.30.32.2"])
+    assert (await elsewhere.client.get("/", headers=BROWSER)).status == 401
+
+
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=60))
 def test_a_chart_stays_within_its_frame(values: list[float]) -> None:
     places = [tuple(map(float, point.split(","))) for point in status_view.points(values).split()]
