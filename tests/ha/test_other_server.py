@@ -19,7 +19,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
-from custom_components.zoe.api.errors import ZoeContextExceededError, error_from_body
+from custom_components.zoe.api.errors import (
+    ZoeContextExceededError,
+    ZoeNotZoeError,
+    ZoeRequestRefusedError,
+    error_from_body,
+)
+from custom_components.zoe.api.offers import sees_pictures
 from custom_components.zoe.api.openai_client import is_local, plain_request, stated_context_tokens, with_enums
 from custom_components.zoe.const import DOMAIN
 from tests.ha.fake_zoe import FakeZoe, error_response
@@ -261,3 +267,47 @@ def test_how_servers_say_that_a_prompt_is_too_long(message: str, prompt_tokens: 
 )  # fmt: skip
 def test_prompts_are_computed_ahead_only_at_home(host: str, local: bool) -> None:
     assert is_local(host) is local
+
+
+async def test_what_only_zoes_server_does_is_refused(
+    home: HomeAssistant, other: OtherServer, entry: MockConfigEntry
+) -> None:
+    client = entry.runtime_data.client
+    for asked in (client.async_load_model("m"), client.async_unload_model("m", 1.0)):
+        with pytest.raises(ZoeNotZoeError):
+            await asked
+    with pytest.raises(ZoeNotZoeError):
+        client.async_pull("m")
+    with pytest.raises(ZoeRequestRefusedError):
+        await client.async_offers()
+    assert await client.async_recent_requests() == []
+    assert sees_pictures(await client.async_model_facts(), "zoe")
+
+
+async def test_the_key_can_be_changed(home: HomeAssistant, other: OtherServer, entry: MockConfigEntry) -> None:
+    form = await entry.start_reconfigure_flow(home)
+    other.api_key = "new"
+    form = await submit(home, form, {"url": other.url})
+    assert form["errors"] == {"base": "invalid_auth"}
+    done = await submit(home, form, {"url": other.url, "api_key": "new"})
+    assert done["reason"] == "reconfigure_successful"
+    assert entry.data == {"url": other.url, "server": "openai", "model": "qwen3-4b", "api_key": "new"}
+
+
+async def test_a_server_that_goes_while_its_models_are_asked_for(home: HomeAssistant, other: OtherServer) -> None:
+    answers = iter([200, 200, 503])
+
+    async def listed(_: web.Request) -> web.StreamResponse:
+        status = next(answers)
+        return web.json_response({"data": [{"id": "m"}]}, status=status)
+
+    other.overrides["/v1/models"] = listed
+    form = await submit(home, await start(home), {"url": other.url})
+    assert (form["step_id"], form["errors"]) == ("other_server", {"base": "cannot_connect"})
+
+
+def test_what_is_no_list_of_texts_stays_as_it_is() -> None:
+    properties = {"name": {"type": "string", "enum": ["own"]}, "area": {"type": "array", "items": True}}
+    tool = {"type": "function", "function": {"name": "t", "parameters": {"type": "object", "properties": properties}}}
+    (same,) = with_enums([tool], {"name": ["Lamp"], "area": ["Hall"]})
+    assert same["function"]["parameters"]["properties"] == properties
