@@ -19,7 +19,7 @@ from homeassistant.setup import async_setup_component
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 from yarl import URL
 
-from custom_components.zoe import config_flow, discovery_flow
+from custom_components.zoe import discovery_flow
 from custom_components.zoe.const import DOMAIN
 from tests.ha.fake_zoe import FakeZoe, Handler, error_response
 
@@ -334,7 +334,7 @@ async def test_an_agent_of_another_name_keeps_the_name_taken(
 
 
 def test_addresses_in_urls() -> None:
-    hosts = [config_flow._host(ip_address(address)) for address in ("192.168.1.5", "fd00::5")]
+    hosts = [discovery_flow._host(ip_address(address)) for address in ("192.168.1.5", "fd00::5")]
     assert hosts == ["192.168.1.5", "[fd00::5]"]
 
 

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -65,6 +66,16 @@ class App:
         }
         self.process = subprocess.Popen([sys.executable, str(APP / "run")], env=environment)
 
+    def health(self) -> dict[str, Any]:
+        """Return who the server is, ready or not."""
+        try:
+            answer = urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=10)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            found: dict[str, Any] = json.load(answer)
+            return found
+
     def status(self, key: str) -> dict[str, Any]:
         """Ask the server as Home Assistant does."""
         url = f"http://127.0.0.1:{self.port}/admin/status"
@@ -105,8 +116,7 @@ def test_home_assistant_is_told_where_the_server_is(start: Start, supervisor: Su
     assert (config["host"], config["port"]) == (socket.gethostname(), app.port)
     assert app.status(config["api_key"])["models"][0]["id"] == "zoe-nano"
     assert (tmp_path / "data" / "api_key").stat().st_mode & 0o777 == 0o600
-    with urllib.request.urlopen(f"http://127.0.0.1:{app.port}/health", timeout=10) as answer:
-        assert json.load(answer)["id"] == config["id"]
+    assert app.health()["id"] == config["id"]
     app.process.send_signal(signal.SIGTERM)
     assert app.process.wait(60) == 0
 

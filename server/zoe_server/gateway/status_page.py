@@ -28,7 +28,7 @@ async def index(request: web.Request) -> web.Response:
     """Answer a browser with the page, if it has the key, and everybody else with a sign of life."""
     if HTML not in request.headers.get("Accept", ""):
         return await alive(request)
-    is_vouched_for = request.remote in map(str, services(request).settings.status_page_from)
+    is_vouched_for = str(request.remote) in map(str, services(request).settings.status_page_from)
     if not (is_vouched_for or is_authorized(request)):
         error = errors.AuthenticationError("the API key is the password of this page; the user name can be anything")
         return web.Response(status=error.status, text=error.message, headers={"WWW-Authenticate": _ASK_FOR_KEY})

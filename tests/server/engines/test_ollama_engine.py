@@ -80,6 +80,10 @@ class Ollama:
                 return web.json_response(self.shown)
             case "embed":
                 return web.json_response({"embeddings": [[3.0, 4.0] for _ in body["input"]], "prompt_eval_count": 5})
+            case "generate" if body.get("keep_alive") == 0:
+                return web.json_response(
+                    {"model": body["model"], "response": "", "done": True, "done_reason": "unload"}
+                )
             case "pull":
                 return await self._stream(request, self.pulled, wait_before_last=True)
             case "chat" if self.status != 200:
