@@ -9,7 +9,17 @@ import yaml
 from homeassistant.core import HomeAssistant
 from homeassistant.loader import async_get_integration
 
-from custom_components.zoe import binary_sensor, button, config_flow, const, issues, repairs, sensor, services
+from custom_components.zoe import (
+    binary_sensor,
+    button,
+    config_flow,
+    const,
+    discovery_flow,
+    issues,
+    repairs,
+    sensor,
+    services,
+)
 from custom_components.zoe.const import DOMAIN
 
 PACKAGE = Path(const.__file__).parent
@@ -60,8 +70,9 @@ def test_issues() -> None:
 
 
 def test_dialogs() -> None:
-    steps = {name.removeprefix("async_step_") for name in vars(config_flow.ConnectionFlow) if "async_step_" in name}
-    assert set(ENGLISH["config"]["step"]) == steps - {"zeroconf", "check", "reauth"}
+    own = {**vars(config_flow.ConnectionFlow), **vars(discovery_flow.DiscoveryFlow)}
+    steps = {name.removeprefix("async_step_") for name in own if "async_step_" in name}
+    assert set(ENGLISH["config"]["step"]) == steps - {"zeroconf", "hassio", "check", "reauth"}
     assert set(ENGLISH["config"]["progress"]) == {"check"}
 
 
