@@ -95,7 +95,7 @@ class RemoteConnection:
         url = path if "://" in path else f"{self._url}/{path}"
         self.n_open += 1
         try:
-            async with self._session.request(method, url, json=body) as response:
+            async with await self._request(method, url, body) as response:
                 if response.status != HTTPStatus.OK:
                     raise await self._refusal(response)
                 yield response
@@ -105,6 +105,19 @@ class RemoteConnection:
             raise self.unavailable(f"no connection to {self._url}: {error}") from error
         finally:
             self.n_open -= 1
+
+    async def _request(self, method: str, url: str, body: Mapping[str, Any] | None) -> aiohttp.ClientResponse:
+        """Return a response that has begun; where a kept connection turns out to be closed, it is asked for anew.
+
+        Servers close connections that are idle, llama-server after five seconds, and one that is used at this moment
+        has brought nothing yet.
+        """
+        try:
+            return await self._session.request(method, url, json=body)
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            return await self._session.request(method, url, json=body)
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> errors.ZoeError:
         text = await response.text(errors="replace")

@@ -21,11 +21,17 @@ HELLO = (delta(role="assistant", content=""), delta(content="Hel"), delta(conten
 
 
 class OpenAIServer:
-    """`answer` answers chats; `models` are listed, None has no list. `bodies` are what came."""
+    """`answer` answers chats; `models` are listed, None has no list. `bodies` are what came.
+
+    If it `hangs_up`, a connection is good for one chat, and gone with the next one.
+    """
 
     def __init__(self) -> None:
         self.models: list[dict[str, Any]] | None = [{"id": "far", "max_model_len": 2048}]
         self.n_missing_vectors = 0
+        self.hangs_up = False
+        self.n_hung_up = 0
+        self._used: set[int] = set()
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.answer: Answer = lambda request, _: stream(request, *HELLO)
@@ -43,6 +49,12 @@ class OpenAIServer:
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
+        transport = request.transport
+        if self.hangs_up and transport is not None and id(transport) in self._used:
+            self.n_hung_up += 1
+            self._used.clear()
+            transport.abort()
+        self._used.add(id(transport))
         self.bodies.append(body)
         return await self.answer(request, body)
 

@@ -389,6 +389,16 @@ async def test_a_server_without_a_list(make: Make, played: OpenAIServer) -> None
     assert (await make(model="far")).info.name == "far"
 
 
+async def test_a_connection_that_the_server_has_closed_meanwhile(
+    make: Make, played: OpenAIServer, ask: Ask, collect: Collect
+) -> None:
+    engine = await make()
+    played.hangs_up = True
+    for _ in range(4):
+        assert isinstance((await collect(engine, ask()))[-1], protocol.Finish)
+    assert played.n_hung_up > 0
+
+
 async def test_no_server(make: Make, address: str) -> None:
     with pytest.raises(errors.EngineUnavailableError, match=r"no connection to http://127\.0\.0\.1:9"):
         await make(url="http://127.0.0.1:9/v1")
