@@ -105,7 +105,16 @@ def _messages(messages: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]
 
 def _call(call: Mapping[str, Any]) -> dict[str, Any]:
     function = call["function"]
-    return {"id": call["id"], "function": {"name": function["name"], "arguments": json.loads(function["arguments"])}}
+    return {"id": call["id"], "function": {"name": function["name"], "arguments": _arguments(function["arguments"])}}
+
+
+def _arguments(text: str) -> dict[str, Any]:
+    """Return the arguments as an object; what a client sends that is none, as the text that it is."""
+    try:
+        given = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        given = text
+    return given if isinstance(given, dict) else {"arguments": text}
 
 
 class RecordReader:

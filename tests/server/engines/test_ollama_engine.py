@@ -214,6 +214,21 @@ async def test_which_tools_may_be_called(
     assert (tools and [tool["function"]["name"] for tool in tools]) == names
 
 
+@pytest.mark.parametrize(
+    ("written", "arguments"),
+    [("", {}), ('{"a": ', {"arguments": '{"a": '}), ("[1]", {"arguments": "[1]"}), ("[" * 100_000, None)],
+)
+async def test_past_arguments_that_are_no_object(
+    make: Make, ollama: Ollama, collect: Collect, written: str, arguments: dict[str, str] | None
+) -> None:
+    called = {"id": "c", "type": "function", "function": {"name": "turn_on", "arguments": written}}
+    messages = ({"role": "user", "content": "on"}, {"role": "assistant", "content": None, "tool_calls": [called]})
+    events = await collect(await make(), protocol.ChatRequest("q", "m", messages))
+    assert isinstance(events[-1], protocol.Finish)
+    (call,) = ollama.bodies["chat"][-1]["messages"][1]["tool_calls"]
+    assert call["function"]["arguments"] == (arguments or {"arguments": written} if written else {})
+
+
 async def test_thinking_is_not_asked_of_who_cannot(make: Make, ollama: Ollama, ask: Ask, collect: Collect) -> None:
     ollama.shown["capabilities"] = ["completion"]
     await collect(await make(), ask(chat_template_kwargs={"enable_thinking": False}))
